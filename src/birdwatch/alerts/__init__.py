@@ -1,0 +1,1 @@
+"""From verdicts to people: an alert's lifecycle, the outbox, the sinks."""

@@ -1,0 +1,1 @@
+"""The gate for CI: the same rules over two files."""

@@ -1,0 +1,130 @@
+"""Settings: the command line over the environment (``BIRDWATCH_*``) over a YAML file over the defaults."""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from birdwatch.errors import SettingsError
+
+__all__ = ["Mapping", "Settings", "load_settings"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Mapping(_Strict):
+    """How somebody else's stream says what a record of ours says."""
+
+    topic: str | None = Field(default=None, description="The stream or file it is read from; ours by default.")
+    fields: dict[str, str] = Field(
+        default_factory=dict, description="Our field: their JSON path, such as `request_id: meta.trace_id`."
+    )
+    constants: dict[str, Any] = Field(default_factory=dict, description="Our field: a value they do not send.")
+    units: dict[str, float] = Field(
+        default_factory=dict, description="Our field: what to multiply their number by, such as 0.001 for milliseconds."
+    )
+
+
+class Settings(BaseSettings):
+    """All that can be set for the observing side."""
+
+    model_config = SettingsConfigDict(env_prefix="BIRDWATCH_", env_nested_delimiter="__", extra="forbid", frozen=True)
+
+    streams: str = Field(default="sqlite:birdwatch-streams", description="Where the streams live.")
+    store: Path = Field(default=Path("birdwatch.db"), description="The SQLite file with panes, verdicts and alerts.")
+    pane_seconds: Annotated[int, Field(gt=0)] = Field(default=60, description="Event time in one pane.")
+    windows_start_seconds: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="When a day's window starts, in seconds after midnight UTC."
+    )
+    lateness_seconds: Annotated[float, Field(ge=0)] = Field(
+        default=120.0, description="How long a pane waits for records after the watermark has passed its end."
+    )
+    idle_seconds: Annotated[float, Field(gt=0)] = Field(
+        default=30.0, description="Wall time after which a silent source no longer holds up the watermark."
+    )
+    scale: Literal["real", "probability"] = Field(
+        default="probability", description="Scores anywhere, or in 0 to 1 and crowding at its ends."
+    )
+    unit: Annotated[float, Field(gt=0)] = Field(
+        default=1.0, description="The size of a large difference between two scores; sums are kept in parts of it."
+    )
+    champion: str = Field(default="", description="The model that answers; a control record `champion` overrides it.")
+    canary: str = Field(default="", description="The canary's name; found on the canary stream by default.")
+    rules: Path | None = Field(default=None, description="The folder of rules; the starter set by default.")
+    references: list[Path] = Field(
+        default_factory=list, description="Frozen references, used in place of the trailing ones the rules name."
+    )
+    judge_from: float | None = Field(
+        default=None, description="Event time before which panes are only reference (Unix seconds)."
+    )
+    mappings: dict[str, Mapping] = Field(default_factory=dict, description="Foreign streams, by the name of ours.")
+    webhook: str | None = Field(default=None, description="Where alerts are posted.")
+    alert_log: Path | None = Field(default=None, description="A file of JSON lines with every alert.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read what the caller gives and the environment; `load_settings` puts the file below them."""
+        del settings_cls, dotenv_settings, file_secret_settings
+        return init_settings, env_settings
+
+
+def load_settings(path: Path | None = None, **given: Any) -> Settings:
+    """Gather the settings.
+
+    Parameters
+    ----------
+    path
+        A YAML file; ``birdwatch.yaml`` in the working directory is used when it is there.
+    given
+        What the command line says; None means not said.
+
+    Raises
+    ------
+    SettingsError
+        The file cannot be read, or a setting is unknown or wrong; the message names the file, the setting and, for a
+        misspelt one, its nearest neighbour.
+    """
+    chosen = path or Path("birdwatch.yaml")
+    from_file: dict[str, Any] = {}
+    if path is not None or chosen.exists():
+        try:
+            from_file = yaml.safe_load(chosen.read_text()) or {}
+        except (OSError, yaml.YAMLError) as error:
+            raise SettingsError(f"{chosen} cannot be read as settings: {error}") from error
+    if not isinstance(from_file, dict):
+        raise SettingsError(f"{chosen} holds {type(from_file).__name__}, not settings: write `name: value` lines")
+    said = {name: value for name, value in given.items() if value is not None}
+    try:
+        in_environment = Settings().model_fields_set
+        below = {name: value for name, value in from_file.items() if name not in in_environment}
+        return Settings(**{**below, **said})
+    except ValidationError as error:
+        raise SettingsError(_explain(error, chosen if from_file else None)) from error
+
+
+def _explain(error: ValidationError, path: Path | None) -> str:
+    place = f"{path}: " if path else ""
+    lines = []
+    for fault in error.errors():
+        name = ".".join(str(part) for part in fault["loc"])
+        if fault["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(
+                str(fault["loc"][-1]), [*Settings.model_fields, *Mapping.model_fields], n=1
+            )
+            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(Settings.model_fields)}"
+            lines.append(f"{place}unknown setting {name!r}: {hint}")
+        else:
+            lines.append(f"{place}{name} = {fault['input']!r}: {fault['msg']}")
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""The whole story on a year of real flights, on one machine."""

@@ -1,0 +1,1 @@
+"""From closed panes to verdicts: detector kinds, rules, budget, attribution."""

@@ -1,0 +1,58 @@
+"""Everything that Birdwatch raises on purpose.
+
+::
+
+    BirdwatchError
+    ├── SettingsError          a setting, rule or mapping that cannot be used; names the place and the remedy
+    ├── StreamError            a stream that cannot be reached, read or written
+    │   └── AddressError       an address that names no place for streams
+    ├── RecordError            bytes that are not the record they should be
+    ├── StoreError             a store of another grid, pane length or schema; two writers at once
+    ├── ReferenceMissingError   a reference that is missing, too small or overlaps what it judges
+    └── ServingError           a model or a process of the serving side that cannot start
+
+Bad arguments raise ``ValueError``; these are for what comes from outside the program.
+"""
+
+__all__ = [
+    "AddressError",
+    "BirdwatchError",
+    "RecordError",
+    "ReferenceMissingError",
+    "ServingError",
+    "SettingsError",
+    "StoreError",
+    "StreamError",
+]
+
+
+class BirdwatchError(Exception):
+    """The root: catch it to catch all that Birdwatch raises on purpose."""
+
+
+class SettingsError(BirdwatchError):
+    """A setting, rule or mapping cannot be used; the message names the place and the remedy."""
+
+
+class StreamError(BirdwatchError):
+    """A stream cannot be reached, read or written."""
+
+
+class AddressError(StreamError):
+    """An address names no place for streams."""
+
+
+class RecordError(BirdwatchError):
+    """Bytes are not the record that they should be; the message is the reason given to the dead letter."""
+
+
+class StoreError(BirdwatchError):
+    """The store belongs to another grid, pane length or schema, or another process writes it."""
+
+
+class ReferenceMissingError(BirdwatchError):
+    """A reference is named that does not exist or cannot serve."""
+
+
+class ServingError(BirdwatchError):
+    """A model or a process of the serving side cannot start."""

@@ -1,0 +1,1 @@
+"""The rendezvous pipeline: gateway, features, runners, canary, decoy, rendezvous, control."""

@@ -1,0 +1,1 @@
+"""Event time: panes, watermark, join by request, store."""

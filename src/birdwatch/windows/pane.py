@@ -1,0 +1,159 @@
+"""A pane: all that is known of one stretch of event time, as sums of integers.
+
+A pane maps each `Series` (what is measured, of which model) to `Counts` (how many fell in which bin). Panes merge by
+addition. Every sum is an integer, a count or fixed point, because floating-point addition depends on order and integers
+do not: the same records in any order, on any number of machines, give the same panes bit for bit.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = [
+    "COUNTERS",
+    "FIXED_POINT",
+    "JOINT_SHIFT",
+    "LATENCIES",
+    "PAIR_CLIP",
+    "PAIR_COUNTERS",
+    "REASONS",
+    "Counts",
+    "Pane",
+    "Series",
+    "counters",
+    "merge",
+    "selection_bin",
+    "selection_of",
+    "total",
+]
+
+COUNTERS: Final = (
+    "requests",
+    "events",
+    "errors",
+    "nulls",
+    "decisions",
+    "sla_misses",
+    "outcomes",
+    "positives",
+    "orphans",
+)
+"""What the measure ``counts`` counts, by bin: bin 0 is requests, and so on. New names go to the end."""
+
+PAIR_COUNTERS: Final = ("n", "sum", "sum_of_squares", "clipped")
+"""What the measure ``pair`` sums, by bin: how many requests both models scored, Σd and Σd² in fixed point."""
+
+LATENCIES: Final = ("latency.queue", "latency.model", "latency.answer")
+"""The stages of latency: waiting for the model, inside it, and from the gateway's receipt to the answer."""
+
+REASONS: Final = ("first choice", "timed out", "explored", "override", "all failed", "default")
+"""Why a model was selected, in the order of their codes in `selection_bin`."""
+
+FIXED_POINT: Final = 2**20
+"""Parts of a score's unit: a difference d is summed as round(d / unit * 2**20)."""
+
+PAIR_CLIP: Final = 2**8
+"""Differences beyond so many units are clipped and counted: one wild score must not drown a sum."""
+
+JOINT_SHIFT: Final = 4
+"""The joint histogram drops this many bits of the grid: bins 12 % wide are enough for a picture."""
+
+
+class Series(NamedTuple):
+    """What is measured, of whom.
+
+    ``measure`` is one of ``counts``, ``score``, ``latency.*``, ``selection``, ``pair``, ``difference``, ``joint``; the
+    last three are of ``model`` minus ``partner``, by request. An empty model is the fleet, an empty segment everything.
+    """
+
+    measure: str
+    model: str = ""
+    version: str = ""
+    partner: str = ""
+    segment: str = ""
+
+
+class Counts(NamedTuple):
+    """A sparse histogram: ``counts[i]`` events in bin ``bins[i]``; bins rise strictly, no count is 0."""
+
+    bins: NDArray[np.int64]
+    counts: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, bins: ArrayLike, counts: ArrayLike | None = None) -> "Counts":
+        """Add up counts by bin; without ``counts``, one for each bin given.
+
+        Examples
+        --------
+        >>> Counts.of([3, 1, 3])
+        Counts(bins=array([1, 3]), counts=array([1, 2]))
+        """
+        each = np.asarray(bins, dtype=np.int64)
+        if counts is None:
+            unique, sums = np.unique(each, return_counts=True)
+            return cls(unique, sums.astype(np.int64))
+        unique, where = np.unique(each, return_inverse=True)
+        sums = np.zeros(unique.size, dtype=np.int64)
+        np.add.at(sums, where, np.asarray(counts, dtype=np.int64))
+        kept = sums != 0
+        return cls(unique[kept], sums[kept])
+
+
+Pane = dict[Series, Counts]
+
+
+def merge(panes: Iterable[Mapping[Series, Counts]]) -> Pane:
+    """Add panes up, in whatever order they come."""
+    parts: dict[Series, list[Counts]] = {}
+    for pane in panes:
+        for series, counts in pane.items():
+            parts.setdefault(series, []).append(counts)
+    return {series: total(found) for series, found in parts.items()}
+
+
+def total(parts: Iterable[Counts]) -> Counts:
+    """Add histograms up.
+
+    Examples
+    --------
+    >>> total([Counts.of([1, 2]), Counts.of([2])])
+    Counts(bins=array([1, 2]), counts=array([1, 2]))
+    """
+    found = list(parts)
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        return Counts.of([])
+    return Counts.of(np.concatenate([p.bins for p in found]), np.concatenate([p.counts for p in found]))
+
+
+def counters(counts: Counts | None, names: tuple[str, ...] = COUNTERS) -> dict[str, int]:
+    """Read counters by name, 0 where nothing was counted.
+
+    Examples
+    --------
+    >>> counters(Counts.of([0, 3], [10, 2]))["requests"]
+    10
+    """
+    values = dict.fromkeys(names, 0)
+    if counts is not None:
+        values.update((names[b], int(c)) for b, c in zip(counts.bins.tolist(), counts.counts.tolist(), strict=True))
+    return values
+
+
+def selection_bin(tier: int, reason: str) -> int:
+    """Give the bin of the measure ``selection``: the tier that answered (-1 is the default) and why.
+
+    Examples
+    --------
+    >>> selection_of(selection_bin(1, "timed out"))
+    (1, 'timed out')
+    """
+    return (tier + 1) * 16 + REASONS.index(reason)
+
+
+def selection_of(bin_: int) -> tuple[int, str]:
+    """Read a bin of the measure ``selection`` back as (tier, reason)."""
+    return bin_ // 16 - 1, REASONS[bin_ % 16]

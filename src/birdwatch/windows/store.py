@@ -1,0 +1,303 @@
+"""The store: one SQLite file with the panes, the offsets they were counted up to, and what other layers keep beside.
+
+Dashboards, notebooks and /metrics read it; only the tail (and what runs inside its transaction) writes it.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import apsw
+import msgspec
+import numpy as np
+
+from birdwatch.errors import StoreError
+from birdwatch.records import Control, decode, encode
+from birdwatch.stats.grid import GRID_VERSION
+from birdwatch.streams import Partition
+from birdwatch.windows.pane import Counts, Pane, Series, merge
+
+__all__ = ["Arrivals", "Checkpoint", "Extreme", "Source", "Store"]
+
+SCHEMA_VERSION: Final = 1
+
+_TABLES: Final = """
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS series (
+    id INTEGER PRIMARY KEY, measure TEXT NOT NULL, model TEXT NOT NULL, version TEXT NOT NULL, partner TEXT NOT NULL,
+    segment TEXT NOT NULL, UNIQUE (measure, model, version, partner, segment));
+CREATE TABLE IF NOT EXISTS panes (
+    series INTEGER NOT NULL, start INTEGER NOT NULL, bins BLOB NOT NULL, counts BLOB NOT NULL,
+    PRIMARY KEY (series, start)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS panes_by_start ON panes (start);
+CREATE TABLE IF NOT EXISTS closed (start INTEGER PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS extremes (
+    start INTEGER NOT NULL, model TEXT NOT NULL, version TEXT NOT NULL, partner TEXT NOT NULL, request_id TEXT NOT NULL,
+    score REAL NOT NULL, partner_score REAL NOT NULL,
+    PRIMARY KEY (start, model, version, partner, request_id)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS arrivals (
+    start INTEGER NOT NULL, stream TEXT NOT NULL, late INTEGER NOT NULL, duplicates INTEGER NOT NULL,
+    PRIMARY KEY (start, stream)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS offsets (
+    stream TEXT NOT NULL, partition INTEGER NOT NULL, resume INTEGER NOT NULL, position INTEGER NOT NULL,
+    PRIMARY KEY (stream, partition)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS controls (
+    stream TEXT NOT NULL, partition INTEGER NOT NULL, "offset" INTEGER NOT NULL, ts REAL NOT NULL, record BLOB NOT NULL,
+    PRIMARY KEY (stream, partition, "offset")) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sources (
+    stream TEXT NOT NULL, partition INTEGER NOT NULL, model TEXT NOT NULL, latest REAL NOT NULL, idle INTEGER NOT NULL,
+    PRIMARY KEY (stream, partition, model)) WITHOUT ROWID;
+"""
+
+
+class Extreme(NamedTuple):
+    """A request on which a model and its partner disagreed most, in one pane."""
+
+    model: str
+    version: str
+    partner: str
+    request_id: str
+    score: float
+    partner_score: float
+
+
+class Arrivals(NamedTuple):
+    """What a stream delivered out of the ordinary into one pane; kept beside it, since it depends on arrival."""
+
+    late: int
+    duplicates: int
+
+
+class Checkpoint(NamedTuple):
+    """Where to read on after a restart.
+
+    From ``resume`` on messages are read again to refill the panes that are still open; those before ``position`` have
+    already been counted in the panes that are closed.
+    """
+
+    resume: int
+    position: int
+
+
+class Source(NamedTuple):
+    """A partition of a stream, or one model in it: the latest event time seen, and whether it has fallen silent."""
+
+    stream: str
+    partition: int
+    model: str
+    latest: float
+    idle: bool
+
+
+class Store:
+    """Panes in one SQLite file.
+
+    Parameters
+    ----------
+    path
+        The file; made when it is missing, unless ``readonly``.
+    pane_seconds
+        The length of a pane; None takes what the store has (a new store needs one).
+    readonly
+        Open for reading beside the process that writes.
+
+    Raises
+    ------
+    StoreError
+        The file is missing or was written with another grid, schema or pane length.
+    """
+
+    def __init__(self, path: str | Path, *, pane_seconds: int | None = None, readonly: bool = False) -> None:
+        self.path = Path(path)
+        if readonly and not self.path.exists():
+            raise StoreError(f"there is no store at {self.path}: start `birdwatch tail --store {self.path}` first")
+        flags = apsw.SQLITE_OPEN_READONLY if readonly else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.connection = apsw.Connection(str(self.path), flags=flags)
+        self.connection.set_busy_timeout(10_000)
+        if not readonly:
+            self.connection.pragma("journal_mode", "wal")
+            self.connection.pragma("synchronous", "normal")  # safe against kill -9
+            self.connection.execute(_TABLES)
+        self._series: dict[Series, int] = {}
+        self.pane_seconds = self._agree(pane_seconds, readonly=readonly)
+
+    def _agree(self, pane_seconds: int | None, *, readonly: bool) -> int:
+        """Check that the file speaks of the same bins and panes as this program, or say so in a new one."""
+        found: dict[str, str] = {str(k): str(v) for k, v in self.connection.execute("SELECT key, value FROM meta")}
+        if not found and not readonly:
+            if pane_seconds is None:
+                raise StoreError(f"{self.path} is new: say how long its panes are")
+            found = {"grid": str(GRID_VERSION), "schema": str(SCHEMA_VERSION), "pane_seconds": str(pane_seconds)}
+            self.connection.executemany("INSERT INTO meta VALUES (?, ?)", list(found.items()))
+        for key, mine in (("grid", GRID_VERSION), ("schema", SCHEMA_VERSION), ("pane_seconds", pane_seconds)):
+            if mine is not None and found.get(key) != str(mine):
+                raise StoreError(
+                    f"{self.path} was written with {key} {found.get(key)}, not {mine}: use another --store, or set it so"
+                )
+        return int(found["pane_seconds"])
+
+    def close(self) -> None:
+        """Close the file."""
+        self.connection.close()
+
+    def transaction(self) -> AbstractContextManager[Any]:
+        """Keep all that is written inside, or nothing of it."""
+        return self.connection
+
+    def series_id(self, series: Series) -> int:
+        """Give the number of a series, a new one when it is new."""
+        known = self._series.get(series)
+        if known is None:
+            self.connection.execute(
+                "INSERT OR IGNORE INTO series (measure, model, version, partner, segment) VALUES (?, ?, ?, ?, ?)",
+                series,
+            )
+            row: Any = self.connection.execute(
+                "SELECT id FROM series WHERE (measure, model, version, partner, segment) = (?, ?, ?, ?, ?)", series
+            ).fetchone()
+            known = self._series[series] = int(row[0])
+        return known
+
+    def put(self, start: int, pane: Mapping[Series, Counts]) -> None:
+        """Write a closed pane, in place of what was there."""
+        self.connection.execute("DELETE FROM panes WHERE start = ?", (start,))
+        self.connection.executemany(
+            "INSERT INTO panes (series, start, bins, counts) VALUES (?, ?, ?, ?)",
+            [
+                (self.series_id(s), start, c.bins.astype("<i8").tobytes(), c.counts.astype("<i8").tobytes())
+                for s, c in sorted(pane.items())
+            ],
+        )
+        self.connection.execute("INSERT OR IGNORE INTO closed VALUES (?)", (start,))
+
+    def add(self, start: int, pane: Mapping[Series, Counts]) -> None:
+        """Add to a pane that may be there already."""
+        self.put(start, merge([self.pane(start, start + self.pane_seconds), pane]))
+
+    def is_closed(self, start: int) -> bool:
+        """Tell whether the pane that starts here has been written."""
+        return self.connection.execute("SELECT 1 FROM closed WHERE start = ?", (start,)).fetchone() is not None
+
+    def closed_range(self) -> tuple[int, int] | None:
+        """Give the start of the first closed pane and the end of the last; None while there is none."""
+        row: Any = self.connection.execute("SELECT min(start), max(start) FROM closed").fetchone()
+        first, last = row
+        return None if first is None else (first, last + self.pane_seconds)
+
+    def rows(
+        self, since: int, until: int, *, measure: str | None = None, model: str | None = None
+    ) -> Iterator[tuple[int, Series, Counts]]:
+        """Give (start, series, counts) of all panes that start in [since, until), by series and time.
+
+        ``measure`` may end in ``*``, as in ``latency.*``.
+        """
+        wanted = ["p.start >= ?", "p.start < ?"]
+        values: list[Any] = [since, until]
+        if measure is not None:
+            wanted.append("s.measure GLOB ?")
+            values.append(measure)
+        if model is not None:
+            wanted.append("s.model = ?")
+            values.append(model)
+        found: Any = self.connection.execute(
+            "SELECT p.start, s.measure, s.model, s.version, s.partner, s.segment, p.bins, p.counts"  # noqa: S608
+            f" FROM panes p JOIN series s ON s.id = p.series WHERE {' AND '.join(wanted)} ORDER BY s.id, p.start",
+            values,
+        )
+        for start, *name, bins, counts in found:
+            yield start, Series(*name), Counts(np.frombuffer(bins, "<i8"), np.frombuffer(counts, "<i8"))
+
+    def pane(self, since: int, until: int, *, measure: str | None = None, model: str | None = None) -> Pane:
+        """Add up all panes that start in [since, until)."""
+        found = self.rows(since, until, measure=measure, model=model)
+        return merge({series: counts} for _, series, counts in found)
+
+    def blocks(
+        self, since: int, until: int, seconds: int, *, measure: str | None = None, model: str | None = None
+    ) -> dict[int, Pane]:
+        """Add up panes by block of ``seconds`` counted from ``since``; blocks without any pane are left out."""
+        parts: dict[int, list[Pane]] = {}
+        for start, series, counts in self.rows(since, until, measure=measure, model=model):
+            parts.setdefault(since + (start - since) // seconds * seconds, []).append({series: counts})
+        return {start: merge(found) for start, found in sorted(parts.items())}
+
+    def put_extremes(self, start: int, extremes: list[Extreme]) -> None:
+        """Write the largest disagreements of a pane, in place of what was there."""
+        self.connection.execute("DELETE FROM extremes WHERE start = ?", (start,))
+        self.connection.executemany(
+            "INSERT INTO extremes VALUES (?, ?, ?, ?, ?, ?, ?)", [(start, *extreme) for extreme in extremes]
+        )
+
+    def extremes(self, since: int, until: int, model: str, partner: str, most: int = 10) -> list[tuple[int, Extreme]]:
+        """Give (pane start, extreme) of the largest disagreements in [since, until), the largest first."""
+        rows: Any = self.connection.execute(
+            "SELECT * FROM extremes WHERE start >= ? AND start < ? AND model = ? AND partner = ?"
+            " ORDER BY abs(score - partner_score) DESC, request_id LIMIT ?",
+            (since, until, model, partner, most),
+        )
+        return [(start, Extreme(*rest)) for start, *rest in rows]
+
+    def add_arrivals(self, start: int, stream: str, *, late: int = 0, duplicates: int = 0) -> None:
+        """Count what came late or twice into a pane."""
+        self.connection.execute(
+            "INSERT INTO arrivals VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE"
+            " SET late = late + excluded.late, duplicates = duplicates + excluded.duplicates",
+            (start, stream, late, duplicates),
+        )
+
+    def arrivals(self, since: int, until: int) -> dict[str, Arrivals]:
+        """Give what came late or twice in [since, until), by stream."""
+        rows: Any = self.connection.execute(
+            "SELECT stream, sum(late), sum(duplicates) FROM arrivals WHERE start >= ? AND start < ? GROUP BY stream",
+            (since, until),
+        )
+        return {stream: Arrivals(late, duplicates) for stream, late, duplicates in rows}
+
+    def put_checkpoints(self, checkpoints: Mapping[Partition, Checkpoint]) -> None:
+        """Keep where to read on, together with what has been read."""
+        self.connection.executemany(
+            "INSERT OR REPLACE INTO offsets VALUES (?, ?, ?, ?)", [(*p, *c) for p, c in sorted(checkpoints.items())]
+        )
+
+    def checkpoints(self) -> dict[Partition, Checkpoint]:
+        """Give where to read on, by partition."""
+        rows: Any = self.connection.execute("SELECT stream, partition, resume, position FROM offsets")
+        return {Partition(stream, number): Checkpoint(resume, position) for stream, number, resume, position in rows}
+
+    def put_sources(self, sources: list[Source]) -> None:
+        """Keep how far each source has come."""
+        self.connection.executemany("INSERT OR REPLACE INTO sources VALUES (?, ?, ?, ?, ?)", sources)
+
+    def sources(self) -> list[Source]:
+        """Give how far each source has come."""
+        rows: Any = self.connection.execute("SELECT * FROM sources ORDER BY stream, partition, model")
+        return [Source(stream, partition, model, latest, bool(idle)) for stream, partition, model, latest, idle in rows]
+
+    def put_control(self, at: Partition, offset: int, control: Control) -> None:
+        """Keep an operational change; the same message read again changes nothing."""
+        self.connection.execute(
+            "INSERT OR REPLACE INTO controls VALUES (?, ?, ?, ?, ?)", (*at, offset, control.ts, encode(control))
+        )
+
+    def controls(self) -> list[Control]:
+        """Give all operational changes, in the order of their event time."""
+        rows: Any = self.connection.execute('SELECT record FROM controls ORDER BY ts, partition, "offset"')
+        return [decode(record, Control) for (record,) in rows]
+
+    def digest(self) -> dict[tuple[int, Series], tuple[bytes, bytes]]:
+        """Give every pane's bytes by (start, series): two stores are equal when these are."""
+        rows = self.rows(-(2**62), 2**62)
+        return {(start, series): (c.bins.tobytes(), c.counts.tobytes()) for start, series, c in rows}
+
+    def note(self, key: str, value: Any) -> None:
+        """Keep a small fact beside the panes, such as how far the judge has come."""
+        self.connection.execute(
+            "INSERT OR REPLACE INTO meta VALUES (?, ?)", (f"note.{key}", msgspec.json.encode(value).decode())
+        )
+
+    def noted(self, key: str, default: Any = None) -> Any:
+        """Read a small fact back."""
+        row: Any = self.connection.execute("SELECT value FROM meta WHERE key = ?", (f"note.{key}",)).fetchone()
+        return default if row is None else msgspec.json.decode(row[0])
