@@ -1,12 +1,18 @@
-"""A verdict: what one detector says of one model over one window, and why."""
+"""A verdict is what one rule says of one subject over one window; a finding is what an operator is told of it.
 
-from typing import Any, Literal
+Both are decided by pure functions; here they are defined, and the verdicts kept in the store.
+"""
+
+from typing import Any, Final, Literal
 
 import msgspec
 
-__all__ = ["Status", "Subject", "Verdict"]
+from birdwatch.windows.store import Store
+
+__all__ = ["Finding", "Severity", "Status", "Subject", "Verdict", "create_table", "put_verdicts", "read_verdicts"]
 
 Status = Literal["ok", "drifting", "no data", "error"]
+Severity = Literal["page", "ticket", "info"]
 
 
 class Subject(msgspec.Struct, frozen=True, order=True):
@@ -52,3 +58,68 @@ class Verdict(msgspec.Struct, kw_only=True, frozen=True):
     threshold: float | None = None
     n: int = 0
     details: dict[str, Any] = {}
+
+
+class Finding(msgspec.Struct, kw_only=True, frozen=True):
+    """What an operator is told after a window: a verdict with its cause (or several verdicts with one cause).
+
+    Attributes
+    ----------
+    active
+        The window shows it; a finding that is not active says that the window is clean.
+    over
+        What it was about has ended, a version retired, say: nothing more will be seen of it.
+    attribution
+        The cause in words: ``the model changed``, ``inputs changed`` …, or empty.
+    """
+
+    rule: str
+    subject: Subject
+    ts: int
+    severity: Severity
+    active: bool
+    reason: str
+    over: bool = False
+    attribution: str = ""
+    statistic: str = ""
+    value: float | None = None
+    tolerance: float | None = None
+    n: int = 0
+
+
+_TABLE: Final = """
+CREATE TABLE IF NOT EXISTS verdicts (
+    rule TEXT NOT NULL, "end" INTEGER NOT NULL, model TEXT NOT NULL, version TEXT NOT NULL, partner TEXT NOT NULL,
+    status TEXT NOT NULL, record BLOB NOT NULL, PRIMARY KEY (rule, "end", model, version, partner)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS verdicts_by_end ON verdicts ("end");
+"""
+
+_decoder: Final = msgspec.json.Decoder(Verdict)
+
+
+def create_table(store: Store) -> None:
+    """Make the table of verdicts if it is not there."""
+    store.connection.execute(_TABLE)
+
+
+def put_verdicts(store: Store, verdicts: list[Verdict]) -> None:
+    """Keep verdicts. One once given stays: the same rule over the same window and subject is not judged again."""
+    store.connection.executemany(
+        "INSERT OR IGNORE INTO verdicts VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [
+            (v.rule, v.end, v.subject.model, v.subject.version, v.subject.partner, v.status, msgspec.json.encode(v))
+            for v in verdicts
+        ],
+    )
+
+
+def read_verdicts(store: Store, since: int, until: int, rule: str | None = None) -> list[Verdict]:
+    """Give the verdicts whose window ends in (since, until], by time; none where nothing was judged yet."""
+    if not store.connection.table_exists(None, "verdicts"):
+        return []
+    rows: Any = store.connection.execute(
+        'SELECT record FROM verdicts WHERE "end" > ? AND "end" <= ? AND (? IS NULL OR rule = ?)'
+        ' ORDER BY "end", rule, model, version, partner',
+        (since, until, rule, rule),
+    )
+    return [_decoder.decode(record) for (record,) in rows]
