@@ -8,6 +8,7 @@
     │   └── AddressError       an address that names no place for streams
     ├── RecordError            bytes that are not the record they should be
     ├── StoreError             a store of another grid, pane length or schema; two writers at once
+    ├── DeliveryError          a receiver that did not take an alert
     ├── ReferenceMissingError   a reference that is missing, too small or overlaps what it judges
     └── ServingError           a model or a process of the serving side that cannot start
 
@@ -17,6 +18,7 @@ Bad arguments raise ``ValueError``; these are for what comes from outside the pr
 __all__ = [
     "AddressError",
     "BirdwatchError",
+    "DeliveryError",
     "RecordError",
     "ReferenceMissingError",
     "ServingError",
@@ -48,6 +50,10 @@ class RecordError(BirdwatchError):
 
 class StoreError(BirdwatchError):
     """The store belongs to another grid, pane length or schema, or another process writes it."""
+
+
+class DeliveryError(BirdwatchError):
+    """A receiver did not take an alert; it is tried again."""
 
 
 class ReferenceMissingError(BirdwatchError):

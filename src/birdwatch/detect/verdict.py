@@ -71,6 +71,8 @@ class Finding(msgspec.Struct, kw_only=True, frozen=True):
         What it was about has ended, a version retired, say: nothing more will be seen of it.
     attribution
         The cause in words: ``the model changed``, ``inputs changed`` …, or empty.
+    windows
+        How many active windows in a row before it fires.
     """
 
     rule: str
@@ -85,6 +87,7 @@ class Finding(msgspec.Struct, kw_only=True, frozen=True):
     value: float | None = None
     tolerance: float | None = None
     n: int = 0
+    windows: int = 1
 
 
 _TABLE: Final = """

@@ -1,0 +1,116 @@
+"""What has been raised: for dashboards, the command line and notebooks; read from the store alone."""
+
+from typing import Any, Final, Literal
+
+import msgspec
+
+from birdwatch.records import Alert, decode
+from birdwatch.windows.store import Store
+
+__all__ = ["AlertRow", "Change", "Delivery", "read_alerts", "read_changes"]
+
+
+class AlertRow(msgspec.Struct, kw_only=True, frozen=True):
+    """One episode of an alert, from firing to resolved.
+
+    Attributes
+    ----------
+    started, fired, resolved
+        Event time of the first evidence, of the alert, and of its end (None while it fires).
+    reason
+        Why it fired; ``statistic``, ``value``, ``tolerance`` and ``n`` are the numbers of that moment.
+    delivered
+        By sink, the wall time at which it took the news that this fires; None while it has not.
+    """
+
+    fingerprint: str
+    rule: str
+    severity: Literal["page", "ticket", "info"]
+    attribution: str
+    model: str
+    version: str
+    partner: str
+    state: Literal["firing", "resolved"]
+    started: float
+    fired: float
+    resolved: float | None
+    reason: str
+    statistic: str
+    value: float | None
+    tolerance: float | None
+    n: int
+    delivered: dict[str, float | None]
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """How a change came to a sink: when (None: not yet), after how many attempts, and what the last one failed of."""
+
+    sink: str
+    delivered: float | None
+    attempts: int
+    error: str
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One change of an alert, and its deliveries."""
+
+    alert: Alert
+    deliveries: list[Delivery]
+
+
+# An episode counts as seen in [since, until) when it fired before the end and had not resolved before the start.
+_EPISODES: Final = """
+SELECT f.id, f.record, r.ts FROM alerts f LEFT JOIN alerts r ON r.id = (
+    SELECT min(id) FROM alerts n WHERE n.fingerprint = f.fingerprint AND n.id > f.id AND n.state = 'resolved')
+WHERE f.state = 'firing' AND f.ts < ? AND (r.ts IS NULL OR r.ts >= ?) ORDER BY f.ts, f.id
+"""
+
+
+def read_alerts(store: Store, since: float, until: float) -> list[AlertRow]:
+    """Give the alerts that fired at some time in [since, until) of event time, the oldest first.
+
+    Empty where nothing was judged yet.
+    """
+    if not store.connection.table_exists(None, "outbox"):
+        return []
+    rows: Any = store.connection.execute(_EPISODES, (until, since)).fetchall()
+    return [_episode(store, number, decode(record, Alert), resolved) for number, record, resolved in rows]
+
+
+def _episode(store: Store, number: int, alert: Alert, resolved: float | None) -> AlertRow:
+    return AlertRow(
+        fingerprint=alert.fingerprint,
+        rule=alert.rule,
+        severity=alert.severity,
+        attribution=alert.attribution,
+        model=alert.model,
+        version=alert.version,
+        partner=alert.partner,
+        state="firing" if resolved is None else "resolved",
+        started=alert.started,
+        fired=alert.ts,
+        resolved=resolved,
+        reason=alert.reason,
+        statistic=alert.statistic,
+        value=alert.value,
+        tolerance=alert.tolerance,
+        n=alert.n,
+        delivered={delivery.sink: delivery.delivered for delivery in _deliveries(store, number)},
+    )
+
+
+def read_changes(store: Store, fingerprint: str) -> list[Change]:
+    """Give every change of the alerts whose fingerprint starts so, the oldest first."""
+    if not store.connection.table_exists(None, "outbox"):
+        return []
+    rows: Any = store.connection.execute(
+        "SELECT id, record FROM alerts WHERE substr(fingerprint, 1, ?) = ? ORDER BY id", (len(fingerprint), fingerprint)
+    ).fetchall()
+    return [Change(decode(record, Alert), _deliveries(store, number)) for number, record in rows]
+
+
+def _deliveries(store: Store, number: int) -> list[Delivery]:
+    rows: Any = store.connection.execute(
+        "SELECT sink, delivered, attempts, error FROM outbox WHERE alert = ? ORDER BY sink", (number,)
+    )
+    return [Delivery(*row) for row in rows]

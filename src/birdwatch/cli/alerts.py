@@ -1,0 +1,180 @@
+"""``birdwatch alerts``: deliver what has been raised, list it, look at one."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from birdwatch.config import load_settings
+from birdwatch.errors import BirdwatchError, SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from birdwatch.alerts.history import AlertRow
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+
+_Store = Annotated[Path | None, typer.Option(help="The file with panes, verdicts and alerts.")]
+_SettingsFile = Annotated[
+    Path | None, typer.Option("--settings", help="A YAML file of settings; ./birdwatch.yaml by default.")
+]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def deliver(
+    settings: _SettingsFile = None,
+    store: _Store = None,
+    webhook: Annotated[str | None, typer.Option(help="Where alerts are posted.")] = None,
+    log: Annotated[Path | None, typer.Option(help="A file of JSON lines with every alert.")] = None,
+    streams: Annotated[str | None, typer.Option(help="Where the streams live; alerts go to `alerts` there.")] = None,
+    once: Annotated[bool, typer.Option("--once", help="Deliver what is due now, and stop.")] = False,
+) -> None:
+    """Deliver alerts to the webhook, the log and the stream, each at least once. Ends on SIGTERM, or with --once.
+
+    A receiver that is down is tried again after 5 s, 30 s, 5 min, 30 min, then every 2 h, and holds up no other; one
+    that is new to this store is first told what fires now. With --once the exit code is 1 if something was not taken.
+    """
+    import logging  # noqa: PLC0415 - help should not wait for what only the work needs
+    import signal  # noqa: PLC0415
+    import threading  # noqa: PLC0415
+
+    from birdwatch.alerts import delivery  # noqa: PLC0415
+    from birdwatch.alerts.sinks import open_sinks  # noqa: PLC0415
+
+    chosen = load_settings(settings, store=store, webhook=webhook, alert_log=log, streams=streams)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it would print the webhook's address, secrets included
+    sinks = open_sinks(chosen)
+    if not sinks:
+        raise SettingsError("no receiver is set: give --webhook, --log or --streams (recorded streams are only read)")
+    try:
+        if once:
+            if delivery.deliver_once(chosen.store, sinks):
+                raise typer.Exit(1)
+            return
+        stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        there = "" if chosen.store.exists() else ", once it is there"
+        typer.echo(f"delivering from {chosen.store} to {', '.join(sinks)}{there}")
+        delivery.deliver(chosen.store, sinks, stop)
+    finally:
+        for sink in sinks.values():
+            sink.close()
+
+
+@app.command("list")
+def list_(
+    settings: _SettingsFile = None,
+    store: _Store = None,
+    since: Annotated[
+        str | None, typer.Option(help="Leave out what resolved before: a date or time (UTC), or Unix seconds.")
+    ] = None,
+    as_json: _Json = False,
+) -> None:
+    """List alerts, the oldest first: what fires, and what has resolved."""
+    import msgspec  # noqa: PLC0415
+
+    from birdwatch.alerts.history import read_alerts  # noqa: PLC0415
+    from birdwatch.windows.store import Store  # noqa: PLC0415
+
+    after = float("-inf") if since is None else _seconds(since)
+    kept = Store(load_settings(settings, store=store).store, readonly=True)
+    rows = read_alerts(kept, after, float("inf"))
+    kept.close()
+    if as_json:
+        typer.echo(msgspec.json.encode(rows).decode())
+    elif rows:
+        _print_table(rows)
+    else:
+        typer.echo("no alerts")
+
+
+@app.command()
+def show(
+    fingerprint: Annotated[str, typer.Argument(help="An alert's fingerprint, or its first digits.")],
+    settings: _SettingsFile = None,
+    store: _Store = None,
+    as_json: _Json = False,
+) -> None:
+    """Show every change of one alert, and how each came to its receivers."""
+    import msgspec  # noqa: PLC0415
+
+    from birdwatch.alerts.history import read_changes  # noqa: PLC0415
+    from birdwatch.windows.store import Store  # noqa: PLC0415
+
+    kept = Store(load_settings(settings, store=store).store, readonly=True)
+    changes = read_changes(kept, fingerprint)
+    kept.close()
+    found = sorted({change.alert.fingerprint for change in changes})
+    if not found:
+        raise BirdwatchError(
+            f"no alert's fingerprint starts with {fingerprint!r}: `birdwatch alerts list` has them all"
+        )
+    if len(found) > 1:
+        raise BirdwatchError(f"{fingerprint!r} is not clear, it could be {', '.join(found)}: give more digits")
+    if as_json:
+        typer.echo(msgspec.json.encode(changes).decode())
+        return
+    first = changes[0].alert
+    typer.echo(f"{first.fingerprint}  {first.severity}  {first.rule}  {first.attribution}")
+    typer.echo(_about(first.model, first.version, first.partner))
+    for change in changes:
+        alert = change.alert
+        typer.echo(f"\n{_time(alert.ts)}  {alert.state}: {alert.reason}")
+        for to in change.deliveries:
+            came = f"delivered {_time(to.delivered)}" if to.delivered is not None else "waits"
+            tries = f" ({to.attempts} attempts)" if to.attempts > 1 else ""
+            why = f": {to.error}" if to.error else ""
+            typer.echo(f"  {to.sink}: {came}{tries}{why}")
+
+
+def _print_table(rows: "Iterable[AlertRow]") -> None:
+    from rich import box  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(
+        "fired (UTC)", "resolved", "severity", "rule", "about", "cause", "delivered to", "fingerprint", box=box.SIMPLE
+    )
+    for row in rows:
+        sinks = ", ".join(f"{name}" if at is not None else f"({name})" for name, at in row.delivered.items())
+        cells: list[Any] = [_time(row.fired), _time(row.resolved), row.severity, row.rule]
+        cells += [_about(row.model, row.version, row.partner), row.attribution, sinks, row.fingerprint]
+        table.add_row(*cells)
+    Console().print(table)
+
+
+def _about(model: str, version: str, partner: str) -> str:
+    return " ".join(part for part in (model, version, partner and f"against {partner}") if part) or "the fleet"
+
+
+def _time(seconds: float | None) -> str:
+    from datetime import UTC, datetime  # noqa: PLC0415
+
+    return "–" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M}"
+
+
+def _seconds(text: str) -> float:
+    """Read a moment as people write it.
+
+    >>> _seconds("1970-01-02"), _seconds("1970-01-01T01:00+01:00"), _seconds("12.5")
+    (86400.0, 0.0, 12.5)
+    """
+    from datetime import UTC, datetime  # noqa: PLC0415
+
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise SettingsError(
+            f"--since {text!r} is no time: write 2013-05-14, 2013-05-14T06:00 or Unix seconds"
+        ) from error
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
