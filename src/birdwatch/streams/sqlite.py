@@ -15,6 +15,7 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import parse_qsl
@@ -23,8 +24,9 @@ import apsw
 
 from birdwatch.errors import AddressError, StreamError
 from birdwatch.streams.base import Message, Partition, Positions
+from birdwatch.streams.local import LocalReader, Log
 
-__all__ = ["SqliteReader", "SqliteStreams"]
+__all__ = ["SqliteStreams"]
 
 # STRICT, so that text is refused rather than read back as something that is not bytes. The key of the table is the
 # offset plus one: rows are never deleted, so SQLite numbers them 1, 2, 3 … without gaps.
@@ -37,8 +39,6 @@ _OPTIONS: Final = {"synchronous": ("normal", "full")}
 
 _LOCKED_SECONDS: Final = 30.0
 _RETRY_SECONDS: Final = 0.0005
-_BUSY_PAUSE_SECONDS: Final = 0.001
-_IDLE_PAUSE_SECONDS: Final = 0.025
 
 
 class SqliteStreams:
@@ -82,14 +82,15 @@ class SqliteStreams:
 
     def reader(
         self, streams: Sequence[str], *, group: str | None = None, start: Literal["earliest", "latest"] = "earliest"
-    ) -> "SqliteReader":
+    ) -> LocalReader:
         """Open a reader; it takes up streams that do not exist yet when they appear."""
-        begin = dict.fromkeys((Partition(stream) for stream in streams), 0)
+        logs: dict[str, Log] = {stream: _SqliteLog(stream, self._path(stream)) for stream in streams}
+        begin = dict.fromkeys(map(Partition, streams), 0)
         if start == "latest":
             begin |= self.ends(streams)
-        if group is not None:
-            begin |= self.committed(group, streams)
-        return SqliteReader(self, {stream: self._path(stream) for stream in streams}, begin, group)
+        if group is None:
+            return LocalReader(logs, begin, None)
+        return LocalReader(logs, begin | self.committed(group, streams), partial(self._commit, group))
 
     def names(self) -> list[str]:
         """Name the streams that exist, sorted."""
@@ -147,103 +148,45 @@ class SqliteStreams:
         return self._folder / f"{stream}.db"
 
 
-class SqliteReader:
-    """Tails some streams of one folder, for one thread; opened by `SqliteStreams.reader`.
+class _SqliteLog:
+    def __init__(self, stream: str, path: Path) -> None:
+        self._stream = stream
+        self._path = path
+        self._connection: apsw.Connection | None = None
+        self._drained: tuple[int, object] | None = None
 
-    Each poll begins with another stream, so that a busy one does not starve the rest.
-    """
+    def exists(self) -> bool:
+        return self._connection is not None or self._path.exists()
 
-    def __init__(self, streams: SqliteStreams, paths: dict[str, Path], begin: Positions, group: str | None) -> None:
-        self._streams = streams
-        self._paths = paths
-        self._next = begin
-        self._group = group
-        self._order = list(paths)
-        self._open: dict[str, apsw.Connection] = {}
-        self._drained: dict[str, Any] = {}
-        self._active = time.monotonic()
-
-    def poll(self, limit: int = 1000, timeout: float = 1.0) -> list[Message]:
-        """Give the next messages, at most ``limit``; wait up to ``timeout`` seconds for the first; empty if none."""
-        deadline = time.monotonic() + timeout
-        while True:
-            messages = self._read(limit)
-            now = time.monotonic()
-            if messages:
-                self._active = now
-                return messages
-            if now >= deadline:
-                return []
-            time.sleep(min(_pause(now - self._active), deadline - now))
-
-    def positions(self) -> Positions:
-        """Give the next offset to read of every stream that exists."""
-        return {partition: offset for partition, offset in self._next.items() if partition.stream in self._open}
-
-    def seek(self, positions: Positions) -> None:
-        """Read on from these offsets; streams not named stay where they are, streams not read here are ignored."""
-        self._next |= {partition: offset for partition, offset in positions.items() if partition in self._next}
-        self._drained.clear()
-
-    def commit(self) -> None:
-        """Keep the positions for the reader's group.
-
-        Raises
-        ------
-        ValueError
-            The reader was opened without a group.
-        """
-        if self._group is None:
-            raise ValueError("a reader without a group has nobody to commit for: open it with group=NAME")
-        self._streams._commit(self._group, self.positions())  # noqa: SLF001 - the two are one
+    def read(self, offset: int, limit: int, *, stalled: bool) -> tuple[list[Message], int]:
+        del stalled  # what is there is whole
+        if not self.exists():
+            return [], offset
+        try:
+            return self._read(offset, limit)
+        except apsw.Error as error:
+            raise _explain(error, self._path) from error
 
     def close(self) -> None:
-        """Close the files."""
-        for connection in self._open.values():
-            connection.close()
-        self._open.clear()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
-    def _read(self, limit: int) -> list[Message]:
-        messages: list[Message] = []
-        self._order.append(self._order.pop(0))
-        for stream in self._order:
-            try:
-                messages += self._read_one(stream, limit - len(messages))
-            except (apsw.Error, OSError) as error:
-                raise _explain(error, self._paths[stream]) from error
-            if len(messages) >= limit:
-                break
-        return messages
-
-    def _read_one(self, stream: str, limit: int) -> list[Message]:
-        connection = self._open.get(stream)
-        if connection is None:
-            if not self._paths[stream].exists():
-                return []
-            connection = self._open[stream] = _open(self._paths[stream])
+    def _read(self, offset: int, limit: int) -> tuple[list[Message], int]:
+        if self._connection is None:
+            self._connection = _open(self._path)
         # Looking for another's commit costs a third of looking for rows, and most looks find nothing.
-        version = connection.execute("PRAGMA data_version").get
-        if self._drained.get(stream) == version:
-            return []
-        partition = Partition(stream)
+        state = (offset, self._connection.execute("PRAGMA data_version").get)
+        if self._drained == state:
+            return [], offset
         # All rows are fetched at once: a transaction left open would keep writers from trimming the log.
-        rows: list[Any] = connection.execute(
-            "SELECT id, key, value FROM messages WHERE id > ? ORDER BY id LIMIT ?", (self._next[partition], limit)
+        rows: list[Any] = self._connection.execute(
+            "SELECT id, key, value FROM messages WHERE id > ? ORDER BY id LIMIT ?", (offset, limit)
         ).fetchall()
-        if rows:
-            self._next[partition] = rows[-1][0]
-        if len(rows) < limit:
-            self._drained[stream] = version
-        return [Message(stream, 0, number - 1, key, value) for number, key, value in rows]
-
-
-def _pause(idle_seconds: float) -> float:
-    """Give the time to sleep before looking again: a twentieth of the silence so far, between 1 and 25 ms.
-
-    >>> _pause(0.0), _pause(0.2), _pause(60.0)
-    (0.001, 0.01, 0.025)
-    """
-    return min(max(idle_seconds / 20, _BUSY_PAUSE_SECONDS), _IDLE_PAUSE_SECONDS)
+        if not rows:
+            self._drained = state
+            return [], offset
+        return [Message(self._stream, 0, number - 1, key, value) for number, key, value in rows], rows[-1][0]
 
 
 def _parse(address: str) -> tuple[Path, str]:

@@ -1,0 +1,126 @@
+"""What the places on one machine share: a reader that polls logs of one partition each."""
+
+import time
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from birdwatch.streams.base import Message, Positions
+
+__all__ = ["LocalReader", "Log"]
+
+# A millisecond's pause costs about 5 % of a core, so it is for streams with traffic; 25 ms cost below 1 %.
+_BUSY_PAUSE_SECONDS: Final = 0.001
+_IDLE_PAUSE_SECONDS: Final = 0.025
+
+
+class Log(Protocol):
+    """One stream of one partition, as its place keeps it."""
+
+    def exists(self) -> bool:
+        """Say whether the stream has been written to."""
+        ...
+
+    def read(self, offset: int, limit: int, *, stalled: bool) -> tuple[list[Message], int]:
+        """Give at most ``limit`` messages from ``offset`` on, and the offset to read next.
+
+        ``stalled`` says that the caller has waited for more in vain: what is there will not become more.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of what is held."""
+        ...
+
+
+class LocalReader:
+    """Reads some logs in turn, for one thread; opened by the `reader` of a place.
+
+    Each poll begins with another stream, so that a busy one does not starve the rest. Streams that do not exist yet
+    are taken up when they appear.
+
+    Parameters
+    ----------
+    logs
+        By stream.
+    begin
+        Where each stream begins: one entry a stream.
+    keep
+        Keeps positions for the reader's group; None for a reader without a group.
+    clock, sleep
+        Monotonic seconds, and how to wait for them to pass.
+    """
+
+    def __init__(
+        self,
+        logs: dict[str, Log],
+        begin: Positions,
+        keep: Callable[[Positions], None] | None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._logs = logs
+        self._order = list(begin)
+        self._next = begin
+        self._keep = keep
+        self._clock = clock
+        self._sleep = sleep
+        self._active = clock()
+
+    def poll(self, limit: int = 1000, timeout: float = 1.0) -> list[Message]:
+        """Give the next messages, at most ``limit``; wait up to ``timeout`` seconds for the first; empty if none."""
+        deadline = self._clock() + timeout
+        while True:
+            stalled = self._clock() >= deadline
+            messages = self._read(limit, stalled=stalled)
+            now = self._clock()
+            if messages:
+                self._active = now
+            if messages or stalled:
+                return messages
+            self._sleep(max(min(_pause(now - self._active), deadline - now), 0.0))
+
+    def positions(self) -> Positions:
+        """Give the next offset to read of every stream that exists."""
+        return {partition: self._next[partition] for partition in self._order if self._logs[partition.stream].exists()}
+
+    def seek(self, positions: Positions) -> None:
+        """Read on from these offsets; streams not named stay where they are, streams not read here are ignored."""
+        self._next |= {partition: offset for partition, offset in positions.items() if partition in self._next}
+
+    def commit(self) -> None:
+        """Keep the positions for the reader's group.
+
+        Raises
+        ------
+        ValueError
+            The reader was opened without a group.
+        """
+        if self._keep is None:
+            raise ValueError("a reader without a group has nobody to commit for: open it with group=NAME")
+        self._keep(self.positions())
+
+    def close(self) -> None:
+        """Let go of the logs."""
+        for log in self._logs.values():
+            log.close()
+
+    def _read(self, limit: int, *, stalled: bool) -> list[Message]:
+        messages: list[Message] = []
+        self._order.append(self._order.pop(0))
+        for partition in self._order:
+            log, wanted = self._logs[partition.stream], limit - len(messages)
+            found, self._next[partition] = log.read(self._next[partition], wanted, stalled=stalled)
+            messages += found
+            if len(messages) >= limit:
+                break
+        return messages
+
+
+def _pause(idle_seconds: float) -> float:
+    """Give the time to sleep before looking again: a twentieth of the silence so far, between 1 and 25 ms.
+
+    >>> _pause(0.0), _pause(0.2), _pause(60.0)
+    (0.001, 0.01, 0.025)
+    """
+    return min(max(idle_seconds / 20, _BUSY_PAUSE_SECONDS), _IDLE_PAUSE_SECONDS)
