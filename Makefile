@@ -1,0 +1,64 @@
+# Everything runs in .venv, made here from the lock files: only Python 3.11 or newer, pip and make need be there.
+# uv installs the packages; where it is not on the PATH it comes into .venv first.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL = uv=$$(command -v uv || echo $(BIN)/uv); $$uv pip install --python $(BIN)/python
+COMPILE = uv=$$(command -v uv || echo $(BIN)/uv); $$uv pip compile --quiet --universal --python-version 3.11 --custom-compile-command 'make lock'
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint test-integration test-unpinned docs lock clean
+
+help:  ## Say what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.demo  ## Run the whole story on real flights; options in ARGS, as in make demo ARGS="--days 3"
+	@exec $(BIN)/birdwatch demo $(ARGS)
+
+test: lint  ## Check the code and run the unit tests; options for pytest in ARGS
+	$(BIN)/pytest -m "not integration and not e2e" $(ARGS)
+
+lint: $(VENV)/.dev  ## Check style and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+test-integration: $(VENV)/.dev  ## Run the tests that need real servers, processes and a browser
+	@for tool in chromium java mvn; do \
+		command -v $$tool > /dev/null || echo "$$tool is not there: the tests that need it are skipped (.ci/run installs it)"; \
+	done
+	$(BIN)/pytest -m "integration or e2e" $(ARGS)
+
+test-unpinned: $(VENV)/.dev  ## Install the newest of everything, as a user would, and import every module
+	rm -rf $(VENV)-unpinned && $(PYTHON) -m venv --without-pip $(VENV)-unpinned
+	$(BIN)/uv pip install --quiet --python $(VENV)-unpinned/bin/python '.[all]'
+	$(VENV)-unpinned/bin/python -I tests/import_every_module.py
+	rm -rf $(VENV)-unpinned
+
+docs: $(VENV)/.dev  ## Write the reference from the code
+	$(BIN)/python docs/generate.py
+
+lock: $(BIN)/python  ## Choose versions anew where pyproject.toml asks for it; make lock ARGS=--upgrade: everywhere
+	@$(COMPILE) $(ARGS) --all-extras --group dev --output-file requirements.lock pyproject.toml
+	@$(COMPILE) $(ARGS) --extra demo --constraint requirements.lock --no-annotate --output-file requirements-demo.lock pyproject.toml
+
+clean:  ## Remove what was made
+	rm -rf $(VENV) $(VENV)-unpinned dist run .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/it"; exit 1; }
+	@echo "Making $(VENV) ..."
+	@$(PYTHON) -m venv --without-pip $(VENV)
+	@command -v uv > /dev/null || $(PYTHON) -m pip --python $(BIN)/python install --quiet uv
+
+$(VENV)/.demo: requirements-demo.lock pyproject.toml | $(BIN)/python
+	@echo "Installing what the demo needs, about 70 packages: a minute or two the first time ..."
+	@$(INSTALL) --no-deps --requirement requirements-demo.lock --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements.lock pyproject.toml | $(BIN)/python
+	@echo "Installing what the tests need ..."
+	@$(INSTALL) --quiet --no-deps --requirement requirements.lock --editable .
+	@touch $@

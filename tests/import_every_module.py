@@ -1,0 +1,11 @@
+"""Import all that is installed of Birdwatch: a pin that is too loose often shows at import already."""
+
+import importlib
+import pkgutil
+
+import birdwatch
+
+names = sorted(module.name for module in pkgutil.walk_packages(birdwatch.__path__, "birdwatch."))
+for name in names:
+    importlib.import_module(name)
+print(f"{len(names)} modules imported from {birdwatch.__path__[0]}")  # noqa: T201
