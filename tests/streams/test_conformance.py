@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pytest
 
-from birdwatch.streams import Message, Partition, Streams, open_streams
+from birdwatch.streams import Message, Partition, Reader, Streams, open_streams
 
 
 class Place(NamedTuple):
@@ -20,17 +20,32 @@ def _named_as_they_are(stream: str) -> str:
     return stream
 
 
-@pytest.fixture(params=["sqlite"])
+EXCLUDED = {
+    ("files", "test_keys_come_back"): "a line of a recorded stream has no room for a key",
+}
+
+
+@pytest.fixture(params=["sqlite", "files"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    opened: list[Streams] = []
+    if reason := EXCLUDED.get((request.param, request.node.originalname)):
+        pytest.skip(reason)
+    opened: list[Streams | Reader] = []
 
     def again(address: str) -> Streams:
-        opened.append(open_streams(address))
-        return opened[-1]
+        streams = open_streams(address)
+        open_reader = streams.reader
+
+        def reader(*args, **kwargs) -> Reader:
+            opened.append(open_reader(*args, **kwargs))
+            return opened[-1]
+
+        streams.reader = reader
+        opened.append(streams)
+        return streams
 
     yield Place(lambda: again(f"{request.param}:{tmp_path}/streams"), _named_as_they_are)
-    for streams in opened:
-        streams.close()
+    for one in reversed(opened):
+        one.close()
 
 
 def write(streams: Streams, stream: str, *values: int) -> None:

@@ -20,8 +20,8 @@ def test_an_unknown_value_of_an_option_is_named(tmp_path):
 def test_the_address_says_how_far_an_append_reaches(tmp_path, address, level):
     streams = SqliteStreams(f"sqlite:{tmp_path}{address}")
     streams.append("scores", [(b"", b"{}")])
-    assert streams._open[tmp_path / "scores.db"].execute("PRAGMA synchronous").get == level
-    assert streams._open[tmp_path / "scores.db"].execute("PRAGMA journal_mode").get == "wal"
+    assert streams._open["scores"].writable().execute("PRAGMA synchronous").get == level
+    assert streams._open["scores"].writable().execute("PRAGMA journal_mode").get == "wal"
     streams.close()
 
 

@@ -107,13 +107,16 @@ class LocalReader:
 
     def _read(self, limit: int, *, stalled: bool) -> list[Message]:
         messages: list[Message] = []
+        reached: Positions = {}
         self._order.append(self._order.pop(0))
         for partition in self._order:
             log, wanted = self._logs[partition.stream], limit - len(messages)
-            found, self._next[partition] = log.read(self._next[partition], wanted, stalled=stalled)
+            found, reached[partition] = log.read(self._next[partition], wanted, stalled=stalled)
             messages += found
             if len(messages) >= limit:
                 break
+        # Only now: a log that cannot be read must not cost the messages of another.
+        self._next |= reached
         return messages
 
 

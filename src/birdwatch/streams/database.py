@@ -1,0 +1,140 @@
+"""SQLite files that many processes write at once, and what consumer groups keep in one of them."""
+
+import os
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from birdwatch.errors import StreamError
+from birdwatch.streams.base import Partition, Positions
+
+__all__ = ["Database", "GroupOffsets", "naming", "stream_error"]
+
+_LOCKED_SECONDS: Final = 30.0
+_RETRY_SECONDS: Final = 0.0005
+
+
+class Database:
+    """One file in WAL mode, opened when it is first used; one thread at a time.
+
+    Parameters
+    ----------
+    path
+        The file.
+    schema
+        The statement that makes its table; a file that is missing is made by `writable`, never by `readable`.
+    synchronous
+        How far a transaction reaches before it counts: ``normal``, the system; ``full``, the disk.
+    """
+
+    def __init__(self, path: Path, schema: str, synchronous: str = "normal") -> None:
+        self.path = path
+        self._schema = schema
+        self._synchronous = synchronous
+        self._connection: apsw.Connection | None = None
+
+    def readable(self) -> apsw.Connection | None:
+        """Open the file, or give None while it does not exist."""
+        if self._connection is None and self.path.exists():
+            self._connection = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READWRITE)
+            self._connection.set_busy_handler(_wait)
+            self._connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+        return self._connection
+
+    def writable(self) -> apsw.Connection:
+        """Open the file, and make it first if it is missing."""
+        connection = self.readable()
+        while connection is None:
+            self._create()
+            connection = self.readable()
+        return connection
+
+    def close(self) -> None:
+        """Close the file; the next use opens it again."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _create(self) -> None:
+        """Put the file in its place complete: the loser of a race uses the winner's, nobody sees half a schema."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        draft = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}")
+        connection = apsw.Connection(str(draft))
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(self._schema)
+        connection.close()
+        try:
+            os.link(draft, self.path)
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+        folder = os.open(self.path.parent, os.O_RDONLY)
+        os.fsync(folder)
+        os.close(folder)
+
+
+class GroupOffsets:
+    """What the consumer groups of one place have committed; threads may share it.
+
+    Parameters
+    ----------
+    path
+        A file of its own, made at the first commit.
+    """
+
+    def __init__(self, path: Path) -> None:
+        # fmt: off
+        self._database = Database(path, 'CREATE TABLE offsets ("group" TEXT, stream TEXT, next INTEGER NOT NULL, PRIMARY KEY ("group", stream)) STRICT')
+        # fmt: on
+        self._lock = threading.Lock()
+
+    def committed(self, group: str, streams: Sequence[str]) -> Positions:
+        """Give what a group has committed; streams without a commit are left out."""
+        with self._lock, naming(self._database.path):
+            connection = self._database.readable()
+            if connection is None:
+                return {}
+            rows = connection.execute('SELECT stream, next FROM offsets WHERE "group" = ?', (group,))
+            return {Partition(stream): offset for stream, offset in rows if stream in streams}
+
+    def commit(self, group: str, positions: Positions) -> None:
+        """Keep the positions of a group, all of them or none."""
+        rows = [(group, partition.stream, offset) for partition, offset in positions.items()]
+        with self._lock, naming(self._database.path), self._database.writable() as connection:
+            connection.executemany("REPLACE INTO offsets VALUES (?, ?, ?)", rows)
+
+    def close(self) -> None:
+        """Close the file; the next use opens it again."""
+        with self._lock:
+            self._database.close()
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Turn what SQLite and the file system say inside the block into a `StreamError` that names the file."""
+    try:
+        yield
+    except (apsw.Error, OSError) as error:
+        raise stream_error(error, path) from error
+
+
+def stream_error(error: Exception, path: Path) -> StreamError:
+    """Say in our words what SQLite or the file system said about a file."""
+    if isinstance(error, apsw.BusyError):
+        return StreamError(f"{path} has been locked by another process for {_LOCKED_SECONDS:.0f} s")
+    if isinstance(error, apsw.NotADBError):
+        return StreamError(f"{path} is not a stream: it is no SQLite file")
+    return StreamError(f"{path}: {error}")
+
+
+def _wait(tries: int) -> bool:
+    """Wait for another's lock in short steps: an append takes a fraction of a millisecond, SQLite sleeps up to 100."""
+    time.sleep(_RETRY_SECONDS)
+    return tries * _RETRY_SECONDS < _LOCKED_SECONDS

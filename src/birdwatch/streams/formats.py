@@ -1,0 +1,202 @@
+"""Reading recorded streams message by message: lines of JSON, plain or compressed, and tables as Arrow batches."""
+
+import gzip
+import zlib
+from collections import deque
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any, Final, Protocol, Self
+
+from birdwatch.errors import StreamError
+
+__all__ = ["ROWS_A_MESSAGE", "SUFFIXES", "Lines", "Recording", "Table", "open_recording"]
+
+SUFFIXES: Final = (".csv", ".jsonl", ".jsonl.gz", ".parquet")
+"""What the names of recorded streams end in."""
+
+ROWS_A_MESSAGE: Final = 1000
+"""How many rows of a table travel in one message."""
+
+_CHUNK_BYTES: Final = 1 << 18
+
+
+class Recording(Protocol):
+    """A file that is read from its start.
+
+    Attributes
+    ----------
+    at
+        The number of the next message.
+    rows
+        How many rows a message holds, at most.
+    fault
+        Why the file cannot be read further, once all before has been taken.
+    """
+
+    at: int
+    rows: int
+    fault: StreamError | None
+
+    def take(self, *, stalled: bool) -> bytes | None:
+        """Give the next message, or None while there is none; ``stalled``: what is half there will not become whole."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the file."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+def open_recording(path: Path) -> Recording:
+    """Open a file by what its name ends in."""
+    return Lines(path) if path.name.endswith((".jsonl", ".jsonl.gz")) else Table(path)
+
+
+class Lines:
+    """Lines, from a file that may grow while it is read."""
+
+    rows = 1
+
+    def __init__(self, path: Path) -> None:
+        self.at = 0
+        self.fault: StreamError | None = None
+        self._path = path
+        self._file = path.open("rb", buffering=0)
+        self._read = gzip.GzipFile(fileobj=self._file).read1 if path.suffix == ".gz" else self._file.read
+        self._whole: deque[bytes] = deque()
+        self._rest = b""
+        self._torn = False
+        self._broken = False
+
+    def take(self, *, stalled: bool) -> bytes | None:
+        """Give the next line; the last one without its end only when ``stalled``."""
+        while not self._whole:
+            chunk = self._chunk()
+            if not chunk:
+                if not (stalled and self._rest):
+                    return None
+                self._torn = True
+                self._whole.append(self._rest)
+                self._rest = b""
+                break
+            lines = (self._rest + chunk).split(b"\n")
+            if self._torn:
+                # The rest of a line that has been handed over without it: whoever reads anew gets both as one.
+                self._torn = len(lines) == 1
+                lines = lines[1:] or [b""]
+            self._rest = lines.pop()
+            self._whole.extend(lines)
+        self.at += 1
+        return self._whole.popleft()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _chunk(self) -> bytes:
+        if self._broken:
+            return b""
+        try:
+            chunk: bytes = self._read(_CHUNK_BYTES)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            self._broken = True
+            self.fault = StreamError(f"{self._path} is damaged: {error}; what could be read of it has been read")
+            return b""
+        return chunk
+
+
+class Table:
+    """Rows of a CSV or Parquet file, a thousand a message: the same ones each time."""
+
+    rows = ROWS_A_MESSAGE
+
+    def __init__(self, path: Path) -> None:
+        self.at = 0
+        self.fault: StreamError | None = None
+        self._path = path
+        self._messages = _csv(path) if path.suffix == ".csv" else _parquet(path)
+
+    def take(self, *, stalled: bool) -> bytes | None:
+        """Give the next thousand rows as one Arrow IPC stream, or a line that is no row as it lies."""
+        del stalled  # a table does not grow
+        import pyarrow as pa  # noqa: PLC0415 - slow to import, and recorded streams are mostly lines
+
+        try:
+            value = next(self._messages, None)
+        except pa.ArrowException as error:
+            self.fault = StreamError(f"{self._path} cannot be read: {error}")
+            return None
+        if value is not None:
+            self.at += 1
+        return value
+
+    def close(self) -> None:
+        """Let go of the rows."""
+        self._messages.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _csv(path: Path) -> Generator[bytes, None, None]:
+    from pyarrow import csv  # noqa: PLC0415
+
+    bad: list[str] = []
+
+    def put_aside(row: Any) -> str:
+        bad.append(row.text)
+        return "skip"
+
+    table = csv.read_csv(
+        path,
+        # One thread, so that rows put aside keep their order.
+        read_options=csv.ReadOptions(use_threads=False),
+        parse_options=csv.ParseOptions(newlines_in_values=True, invalid_row_handler=put_aside),
+        convert_options=csv.ConvertOptions(strings_can_be_null=True),
+    )
+    yield from _thousands(iter([table]))
+    yield from (text.encode() for text in bad)
+
+
+def _parquet(path: Path) -> Generator[bytes, None, None]:
+    import pyarrow as pa  # noqa: PLC0415
+    from pyarrow import parquet  # noqa: PLC0415
+
+    with parquet.ParquetFile(path) as file:
+        yield from _thousands(pa.Table.from_batches([batch]) for batch in file.iter_batches())
+
+
+def _thousands(tables: Iterator[Any]) -> Iterator[bytes]:
+    """Cut tables anew, so that what is in a message does not depend on how they were stored."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    rest = None
+    for table in tables:
+        rest = table if rest is None else pa.concat_tables([rest, table])
+        while rest.num_rows >= ROWS_A_MESSAGE:
+            yield _encode(rest.slice(0, ROWS_A_MESSAGE))
+            rest = rest.slice(ROWS_A_MESSAGE)
+    if rest is not None and rest.num_rows:
+        yield _encode(rest)
+
+
+def _encode(table: Any) -> bytes:
+    import pyarrow as pa  # noqa: PLC0415
+
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table.combine_chunks())
+    value: bytes = sink.getvalue().to_pybytes()
+    return value
