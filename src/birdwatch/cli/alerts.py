@@ -60,7 +60,7 @@ def deliver(
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
         there = "" if chosen.store.exists() else ", once it is there"
-        typer.echo(f"delivering from {chosen.store} to {', '.join(sinks)}{there}")
+        typer.echo(f"delivering from {chosen.store} to {', '.join(sinks)}{there}\nready")
         delivery.deliver(chosen.store, sinks, stop)
     finally:
         for sink in sinks.values():

@@ -41,10 +41,11 @@ class _Lazy(TyperGroup):
         del ctx
         if name not in _COMMANDS:
             return None
-        module, _ = _COMMANDS[name]
+        module, about = _COMMANDS[name]
         group: Any = import_module(module).app
         command = typer.main.get_command(group)
         command.name = name
+        command.help = command.help or about
         return command
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
@@ -74,7 +75,7 @@ def _root(
 def main() -> None:
     """Run the command line; what goes wrong on purpose ends in one line on standard error and exit code 2."""
     try:
-        app()
+        app(prog_name="birdwatch")  # also when it is run as `python -m birdwatch`
     except BirdwatchError as error:
         typer.echo(f"birdwatch: {error}", err=True)
         sys.exit(2)

@@ -1,0 +1,43 @@
+"""`birdwatch dashboard` finds a port and says what is missing."""
+
+import importlib.util
+import socket
+
+import pytest
+from typer.testing import CliRunner
+
+from birdwatch.cli.dashboard import app, free_port
+from birdwatch.errors import BirdwatchError, SettingsError
+
+
+@pytest.fixture
+def taken():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_a_free_port_is_taken_as_wanted(taken):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        free = probe.getsockname()[1]
+    assert free_port(free) == free
+
+
+def test_a_taken_port_is_passed_over(taken):
+    assert taken < free_port(taken) <= taken + 99
+
+
+def test_a_search_that_finds_no_port_says_so(taken):
+    with pytest.raises(BirdwatchError, match=f"ports {taken} to {taken} are taken: give --port another"):
+        free_port(taken, most=1)
+
+
+def test_pages_that_are_not_there_are_named(tmp_path):
+    with pytest.raises(SettingsError, match=r"there is no .*mine\.py: give --app"):
+        CliRunner().invoke(app, ["--app", str(tmp_path / "mine.py")], catch_exceptions=False)
+
+
+def test_without_streamlit_it_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
+    with pytest.raises(BirdwatchError, match=r"pip install 'birdwatch\[dashboard\]'"):
+        CliRunner().invoke(app, [], catch_exceptions=False)

@@ -1,0 +1,108 @@
+"""Imports point down, and observing and serving share only records and streams."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import birdwatch
+
+PACKAGE = Path(birdwatch.__file__).parent
+
+# Each part may import the parts of the tiers above its own in this list, never of its own tier or below.
+TIERS = (
+    {"errors"},
+    {"config", "content", "records"},
+    {"stats"},
+    {"streams"},
+    {"archive"},
+    {"windows"},
+    {"detect"},
+    {"alerts", "check", "evaluate"},
+    {"charts"},
+    {"serving"},
+    {"testing"},
+    {"demo"},
+    {"cli"},
+    {"__main__"},
+)
+TIER = {part: number for number, tier in enumerate(TIERS) for part in tier}
+SERVING_MAY = {"archive", "errors", "records", "stats", "streams"}
+MAY_SERVE = {"serving", "testing", "demo", "cli"}
+
+
+def modules():
+    """Give every module's source by its dotted name, without the package's."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        if parts[0] != "_content":
+            found[".".join(parts).removesuffix(".__init__")] = path.read_text()
+    return found
+
+
+def imported(source):
+    """Give what is imported of birdwatch anywhere in a source: at the top, in functions, for type checkers."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            names = ["birdwatch.a relative import"] if isinstance(node, ast.ImportFrom) else []
+        yield from (name.split(".", 1)[1] for name in names if name.startswith("birdwatch."))
+
+
+def fault(module, name):
+    """Say what is wrong with `module` importing `name`, or give None."""
+    here, there = module.split(".")[0], name.split(".")[0]
+    if here in ("__init__", there) or there.startswith("__"):
+        return None
+    if there not in TIER or here not in TIER:
+        return f"{module} imports {name}: give both a tier in this test"
+    if here == "serving" and there not in SERVING_MAY:
+        return f"{module} imports {name}: serving knows nothing of observing"
+    if there == "serving" and here not in MAY_SERVE:
+        return f"{module} imports {name}: observing never touches serving"
+    if TIER[there] >= TIER[here]:
+        return f"{module} imports {name}: imports point down"
+    return None
+
+
+def test_every_import_points_down():
+    faults = [fault(module, name) for module, source in modules().items() for name in imported(source)]
+    assert [said for said in faults if said] == []
+
+
+def test_every_part_has_a_tier():
+    assert {module.split(".")[0] for module in modules()} - set(TIER) <= {"__init__"}
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "said"),
+    [
+        ("windows.pane", "from birdwatch.detect.verdict import Finding", "imports point down"),
+        ("alerts.sinks", "def f():\n    import birdwatch.check.gate", "imports point down"),
+        ("serving.runner", "from birdwatch.windows.store import Store", "knows nothing of observing"),
+        ("serving.runner", "from birdwatch.config import Settings", "knows nothing of observing"),
+        ("check.gate", "from birdwatch.serving import runner", "never touches serving"),
+        ("stats.grid", "from . import quantiles", "give both a tier"),
+        ("stats.grid", "from birdwatch.utils import x", "give both a tier"),
+    ],
+)
+def test_an_arrow_that_points_elsewhere_is_found(module, source, said):
+    (name,) = imported(source)
+    assert said in fault(module, name)
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("windows.store", "from birdwatch.stats.grid import GRID_VERSION"),
+        ("serving.gateway", "from birdwatch.streams import open_streams"),
+        ("cli.serve", "from birdwatch.serving.gateway import run"),
+        ("demo.flights", "from birdwatch import __version__"),
+    ],
+)
+def test_an_arrow_that_points_down_is_left_alone(module, source):
+    assert [fault(module, name) for name in imported(source)] == [None]
