@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pytest
 
 from birdwatch.streams import Message, Partition, Reader, Streams, open_streams
+from birdwatch.testing import MemoryStreams
 
 
 class Place(NamedTuple):
@@ -16,23 +17,24 @@ class Place(NamedTuple):
     name: Callable[[str], str]
 
 
-def _named_as_they_are(stream: str) -> str:
-    return stream
-
-
+KINDS = ("sqlite", "files", "memory")
 EXCLUDED = {
     ("files", "test_keys_come_back"): "a line of a recorded stream has no room for a key",
 }
 
 
-@pytest.fixture(params=["sqlite", "files"])
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "place" in metafunc.fixturenames:
+        kinds = [kind for kind in KINDS if (kind, metafunc.function.__name__) not in EXCLUDED]
+        metafunc.parametrize("place", kinds, indirect=True)
+
+
+@pytest.fixture
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    if reason := EXCLUDED.get((request.param, request.node.originalname)):
-        pytest.skip(reason)
     opened: list[Streams | Reader] = []
 
-    def again(address: str) -> Streams:
-        streams = open_streams(address)
+    def tracked(streams: Streams) -> Streams:
+        """See to it that what a test opens is closed."""
         open_reader = streams.reader
 
         def reader(*args, **kwargs) -> Reader:
@@ -43,7 +45,11 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
         opened.append(streams)
         return streams
 
-    yield Place(lambda: again(f"{request.param}:{tmp_path}/streams"), _named_as_they_are)
+    if request.param == "memory":
+        memory = tracked(MemoryStreams())
+        yield Place(lambda: memory, lambda name: name)
+    else:
+        yield Place(lambda: tracked(open_streams(f"{request.param}:{tmp_path}/streams")), lambda name: name)
     for one in reversed(opened):
         one.close()
 
@@ -225,3 +231,7 @@ def test_any_text_and_big_messages_come_back_byte_for_byte(place):
     texts = ['{"id":"Grüße, 世界 🐦"}'.encode(), b'{"x":"' + b"x" * 900_000 + b'"}']
     streams.append(name, [(b"", text) for text in texts])
     assert values(read(streams.reader([name]), 2)) == texts
+
+
+def test_what_is_excluded_is_there():
+    assert {(kind, test) for kind, test in EXCLUDED if kind not in KINDS or test not in globals()} == set()
