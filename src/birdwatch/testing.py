@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Final, Literal
 
+from msgspec import structs
+
 from birdwatch.records import Decision, Outcome, Request, Score
 from birdwatch.streams.base import Message, Partition, Positions
 from birdwatch.streams.local import LocalReader, Log
