@@ -4,7 +4,7 @@ Dashboards, notebooks and /metrics read it; only the tail (and what runs inside 
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -119,6 +119,9 @@ class Store:
         if not readonly:
             self.connection.pragma("journal_mode", "wal")
             self.connection.pragma("synchronous", "normal")  # safe against kill -9
+            # A transaction that reads before it writes fails at once when another process wrote in between (the delivery
+            # of alerts does): taking the write lock at the start waits for it instead.
+            self.connection.transaction_mode = "IMMEDIATE"
             self.connection.execute(_TABLES)
         self._series: dict[Series, int] = {}
         self.pane_seconds = self._agree(pane_seconds, readonly=readonly)
@@ -142,9 +145,15 @@ class Store:
         """Close the file."""
         self.connection.close()
 
-    def transaction(self) -> AbstractContextManager[Any]:
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
         """Keep all that is written inside, or nothing of it."""
-        return self.connection
+        try:
+            with self.connection:
+                yield
+        except BaseException:
+            self._series.clear()  # numbers given inside are forgotten by the file too
+            raise
 
     def series_id(self, series: Series) -> int:
         """Give the number of a series, a new one when it is new."""
@@ -239,12 +248,18 @@ class Store:
         )
         return [(start, Extreme(*rest)) for start, *rest in rows]
 
-    def add_arrivals(self, start: int, stream: str, *, late: int = 0, duplicates: int = 0) -> None:
-        """Count what came late or twice into a pane."""
+    def add_late(self, start: int, stream: str, late: int) -> None:
+        """Count what came into a pane after it was closed."""
         self.connection.execute(
-            "INSERT INTO arrivals VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE"
-            " SET late = late + excluded.late, duplicates = duplicates + excluded.duplicates",
-            (start, stream, late, duplicates),
+            "INSERT INTO arrivals VALUES (?, ?, ?, 0) ON CONFLICT DO UPDATE SET late = late + excluded.late",
+            (start, stream, late),
+        )
+
+    def put_duplicates(self, start: int, duplicates: Mapping[str, int]) -> None:
+        """Keep how many rows of each stream were in a pane twice."""
+        self.connection.executemany(
+            "INSERT INTO arrivals VALUES (?, ?, 0, ?) ON CONFLICT DO UPDATE SET duplicates = excluded.duplicates",
+            [(start, stream, n) for stream, n in duplicates.items() if n],
         )
 
     def arrivals(self, since: int, until: int) -> dict[str, Arrivals]:

@@ -1,0 +1,238 @@
+"""From columns to a pane: duplicates dropped, models joined by request, everything counted.
+
+A pure function of what arrived, in whatever order: the live tail, the check and a replay all come through here.
+"""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from birdwatch.stats.grid import Scale, bins_of
+from birdwatch.windows.decode import Columns, Names
+from birdwatch.windows.pane import (
+    COUNTERS,
+    FIXED_POINT,
+    JOINT_SHIFT,
+    PAIR_CLIP,
+    PAIR_COUNTERS,
+    REASONS,
+    Counts,
+    Pane,
+    Series,
+    total,
+)
+from birdwatch.windows.store import Extreme
+
+__all__ = ["EXTREMES", "JOINT_SPAN", "Built", "Grid", "build", "join_columns", "joint_bins"]
+
+EXTREMES: Final = 5
+"""How many of the largest disagreements of a pair are kept, by pane."""
+
+JOINT_SPAN: Final = 2**20
+"""A joint bin is (coarse bin of the model) * JOINT_SPAN + (coarse bin of the partner), both moved to be positive."""
+
+
+class Grid(NamedTuple):
+    """How scores are counted: where they may lie, and the unit of a large difference."""
+
+    scale: Scale
+    unit: float
+
+
+class Built(NamedTuple):
+    """A pane, its largest disagreements, and how many rows of each stream were there twice."""
+
+    pane: Pane
+    extremes: list[Extreme]
+    duplicates: dict[str, int]
+
+
+def join_columns(parts: list[Columns]) -> Columns:
+    """Put columns of the same fields one after the other."""
+    return parts[0] if len(parts) == 1 else {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+
+
+def build(streams: dict[str, Columns], names: Names, grid: Grid, champion: str = "", canary: str = "") -> Built:
+    """Count all that arrived for one pane.
+
+    Parameters
+    ----------
+    streams
+        Columns by stream (see `birdwatch.windows.decode.COUNTED`); streams without rows may be left out.
+    names
+        The numbers that stand for (model, version).
+    grid
+        How scores are counted.
+    champion
+        The model with which the others are compared, and which is compared with the canary; may be empty.
+    canary
+        The canary, where it writes to ``scores``; all that is on the stream ``canary`` is one in any case.
+
+    Raises
+    ------
+    OverflowError
+        A sum exceeds 63 bits.
+    """
+    once = {stream: _once(columns, names) for stream, columns in streams.items() if columns["id"].size}
+    duplicates = {stream: streams[stream]["id"].size - columns["id"].size for stream, columns in once.items()}
+    work = _Construction(names, grid, canary)
+    if "requests" in once:
+        work.count(Series("counts"), requests=once["requests"]["id"].size)
+    for stream in ("scores", "canary"):
+        if stream in once:
+            work.add_scores(once[stream], stream, once.get("requests"))
+    if "metrics" in once:
+        work.add_decisions(once["metrics"])
+    if "outcomes" in once:
+        work.add_outcomes(once["outcomes"])
+    extremes = [extreme for model, partner in work.pairs(champion) for extreme in work.add_pair(model, partner)]
+    return Built(work.pane(), extremes, duplicates)
+
+
+class _Construction:
+    """A pane in the making: histograms as they come, and the finite scores of each model for the join."""
+
+    def __init__(self, names: Names, grid: Grid, canary: str) -> None:
+        self._names = names
+        self._grid = grid
+        self._parts: dict[Series, list[Counts]] = {}
+        self._by_model: dict[str, Columns] = {}
+        self._canaries: set[str] = {canary}
+
+    def pane(self) -> Pane:
+        return {series: total(parts) for series, parts in self._parts.items()}
+
+    def add(self, series: Series, counts: Counts) -> None:
+        if counts.bins.size:
+            self._parts.setdefault(series, []).append(counts)
+
+    def count(self, series: Series, **n: int) -> None:
+        self.add(series, Counts.of([COUNTERS.index(name) for name in n], list(n.values())))
+
+    def pairs(self, champion: str) -> list[tuple[str, str]]:
+        """Name who is compared with whom: each challenger with the champion, the champion with each canary."""
+        if champion not in self._by_model:
+            return []
+        others = [model for model in sorted(self._by_model) if model != champion]
+        challengers = [(model, champion) for model in others if model not in self._canaries]
+        return challengers + [(champion, model) for model in others if model in self._canaries]
+
+    def add_scores(self, columns: Columns, stream: str, requests: Columns | None) -> None:
+        finite = np.isfinite(columns["score"])
+        known = np.isin(columns["id"], requests["id"]) if requests is not None else np.ones_like(finite)
+        codes = np.unique(columns["who"]).tolist()
+        for code in codes:
+            who = self._names.pairs[code]
+            mine = columns["who"] == code
+            self.count(
+                Series("counts", *who),
+                events=int(mine.sum()),
+                errors=int((mine & columns["error"]).sum()),
+                nulls=int((mine & ~finite & ~columns["error"]).sum()),
+                orphans=int((mine & ~known).sum()),
+            )
+            self.add(Series("score", *who), Counts.of(bins_of(columns["score"][mine & finite], self._grid.scale)))
+            self._add_seconds(Series("latency.queue", *who), columns["queue_seconds"][mine])
+            self._add_seconds(Series("latency.model", *who), columns["elapsed_seconds"][mine])
+        for model in {self._names.pairs[code][0] for code in codes}:
+            versions = [code for code in codes if self._names.pairs[code][0] == model]
+            rows = np.flatnonzero(np.isin(columns["who"], versions) & finite)
+            rows = rows[np.argsort(columns["id"][rows])]
+            self._by_model[model] = {name: columns[name][rows] for name in ("id", "name", "who", "score")}
+            if stream == "canary":
+                self._canaries.add(model)
+
+    def add_decisions(self, columns: Columns) -> None:
+        self.count(Series("counts"), decisions=columns["id"].size, sla_misses=int((~columns["within_sla"]).sum()))
+        reasons = np.array([REASONS.index(reason) for reason in columns["reason"].tolist()], dtype=np.int64)
+        selection = (columns["tier"] + 1) * 16 + reasons  # as `selection_bin` says, for many
+        for code in np.unique(columns["who"]).tolist():
+            who = self._names.pairs[code]
+            mine = columns["who"] == code
+            self.add(Series("selection", *who), Counts.of(selection[mine]))
+            self._add_seconds(Series("latency.answer", *who), columns["latency_seconds"][mine])
+
+    def add_outcomes(self, columns: Columns) -> None:
+        truth = np.where(np.isnan(columns["label"]), columns["reward"], columns["label"])
+        self.count(Series("counts"), outcomes=truth.size, positives=int((truth > 0).sum()))
+
+    def add_pair(self, model_name: str, partner_name: str) -> list[Extreme]:
+        """Join two models by request, add up their differences, and give the largest."""
+        model, partner = self._by_model[model_name], self._by_model[partner_name]
+        if not partner["id"].size:
+            return []
+        at = np.minimum(np.searchsorted(partner["id"], model["id"]), partner["id"].size - 1)
+        met = partner["id"][at] == model["id"]
+        extremes = []
+        for code in np.unique(model["who"][met]).tolist():
+            name, version = self._names.pairs[code]
+            where = (name, version, partner_name)
+            mine = met & (model["who"] == code)
+            ours, theirs = model["score"][mine], partner["score"][at[mine]]
+            difference = ours - theirs
+            self.add(Series("pair", *where), Counts.of(range(len(PAIR_COUNTERS)), self._pair_sums(difference)))
+            self.add(Series("difference", *where), Counts.of(bins_of(difference)))
+            self.add(Series("joint", *where), Counts.of(joint_bins(ours, theirs, self._grid.scale)))
+            ids = model["name"][mine]
+            largest = np.lexsort([ids, -np.abs(difference)])[:EXTREMES].tolist()
+            extremes += [Extreme(*where, ids[i].decode(), float(ours[i]), float(theirs[i])) for i in largest]
+        return extremes
+
+    def _add_seconds(self, series: Series, seconds: NDArray[np.float64]) -> None:
+        self.add(series, Counts.of(bins_of(seconds[np.isfinite(seconds)])))
+
+    def _pair_sums(self, difference: NDArray[np.float64]) -> list[int]:
+        units = difference / self._grid.unit
+        clipped = np.clip(units, -PAIR_CLIP, PAIR_CLIP)
+        return [
+            difference.size,
+            _integer_sum(np.rint(clipped * FIXED_POINT)),
+            _integer_sum(np.ceil(clipped * clipped * FIXED_POINT)),
+            int((clipped != units).sum()),
+        ]
+
+
+def joint_bins(model: NDArray[np.float64], partner: NDArray[np.float64], scale: Scale) -> NDArray[np.int64]:
+    """Give the bin of the coarse joint histogram for each pair of scores."""
+    ours, theirs = ((bins_of(scores, scale) >> JOINT_SHIFT) + JOINT_SPAN // 2 for scores in (model, partner))
+    return ours * JOINT_SPAN + theirs
+
+
+def _integer_sum(values: NDArray[np.float64]) -> int:
+    """Add whole numbers exactly; numpy's int64 would wrap around in silence."""
+    whole = values.astype(np.int64)
+    if whole.size and whole.size * int(np.abs(whole).max()) >= 2**62:
+        raise OverflowError(f"a sum of {whole.size} differences exceeds 63 bits: set a larger unit or shorter panes")
+    return int(whole.sum())
+
+
+def _once(columns: Columns, names: Names) -> Columns:
+    """Keep one row of each request (and model): the earliest, and of equals the same one in whatever order they came."""
+    identity = columns["id"]
+    if "who" in columns and "score" in columns:
+        models = sorted({model for model, _ in names.pairs})
+        rank = np.array([models.index(model) for model, _ in names.pairs], dtype=np.int64)
+        # Mixing the model's rank into the hash keeps one key a row, which sorts fast.
+        identity = identity ^ (rank[columns["who"]] * np.int64(0x1E3779B97F4A7C15 >> 1))
+    unique, first, times = np.unique(identity, return_index=True, return_counts=True)
+    if unique.size == identity.size:
+        return columns
+    repeated = np.isin(identity, unique[times > 1])
+    rows = np.flatnonzero(repeated)
+    # Sorted by what they say, not by when they came: that would differ from run to run.
+    rest = sorted(set(columns) - {"id", "name", "who", "ts"})
+    keys = [
+        np.nan_to_num(c, nan=np.inf) if c.dtype == np.float64 else c for c in (columns[name][rows] for name in rest)
+    ]
+    if "who" in columns:
+        order = sorted(range(len(names.pairs)), key=names.pairs.__getitem__)
+        keys.append(np.argsort(np.array(order))[columns["who"][rows]])
+    if "ts" in columns:
+        keys.append(columns["ts"][rows])
+    keys.append(identity[rows])
+    ranked = rows[np.lexsort(keys)]
+    heads = np.ones(ranked.size, dtype=np.bool_)
+    heads[1:] = identity[ranked][1:] != identity[ranked][:-1]
+    kept = np.sort(np.concatenate([first[times == 1], ranked[heads]]))
+    return {name: values[kept] for name, values in columns.items()}

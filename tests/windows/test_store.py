@@ -1,0 +1,105 @@
+"""The store keeps panes as they were, and refuses what it cannot mix."""
+
+import pytest
+
+from birdwatch.errors import StoreError
+from birdwatch.records import Control
+from birdwatch.streams import Partition
+from birdwatch.windows.pane import Counts, Series
+from birdwatch.windows.store import Checkpoint, Extreme, Store
+
+SCORE = Series("score", "m", "1")
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "s.db", pane_seconds=60)
+
+
+def write_and_crash(store):
+    with store.transaction():
+        store.put(0, {SCORE: Counts.of([1])})
+        store.put_checkpoints({Partition("scores"): Checkpoint(1, 2)})
+        raise RuntimeError("crash")
+
+
+def test_a_pane_is_read_back_as_it_was_written(store):
+    store.put(120, {SCORE: Counts.of([5, 7, 5])})
+    found = store.pane(120, 180)[SCORE]
+    assert (found.bins.tolist(), found.counts.tolist()) == ([5, 7], [2, 1])
+
+
+def test_panes_add_up_over_time_and_by_block(store):
+    for start in (0, 60, 120):
+        store.put(start, {SCORE: Counts.of([start, 1])})
+    assert store.pane(0, 120)[SCORE].counts.tolist() == [1, 2, 1]
+    blocks = store.blocks(0, 180, 120)
+    assert {start: int(pane[SCORE].counts.sum()) for start, pane in blocks.items()} == {0: 4, 120: 2}
+
+
+def test_a_pane_written_again_replaces_the_first_and_one_added_does_not(store):
+    store.put(0, {SCORE: Counts.of([1, 1])})
+    store.put(0, {SCORE: Counts.of([1])})
+    store.add(0, {SCORE: Counts.of([1])})
+    assert store.pane(0, 60)[SCORE].counts.tolist() == [2]
+
+
+def test_rows_are_found_by_measure_with_a_wildcard(store):
+    store.put(
+        0,
+        {
+            Series("latency.queue", "m"): Counts.of([1]),
+            Series("latency.model", "m"): Counts.of([1]),
+            SCORE: Counts.of([1]),
+        },
+    )
+    assert {series.measure for _, series, _ in store.rows(0, 60, measure="latency.*")} == {
+        "latency.queue",
+        "latency.model",
+    }
+
+
+def test_nothing_of_a_transaction_that_fails_is_kept(store):
+    with pytest.raises(RuntimeError, match="crash"):
+        write_and_crash(store)
+    assert store.closed_range() is None
+    assert store.checkpoints() == {}
+
+
+def test_after_a_failed_transaction_a_new_series_can_still_be_written(store):
+    with pytest.raises(RuntimeError, match="crash"):
+        write_and_crash(store)
+    store.put(60, {SCORE: Counts.of([1])})
+    assert store.pane(60, 120)[SCORE].counts.tolist() == [1]
+
+
+def test_another_pane_length_is_refused_by_name(store):
+    with pytest.raises(StoreError, match="pane_seconds 60, not 3600"):
+        Store(store.path, pane_seconds=3600)
+
+
+def test_a_missing_store_says_how_to_make_one(tmp_path):
+    with pytest.raises(StoreError, match="birdwatch tail"):
+        Store(tmp_path / "none.db", readonly=True)
+
+
+def test_the_largest_disagreements_come_first(store):
+    store.put_extremes(0, [Extreme("m", "1", "c", "small", 0.5, 0.4), Extreme("m", "1", "c", "large", 0.1, 0.9)])
+    assert [extreme.request_id for _, extreme in store.extremes(0, 60, "m", "c")] == ["large", "small"]
+
+
+def test_late_rows_add_up_and_duplicates_are_as_last_counted(store):
+    store.add_late(0, "scores", 2)
+    store.add_late(0, "scores", 3)
+    store.put_duplicates(0, {"scores": 4})
+    store.put_duplicates(0, {"scores": 5})
+    assert store.arrivals(0, 60) == {"scores": (5, 5)}
+
+
+def test_controls_come_in_the_order_of_event_time_and_once(store):
+    def control(ts):
+        return Control(ts=ts, action="champion", author="a", reason="r", model="m")
+
+    for offset, ts in [(0, 2.0), (1, 1.0), (1, 1.0)]:
+        store.put_control(Partition("control"), offset, control(ts))
+    assert [c.ts for c in store.controls()] == [1.0, 2.0]
