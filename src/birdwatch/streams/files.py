@@ -39,6 +39,11 @@ class FileStreams:
     address
         ``files:DIR``; the folder is made at the first append.
 
+    Attributes
+    ----------
+    folder
+        Where the files lie.
+
     Raises
     ------
     AddressError
@@ -47,12 +52,12 @@ class FileStreams:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self._folder = Path(address.removeprefix("files:")).expanduser()
+        self.folder = Path(address.removeprefix("files:")).expanduser()
         if address == "files:":
             raise AddressError(f"{address!r} names no folder: write files:DIR")
-        if self._folder.exists() and not self._folder.is_dir():
-            raise AddressError(f"{address!r} names a file: write its folder, files:{self._folder.parent}")
-        self._offsets = GroupOffsets(self._folder / ".offsets.db")
+        if self.folder.exists() and not self.folder.is_dir():
+            raise AddressError(f"{address!r} names a file: write its folder, files:{self.folder.parent}")
+        self._offsets = GroupOffsets(self.folder / ".offsets.db")
 
     def append(self, stream: str, messages: Iterable[tuple[bytes, bytes]]) -> None:
         """Write values as lines to ``NAME.jsonl``; keys are dropped.
@@ -68,7 +73,7 @@ class FileStreams:
                 raise StreamError(f"{line[:80]!r} cannot be a line of {stream}{_APPENDED}: write JSON on one line")
         if "/" in stream or stream.startswith(".") or not stream:
             raise StreamError(f"{stream!r} cannot name a stream in {self.address}: it is the stem of a file")
-        path = self._find(stream) or self._folder / f"{stream}{_APPENDED}"
+        path = self._find(stream) or self.folder / f"{stream}{_APPENDED}"
         if path.suffix != _APPENDED:
             raise StreamError(
                 f"{path} is not appended to: write to another folder, or turn it into {stream}{_APPENDED}"
@@ -129,8 +134,8 @@ class FileStreams:
 
     def _files(self) -> dict[str, Path]:
         found: dict[str, Path] = {}
-        if self._folder.is_dir():
-            for path in sorted(self._folder.iterdir()):
+        if self.folder.is_dir():
+            for path in sorted(self.folder.iterdir()):
                 suffix = next((suffix for suffix in SUFFIXES if path.name.endswith(suffix)), None)
                 if suffix is None or path.name.startswith("."):
                     continue

@@ -1,0 +1,213 @@
+"""``birdwatch streams``: look at streams, without leaving a trace in any group's offsets."""
+
+import difflib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from birdwatch.config import load_settings
+from birdwatch.errors import RecordError, StreamError
+
+if TYPE_CHECKING:
+    from birdwatch.streams import Message, Positions, Streams
+
+__all__ = ["app", "known", "utc"]
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Look at streams.")
+
+_Address = Annotated[str | None, typer.Option("--streams", help="Where the streams live.")]
+_SettingsFile = Annotated[
+    Path | None, typer.Option("--settings", help="A YAML file of settings; ./birdwatch.yaml by default.")
+]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command("list")
+def list_(settings: _SettingsFile = None, streams: _Address = None, as_json: _Json = False) -> None:
+    """List the streams that exist, with their partitions and how many messages have been written."""
+    place = _open(settings, streams)
+    ends = place.ends(place.names())
+    found: dict[str, dict[str, Any]] = {}
+    for partition, end in sorted(ends.items()):
+        row = found.setdefault(partition.stream, {"stream": partition.stream, "partitions": 0, "messages": 0})
+        row["partitions"] += 1
+        row["messages"] += end
+    place.close()
+    _print(list(found.values()), as_json=as_json, empty=f"no streams in {place.address}")
+
+
+@app.command()
+def cat(
+    name: Annotated[str, typer.Argument(help="The stream.")],
+    settings: _SettingsFile = None,
+    streams: _Address = None,
+    first: Annotated[int | None, typer.Option("--from", min=0, help="Begin at this offset.")] = None,
+    tail: Annotated[int | None, typer.Option(min=0, help="Print only the last so many messages.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on with what comes; end with Ctrl-C.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print stream, partition, offset, key and value.")] = False,
+) -> None:
+    """Print the messages of a stream, one a line, as they lie; dead letters for people, tables row by row.
+
+    --from and --tail count in each partition by itself.
+    """
+    if first is not None and tail is not None:
+        raise typer.BadParameter("give --from or --tail, not both")
+    place = _open(settings, streams)
+    if not follow:
+        known(place, [name])
+    ends = place.ends([name])
+    begin = {partition: max(end - tail, 0) if tail is not None else first or 0 for partition, end in ends.items()}
+    show = _as_json if as_json else _as_text
+    try:
+        for message in _messages(place, name, begin, ends, follow=follow):
+            for line in show(message):
+                typer.echo(line)
+    except KeyboardInterrupt:
+        if not follow:
+            raise
+    finally:
+        place.close()
+
+
+@app.command()
+def lag(
+    group: Annotated[str, typer.Option(help="The consumer group.")],
+    settings: _SettingsFile = None,
+    streams: _Address = None,
+    as_json: _Json = False,
+) -> None:
+    """Say how far a group is behind the ends of the streams it reads."""
+    place = _open(settings, streams)
+    committed = place.committed(group, place.names())
+    ends = place.ends(sorted({partition.stream for partition in committed}))
+    place.close()
+    if not committed:
+        raise StreamError(f"the group {group!r} has committed nothing in {place.address}")
+    rows: list[dict[str, Any]] = [
+        {
+            "stream": partition.stream,
+            "partition": partition.number,
+            "committed": offset,
+            "end": ends[partition],
+            "lag": ends[partition] - offset,
+        }
+        for partition, offset in sorted(committed.items())
+    ]
+    _print(rows, as_json=as_json, empty="")
+
+
+def known(place: "Streams", names: Sequence[str] | None) -> list[str]:
+    """Give the streams to work on, all by default.
+
+    Raises
+    ------
+    StreamError
+        One that is named does not exist, or there are none at all.
+    """
+    there = place.names()
+    for name in names or ():
+        if name not in there:
+            near = difflib.get_close_matches(name, there, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(there) or 'none'}"
+            raise StreamError(f"there is no stream {name!r} in {place.address}: {hint}")
+    if not there:
+        raise StreamError(f"there are no streams in {place.address}")
+    return list(names) if names else there
+
+
+def utc(ts: float) -> str:
+    """Write event time for people.
+
+    >>> utc(1368532800.0)
+    '2013-05-14 12:00:00'
+    """
+    from datetime import UTC, datetime  # noqa: PLC0415
+
+    return f"{datetime.fromtimestamp(ts, UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def _open(settings: Path | None, address: str | None) -> "Streams":
+    from birdwatch.streams import open_streams  # noqa: PLC0415
+
+    return open_streams(load_settings(settings, streams=address).streams)
+
+
+def _messages(
+    place: "Streams", name: str, begin: "Positions", ends: "Positions", *, follow: bool
+) -> "Iterator[Message]":
+    reader = place.reader([name])
+    reader.seek(begin)
+    at = dict(begin)
+    try:
+        while follow or any(at[partition] < end for partition, end in ends.items()):
+            yield from reader.poll()
+            at |= reader.positions()
+    finally:
+        reader.close()
+
+
+def _as_text(message: "Message") -> Iterator[str]:
+    from birdwatch.records import decode  # noqa: PLC0415
+    from birdwatch.streams.deadletters import DEADLETTERS, DeadLetter  # noqa: PLC0415
+
+    if message.stream == DEADLETTERS:
+        try:
+            letter = decode(message.value, DeadLetter)
+        except RecordError:
+            pass  # somebody else's dead letter: as it lies
+        else:
+            cut = f" ({letter.length:,} bytes)" if len(letter.raw) < letter.length else ""
+            where = f"{letter.stream}/{letter.partition}@{letter.offset}"
+            yield f"{utc(letter.ts)}  {where}  {letter.reason}  {letter.value}{cut}"
+            return
+    for value in _rows(message.value):
+        yield value.decode(errors="backslashreplace")
+
+
+def _as_json(message: "Message") -> Iterator[str]:
+    import base64  # noqa: PLC0415
+
+    import msgspec  # noqa: PLC0415
+
+    place = {"stream": message.stream, "partition": message.partition, "offset": message.offset}
+    for value in _rows(message.value):
+        said: dict[str, Any]
+        try:
+            msgspec.json.decode(value)
+            said = {"value": msgspec.Raw(value)}
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            said = {"base64": base64.b64encode(value).decode()}
+        key = message.key.decode(errors="backslashreplace")
+        yield msgspec.json.encode({**place, "key": key, **said}).decode()
+
+
+def _rows(value: bytes) -> list[bytes]:
+    """Give a message as lines: a table's rows as JSON objects, anything else as it lies."""
+    if not value.startswith(b"\xff\xff\xff\xff"):
+        return [value]
+    import msgspec  # noqa: PLC0415
+    import pyarrow as pa  # noqa: PLC0415
+
+    with pa.ipc.open_stream(value) as stream:
+        return [msgspec.json.encode(row) for row in stream.read_all().to_pylist()]
+
+
+def _print(rows: list[dict[str, Any]], *, as_json: bool, empty: str) -> None:
+    import msgspec  # noqa: PLC0415
+    from rich import box  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    if as_json:
+        typer.echo(msgspec.json.encode(rows).decode())
+    elif not rows:
+        typer.echo(empty)
+    else:
+        table = Table(box=box.SIMPLE)
+        for column, value in rows[0].items():
+            table.add_column(column, justify="left" if isinstance(value, str) else "right")
+        for row in rows:
+            table.add_row(*(value if isinstance(value, str) else f"{value:,}" for value in row.values()))
+        Console().print(table)
