@@ -11,7 +11,7 @@ from birdwatch.config import load_settings
 
 __all__ = ["app"]
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()
@@ -32,10 +32,13 @@ def tail(
     """Follow the streams: count panes, judge them by the rules, raise alerts. Ends on SIGTERM, or with --until-end.
 
     Killed at any moment and started again with the same store, it goes on without a loss and without counting twice.
+    Dead letters go to the stream `deadletters`; those of recorded streams, which are only read, to a folder beside the
+    store.
     """
     from rich.console import Console  # noqa: PLC0415 - help should not wait for what only the work needs
 
     from birdwatch.alerts.lifecycle import advance  # noqa: PLC0415
+    from birdwatch.alerts.sinks import sink_names  # noqa: PLC0415
     from birdwatch.content import content  # noqa: PLC0415
     from birdwatch.detect.judge import Judge  # noqa: PLC0415
     from birdwatch.detect.rules import load_rules  # noqa: PLC0415
@@ -47,6 +50,8 @@ def tail(
         settings, streams=streams, store=store, rules=rules, references=reference, pane_seconds=pane_seconds
     )
     place = open_streams(chosen.streams)
+    recorded = chosen.streams.startswith("files:")
+    letters = open_streams(f"sqlite:{chosen.store.with_suffix('.deadletters')}") if recorded else place
     kept = Store(chosen.store, pane_seconds=chosen.pane_seconds)
     judge = Judge(
         kept,
@@ -54,10 +59,16 @@ def tail(
         windows_start_seconds=chosen.windows_start_seconds,
         judge_from=chosen.judge_from,
         references=chosen.references,
+        scale=chosen.scale,
+        unit=chosen.unit,
+        canary=chosen.canary,
     )
-    tailing = Tail(
-        place, kept, chosen, on_closed=lambda until: advance(kept, judge.step(until)), finite=until_end
-    )
+    sinks = sink_names(chosen)
+
+    def judge_and_alert(until: int) -> None:
+        advance(kept, judge.step(until), sinks=sinks)
+
+    tailing = Tail(place, kept, chosen, on_closed=judge_and_alert, letters=letters, finite=until_end)
     stopping = False
 
     def stop(_signal: int, _frame: object) -> None:
@@ -80,8 +91,16 @@ def tail(
                 status.update(f"{messages:,} messages read")
     tailing.close()
     place.close()
-    closed = kept.closed_range()
     if until_end or as_json:
-        found = {"messages": messages, "store": str(kept.path), "from": closed and closed[0], "until": closed and closed[1]}
-        typer.echo(json.dumps(found) if as_json else f"{messages:,} messages counted into {kept.path}")
+        closed = kept.closed_range()
+        found = {
+            "messages": messages,
+            "dead_letters": tailing.dead_letters,
+            "store": str(kept.path),
+            "since": closed and closed[0],
+            "until": closed and closed[1],
+        }
+        unread = f", {tailing.dead_letters:,} rows of them could not be read (see {letters.address})"
+        told = f"{messages:,} messages counted into {kept.path}{unread if tailing.dead_letters else ''}"
+        typer.echo(json.dumps(found) if as_json else told)
     kept.close()

@@ -48,13 +48,15 @@ class Tail:
     Parameters
     ----------
     streams
-        Where to read, and where dead letters go.
+        Where to read.
     store
         Where panes are written; its pane length counts.
     settings
         Lateness, mappings, roles, scale.
     on_closed
         Called inside the store's transaction with the event time up to which all panes are closed: judge here.
+    letters
+        Where dead letters go, if elsewhere: recorded streams are only read.
     finite
         The streams are recorded: one that was read to its end gives nothing more.
     now
@@ -73,10 +75,12 @@ class Tail:
         settings: Settings,
         *,
         on_closed: Callable[[int], None] | None = None,
+        letters: Streams | None = None,
         finite: bool = False,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._streams = streams
+        self._letters = letters or streams
         self._store = store
         self._settings = settings
         self._on_closed = on_closed or (lambda _until: None)
@@ -94,6 +98,8 @@ class Tail:
         self._decoders = {
             stream: Decoder(stream, self._names, settings.mappings.get(stream), now=now) for stream in COUNTED
         }
+        self.dead_letters = 0
+        """How many rows could not be read since this object was made."""
         self._watermark = Watermark(settings.idle_seconds)
         self._open: dict[int, _Open] = {}
         self._kept: dict[int, _Open] = {}  # closed, but a late row can still be joined into them
@@ -131,8 +137,9 @@ class Tail:
                 if messages:
                     self._commit()
             # Dead letters go out before the offsets are kept: after a crash one may be there twice, but none is lost.
+            self.dead_letters += len(faults)
             for fault in faults:
-                dead_letter(self._streams, fault.message, fault.reason)
+                dead_letter(self._letters, fault.message, fault.reason)
         return len(messages)
 
     def finish(self) -> None:
