@@ -1,0 +1,151 @@
+"""The gate says pass, fail or inconclusive, and never passes what it could not see."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from birdwatch.cli.main import app
+
+DAY = 86_400
+RULES = {
+    "rules": [
+        {"name": "drift", "kind": "distribution", "window": "1d", "reference": {"trailing": "28d"}, "min_events": 100},
+        {"name": "pairs", "kind": "paired", "window": "1d", "reference": {"trailing": "28d"}, "min_events": 100},
+    ]
+}
+SETTINGS = {
+    "pane_seconds": 3600,
+    "mappings": {
+        "scores": {
+            "fields": {"request_id": "trace", "request_ts": "when", "model": "model", "score": "p"},
+            "constants": {"version": "1"},
+        }
+    },
+}
+
+
+def frame(days, *, start=0, shift=0.0, seed=1, models=("m",), rows=300):
+    """Scores of some models for the same requests, under other people's names."""
+    rng = np.random.default_rng(seed)
+    n = days * rows
+    when = np.sort(rng.uniform(start * DAY, (start + days) * DAY, n)) + 1_700_006_400
+    base = rng.normal(0, 1, n)
+    parts = [
+        pd.DataFrame(
+            {
+                "trace": [f"{start}-{i}" for i in range(n)],
+                "when": when,
+                "model": model,
+                "p": 1 / (1 + np.exp(-(base + rng.normal(0, 0.1, n) + (shift if k == 0 else 0)))),
+            }
+        )
+        for k, model in enumerate(models)
+    ]
+    return pd.concat(parts).sort_values("when", kind="stable")
+
+
+@pytest.fixture
+def run(tmp_path):
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules/rules.yaml").write_text(yaml.safe_dump(RULES))
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump({**SETTINGS, "rules": str(tmp_path / "rules")}))
+
+    def go(reference, current, *more):
+        given = [
+            "--reference",
+            str(reference),
+            "--current",
+            str(current),
+            "--settings",
+            str(tmp_path / "settings.yaml"),
+        ]
+        return CliRunner().invoke(app, ["check", *given, *more])
+
+    return go
+
+
+def save(data, path):
+    getattr(data, {"csv": "to_csv", "parquet": "to_parquet"}[path.suffix[1:]])(path, index=False)
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_unchanged_scores_pass(run, tmp_path, suffix):
+    found = run(save(frame(10), tmp_path / f"a.{suffix}"), save(frame(1, start=20, seed=2), tmp_path / f"b.{suffix}"))
+    assert found.exit_code == 0, found.output
+    assert "PASS" in found.output
+
+
+def test_shifted_scores_fail_and_say_how_far(run, tmp_path):
+    found = run(
+        save(frame(10), tmp_path / "a.csv"), save(frame(1, start=20, shift=1.0, seed=2), tmp_path / "b.csv"), "--json"
+    )
+    assert found.exit_code == 1
+    (verdict,) = json.loads(found.stdout)["verdicts"]
+    a, b = frame(10)["p"], frame(1, start=20, shift=1.0, seed=2)["p"]
+    from scipy.stats import ks_2samp
+
+    assert verdict["value"] == pytest.approx(ks_2samp(a, b).statistic, abs=0.01)
+
+
+def test_a_model_that_leaves_its_champion_fails_though_inputs_moved_both(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("BIRDWATCH_CHAMPION", "champion")
+    models = ("challenger", "champion")
+    reference = save(frame(10, models=models), tmp_path / "a.csv")
+    current = save(frame(1, start=20, shift=0.4, seed=2, models=models), tmp_path / "b.csv")
+    found = run(reference, current, "--json")
+    assert found.exit_code == 1
+    status = {(v["rule"], v["subject"]["model"]): v["status"] for v in json.loads(found.stdout)["verdicts"]}
+    assert status["pairs", "challenger"] == "drifting"
+    assert status["drift", "champion"] == "ok"
+
+
+def test_a_short_reference_is_compared_with_a_fixed_tolerance(run, tmp_path):
+    reference = save(frame(2, rows=3000), tmp_path / "a.csv")
+    same = run(reference, save(frame(1, start=20, seed=2, rows=3000), tmp_path / "b.csv"))
+    assert same.exit_code == 0, same.output
+    other = run(reference, save(frame(1, start=20, seed=2, rows=3000, shift=0.3), tmp_path / "c.csv"))
+    assert other.exit_code == 1
+
+
+def test_a_model_without_a_reference_is_inconclusive(run, tmp_path):
+    current = frame(1, start=20).assign(model="new")
+    found = run(save(frame(10), tmp_path / "a.csv"), save(current, tmp_path / "b.csv"))
+    assert found.exit_code == 3
+    assert "new" in found.output
+
+
+def test_too_few_scores_are_inconclusive(run, tmp_path):
+    found = run(save(frame(10), tmp_path / "a.csv"), save(frame(1, start=20, rows=20), tmp_path / "b.csv"))
+    assert found.exit_code == 3
+    assert "20 scores" in found.output.replace("\n", " ")
+
+
+def test_rows_that_cannot_be_read_are_counted_and_explained(run, tmp_path):
+    current = frame(1, start=20, seed=2)
+    current["p"] = current["p"].astype(object)
+    current.iloc[5, 3] = "high"
+    found = run(save(frame(10), tmp_path / "a.csv"), save(current, tmp_path / "b.csv"))
+    assert found.exit_code == 0, found.output
+    assert "1 of the current data" in found.output.replace("\n", " ")
+
+
+def test_a_file_of_which_no_row_can_be_read_is_inconclusive(run, tmp_path):
+    found = run(save(frame(10), tmp_path / "a.csv"), save(frame(1).rename(columns={"p": "q"}), tmp_path / "b.csv"))
+    assert found.exit_code == 3
+
+
+def test_the_same_scores_on_both_sides_are_refused(run, tmp_path):
+    path = save(frame(10), tmp_path / "a.csv")
+    found = run(path, path)
+    assert found.exit_code != 0
+    assert "over before" in str(found.exception)
+
+
+def test_a_missing_file_is_named(run, tmp_path):
+    found = run(tmp_path / "none.csv", tmp_path / "none.csv")
+    assert "none.csv" in str(found.exception)
