@@ -1,0 +1,223 @@
+"""The feeder: the passengers of the demo. It asks about each flight when it departs, and later tells how that ended.
+
+Event time moves in steps of one pane. In a step it asks all that is asked then, over HTTP, waits for every answer, writes
+the outcomes of the flights that landed meanwhile, and waits until the readers have caught up: faster than they can read,
+its own speed would make records late.
+"""
+
+import asyncio
+import heapq
+import time
+from array import array
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from birdwatch.demo.flights import Question
+from birdwatch.records import Control, Outcome, encode
+from birdwatch.streams import Streams
+
+__all__ = ["Answer", "Ask", "CaughtUp", "Feeder", "Landing", "Served"]
+
+IN_FLIGHT: Final = 32
+"""How many requests are open at once, at most."""
+
+_LOOK_SECONDS: Final = 0.002
+_SCORES_SECONDS: Final = 3.0
+
+
+class Answer(NamedTuple):
+    """What came back for a request: from whom, why from them, and after how long on the client's clock."""
+
+    model: str
+    reason: str
+    latency_seconds: float
+
+
+class Landing(NamedTuple):
+    """The truth about a flight: when it was known, and whether the flight was late (1 or 0)."""
+
+    arrived: float
+    late: float
+
+
+Ask = Callable[[Question], Awaitable[Answer | None]]
+"""Asks the pipeline; None says that no answer came."""
+
+CaughtUp = Callable[[], bool]
+"""Tells whether the tail has read all that is on the streams now; raises when it never will."""
+
+
+@dataclass
+class Served:
+    """What came of the requests so far."""
+
+    requests: int = 0
+    answers: int = 0
+    answers_within_sla: int = 0
+    latencies: "array[float]" = field(default_factory=lambda: array("d"))
+    models: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    incomplete_steps: int = 0
+
+    def add(self, answer: Answer | None, deadline_seconds: float) -> None:
+        """Count a request, and its answer if there is one."""
+        self.requests += 1
+        if answer is None:
+            return
+        self.answers += 1
+        self.answers_within_sla += answer.latency_seconds <= deadline_seconds
+        self.latencies.append(answer.latency_seconds)
+        self.models[answer.model] += 1
+        self.reasons[answer.reason] += 1
+
+
+class Feeder:
+    """Plays a stretch of the year.
+
+    Parameters
+    ----------
+    streams
+        Where outcomes and control records are written, and where it looks whether all scores are there.
+    ask
+        How a question is put to the pipeline.
+    caught_up
+        Whether the tail has read everything.
+    models, canaries
+        How many models score each request, and how many canaries.
+    speed
+        Seconds of event time in a second; None goes as fast as the readers keep up.
+    on_step
+        Called with the event time at the end of every step.
+    on_control
+        Called with every control record that is written.
+    """
+
+    def __init__(
+        self,
+        streams: Streams,
+        ask: Ask,
+        caught_up: CaughtUp,
+        *,
+        deadline_seconds: float,
+        models: int,
+        canaries: int = 1,
+        pane_seconds: int = 3600,
+        speed: float | None = None,
+        on_step: Callable[[float], None] = lambda _: None,
+        on_control: Callable[[Control], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.served = Served()
+        self._streams = streams
+        self._ask = ask
+        self._caught_up = caught_up
+        self._deadline_seconds = deadline_seconds
+        self._per_request = {"scores": models, "canary": canaries, "metrics": 1}
+        self._pane_seconds = pane_seconds
+        self._speed = speed
+        self._on_step = on_step
+        self._on_control = on_control
+        self._clock = clock
+        self._sleep = sleep
+        self._at: dict[str, int] = {}
+
+    async def play(
+        self, questions: Sequence[Question], landings: dict[int, Landing], controls: Iterable[Control] = ()
+    ) -> Served:
+        """Ask all questions in order, with everything else that happens meanwhile.
+
+        Parameters
+        ----------
+        questions
+            In the order of their event time.
+        landings
+            By row of the flight; one that never landed has none.
+        controls
+            Operational changes; each is written before the first step that begins at its time or later.
+        """
+        if not questions:
+            return self.served
+        await self._until_caught_up()
+        self._look()
+        changes = sorted(controls, key=lambda control: control.ts)
+        in_the_air: list[tuple[float, int, Outcome]] = []
+        began, first_ts = self._clock(), questions[0].ts
+        place = 0
+        while place < len(questions):
+            start = questions[place].ts // self._pane_seconds * self._pane_seconds
+            end = start + self._pane_seconds
+            while changes and changes[0].ts <= start:
+                change = changes.pop(0)
+                self._streams.append("control", [(change.model.encode(), encode(change))])
+                self._on_control(change)
+            asked = place
+            while asked < len(questions) and questions[asked].ts < end:
+                asked += 1
+            step = questions[place:asked]
+            await self._ask_all(step, began, first_ts)
+            await self._until_scored(len(step))
+            for question in step:
+                if question.row in landings:
+                    heapq.heappush(in_the_air, _outcome(question, landings[question.row]))
+            # Up to the next step, which may lie after a night.
+            until = questions[asked].ts // self._pane_seconds * self._pane_seconds if asked < len(questions) else end
+            self._land(in_the_air, until)
+            await self._until_caught_up()
+            self._on_step(end)
+            place = asked
+        return self.served
+
+    async def _ask_all(self, step: Sequence[Question], began: float, first_ts: float) -> None:
+        """Put the questions of a step, in order and no more than `IN_FLIGHT` at a time."""
+        places = asyncio.Semaphore(IN_FLIGHT)
+
+        async def ask(question: Question) -> None:
+            try:
+                self.served.add(await self._ask(question), self._deadline_seconds)
+            finally:
+                places.release()
+
+        async with asyncio.TaskGroup() as group:
+            for question in step:
+                if self._speed is not None:
+                    ahead = (question.ts - first_ts) / self._speed - (self._clock() - began)
+                    if ahead > 0:
+                        await self._sleep(ahead)
+                await places.acquire()
+                group.create_task(ask(question))
+
+    async def _until_scored(self, asked: int) -> None:
+        """Wait until every model has scored the step and every decision is written, or until one seems to be dead."""
+        wanted = {stream: self._at[stream] + asked * times for stream, times in self._per_request.items()}
+        until = self._clock() + _SCORES_SECONDS
+        while any(self._count(stream) < count for stream, count in wanted.items()):
+            if self._clock() > until:
+                self.served.incomplete_steps += 1
+                break
+            await self._sleep(_LOOK_SECONDS)
+        self._look()
+
+    def _look(self) -> None:
+        self._at = {stream: self._count(stream) for stream in self._per_request}
+
+    def _count(self, stream: str) -> int:
+        return sum(self._streams.ends([stream]).values())
+
+    async def _until_caught_up(self) -> None:
+        while not self._caught_up():
+            await self._sleep(_LOOK_SECONDS)
+
+    def _land(self, in_the_air: list[tuple[float, int, Outcome]], until: float) -> None:
+        """Write the outcomes of all flights that have landed before a moment, in the order in which they did."""
+        landed = []
+        while in_the_air and in_the_air[0][0] < until:
+            landed.append(heapq.heappop(in_the_air)[2])
+        self._streams.append("outcomes", [(o.request_id.encode(), encode(o)) for o in landed])
+
+
+def _outcome(question: Question, landing: Landing) -> tuple[float, int, Outcome]:
+    outcome = Outcome(request_id=question.id, request_ts=question.ts, ts=landing.arrived, label=landing.late)
+    return landing.arrived, question.row, outcome
