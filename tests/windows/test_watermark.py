@@ -34,6 +34,15 @@ def test_a_partition_with_unread_messages_holds_it_up():
     assert mark.value(now=100) == 105.0
 
 
+def test_a_stream_that_has_not_begun_is_waited_for_no_longer_than_it_is_told():
+    mark = Watermark(idle_seconds=30)
+    mark.await_(SCORES, until=30)
+    mark.see(REQUESTS, "", 110.0, now=0)
+    assert mark.value(now=30) == -math.inf
+    mark.see(REQUESTS, "", 140.0, now=31)
+    assert mark.value(now=31) == 140.0
+
+
 def test_a_silent_source_holds_it_up_for_thirty_seconds_of_wall_time():
     mark = Watermark(idle_seconds=30)
     mark.see(SCORES, "dead", 90.0, now=0)

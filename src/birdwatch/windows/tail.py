@@ -113,6 +113,9 @@ class Tail:
         self._counted: Positions = {at: point.position for at, point in self._resumed.items()}
         self._reader.seek({at: point.resume for at, point in self._resumed.items()})
         timed = [topic for topic, ours in self._ours.items() if any(stream in _TIMED for stream in ours)]
+        if not finite:
+            for topic in timed:
+                self._watermark.await_(Partition(topic), now() + settings.idle_seconds)
         for at, end in streams.ends(timed).items():
             if end > self._counted.get(at, 0):
                 self._watermark.await_(at)

@@ -29,7 +29,7 @@ class Watermark:
         self.idle_seconds = idle_seconds
         self._latest: dict[_Key, float] = {}
         self._heard: dict[_Key, float] = {}
-        self._awaited: set[Partition] = set()
+        self._awaited: dict[Partition, float] = {}
         self._ended: set[Partition] = set()
         self._value = -math.inf
 
@@ -41,14 +41,17 @@ class Watermark:
             # A source that was silent when it was kept is silent still, until it is heard again.
             self._heard[key] = -math.inf if source.idle else now
 
-    def await_(self, partition: Partition) -> None:
-        """Wait for a partition that has messages to read but has given none yet."""
+    def await_(self, partition: Partition, until: float = math.inf) -> None:
+        """Wait for a partition that has given nothing yet: until it does, or until a moment of wall time.
+
+        Without this, whatever is read first would close panes before the other streams had their say.
+        """
         if not any(key[:2] == partition for key in self._latest):
-            self._awaited.add(partition)
+            self._awaited[partition] = until
 
     def end(self, partition: Partition) -> None:
         """Wait no longer for a partition that will give nothing more, as a recorded stream that was read to its end."""
-        self._awaited.discard(partition)
+        self._awaited.pop(partition, None)
         self._ended.add(partition)
 
     def see(self, partition: Partition, model: str, latest: float, now: float) -> None:
@@ -56,11 +59,11 @@ class Watermark:
         key = (*partition, model)
         self._latest[key] = max(latest, self._latest.get(key, -math.inf))
         self._heard[key] = now
-        self._awaited.discard(partition)
+        self._awaited.pop(partition, None)
 
     def value(self, now: float) -> float:
         """Give the watermark; it never goes back."""
-        if not self._latest or self._awaited:
+        if not self._latest or any(now <= until for until in self._awaited.values()):
             return self._value
         active = [latest for key, latest in self._latest.items() if not self._silent(key, now)]
         if active:
