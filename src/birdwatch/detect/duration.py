@@ -1,0 +1,59 @@
+"""Durations as people write them in rules and on the command line: ``1h``, ``28d``, ``200ms``."""
+
+import re
+from typing import Annotated, Any, Final
+
+from pydantic import BeforeValidator
+
+__all__ = ["Duration", "Seconds", "parse_duration", "say_duration"]
+
+_UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+def parse_duration(text: str | float) -> float:
+    """Read a duration in seconds; a bare number is seconds already.
+
+    Raises
+    ------
+    ValueError
+        It is neither.
+
+    Examples
+    --------
+    >>> parse_duration("28d")
+    2419200.0
+    >>> parse_duration("200ms")
+    0.2
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|[smhdw])?\s*", str(text))
+    if found is None or isinstance(text, bool):
+        raise ValueError(f"{text!r} is no duration: write a number and ms, s, m, h, d or w, such as 1h or 28d")
+    return float(found[1]) * _UNITS[found[2] or "s"]
+
+
+def say_duration(seconds: float) -> str:
+    """Write a duration with the largest unit that divides it.
+
+    Examples
+    --------
+    >>> say_duration(2419200), say_duration(0.25)
+    ('28d', '250ms')
+    """
+    for unit in ("d", "h", "m", "s"):
+        if seconds >= _UNITS[unit] and seconds % _UNITS[unit] == 0:
+            return f"{seconds / _UNITS[unit]:.0f}{unit}"
+    return f"{seconds * 1000:g}ms"
+
+
+def _whole(value: Any) -> int:
+    seconds = parse_duration(value)
+    if seconds < 1 or seconds % 1:
+        raise ValueError(f"{value!r} is not a whole number of seconds, at least one")
+    return int(seconds)
+
+
+Duration = Annotated[int, BeforeValidator(_whole)]
+"""A field that holds a stretch of event time: whole seconds."""
+
+Seconds = Annotated[float, BeforeValidator(parse_duration)]
+"""A field that holds a time of any size, such as the objective of a latency."""

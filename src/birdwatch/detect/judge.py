@@ -1,0 +1,277 @@
+"""The judge: every rule over every window that has closed, each once, and what operators are told of it.
+
+It runs inside the caller's transaction. Verdicts, what the rules remember, how far each has come, and the alerts that
+follow from its findings are therefore kept together with the panes that caused them, or not at all.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from birdwatch.detect.attribution import Judged, explain, plain
+from birdwatch.detect.budget import Spending, Watch
+from birdwatch.detect.distribution import DistributionRule
+from birdwatch.detect.duration import say_duration
+from birdwatch.detect.kind import Case, Rule, State
+from birdwatch.detect.paired import PairedRule
+from birdwatch.detect.reference import Reference
+from birdwatch.detect.rules import RuleSet
+from birdwatch.detect.service import Gone, gone, why_over
+from birdwatch.detect.sourcing import References
+from birdwatch.detect.state import blame, create_tables, drop_state, put_state, read_states
+from birdwatch.detect.sums import WindowSums
+from birdwatch.detect.verdict import Finding, Subject, Verdict, create_table, put_verdicts
+from birdwatch.errors import BirdwatchError, SettingsError
+from birdwatch.stats.grid import Scale
+from birdwatch.windows.pane import Pane
+from birdwatch.windows.store import Store
+
+__all__ = ["Judge"]
+
+_EMPTY_WINDOWS: Final = 3
+"""So many windows without a pane are judged; a longer stretch is passed over."""
+
+_EXTREMES: Final = 5
+
+
+class _Due(NamedTuple):
+    """A rule and the window that it is to judge, with whom it finds in it and what it knows of them."""
+
+    rule: Rule
+    start: int
+    end: int
+    pane: Pane
+    states: dict[Subject, State]
+    subjects: list[Subject]
+
+
+class Judge:
+    """Evaluates rules over the windows of a store.
+
+    Parameters
+    ----------
+    store
+        Open for writing.
+    rules
+        From `birdwatch.detect.rules.load_rules`.
+    windows_start_seconds
+        When a day's window starts, in seconds after midnight UTC.
+    judge_from
+        Event time before which panes are only reference; by default everything is judged.
+    references
+        Frozen references, used in place of the trailing ones that rules name: files, or as read.
+    scale, unit
+        How scores are counted, see the settings.
+    canary
+        The canary's name, beside those on the stream ``canary``.
+
+    Raises
+    ------
+    SettingsError
+        A rule's window is not a whole number of the store's panes.
+    ReferenceMissingError
+        A frozen reference cannot be read.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        rules: RuleSet,
+        *,
+        windows_start_seconds: int = 0,
+        judge_from: float | None = None,
+        references: Sequence[Path | Reference] = (),
+        scale: Scale = "probability",
+        unit: float = 1.0,
+        canary: str = "",
+    ) -> None:
+        for rule in rules.rules:
+            if rule.window % store.pane_seconds:
+                raise SettingsError(
+                    f"the rule {rule.name!r} judges windows of {say_duration(rule.window)}, which is not a whole number"
+                    f" of the store's panes of {say_duration(store.pane_seconds)}: change one of them"
+                )
+        self._store = store
+        self._rules = rules
+        self._offset = windows_start_seconds
+        self._judge_from = judge_from
+        self._scale: Scale = scale
+        self._unit = unit
+        self._canary = canary
+        back = [
+            r.compares_with.trailing // r.window for r in rules.rules if r.compares_with and r.compares_with.trailing
+        ]
+        self._sums = WindowSums(store, most=2 * max(back, default=0) + 2 * len(rules.rules) + 8)
+        self._references = References(self._sums, rules, references, scale)
+        create_table(store)
+        create_tables(store)
+
+    def step(self, closed_until: int) -> list[Finding]:
+        """Judge every window that has closed by ``closed_until`` and was not judged yet, in order of time.
+
+        Returns
+        -------
+        list[Finding]
+            What each window shows, clean ones included; to be handed to the alerts' lifecycle in the same transaction.
+        """
+        closed = self._store.closed_range()
+        if closed is None:
+            return []
+        progress: dict[str, int] = self._store.noted("judged_until", {})
+        # All rules are noted at once: one that judges longer windows than the others is not one that came later.
+        progress |= {rule.name: self._next(rule, progress, closed[0]) for rule in self._rules.rules}
+        ends = {rule.name: rule.window for rule in self._rules.rules}
+        findings: list[Finding] = []
+        while ends:
+            end = min(progress[name] + window for name, window in ends.items())
+            if end > closed_until:
+                break
+            due = [rule for rule in self._rules.rules if progress[rule.name] + rule.window == end]
+            findings += self._judge(due, end)
+            for rule in due:
+                progress[rule.name] = self._skip(rule, end)
+            self._store.note("judged_until", progress)
+        return findings
+
+    def budget(self) -> dict[str, Spending]:
+        """Tell how the budget of each severity is spent, as of the last window."""
+        found: Any = self._store.noted("budget", {})
+        return msgspec.convert(found, dict[str, Spending])
+
+    def _next(self, rule: Rule, progress: dict[str, int], first: int) -> int:
+        """Give the start of the first window that a rule has not judged."""
+        if rule.name in progress:
+            return progress[rule.name]
+        # A rule that is added later begins where the others are: nobody wants to be woken for last month.
+        if progress:
+            return self._aligned(rule, max(progress.values()), up=True)
+        return self._aligned(
+            rule, first if self._judge_from is None else self._judge_from, up=self._judge_from is not None
+        )
+
+    def _aligned(self, rule: Rule, moment: float, *, up: bool) -> int:
+        whole, rest = divmod(moment - self._offset, rule.window)
+        return int(whole + (1 if up and rest else 0)) * rule.window + self._offset
+
+    def _skip(self, rule: Rule, start: int) -> int:
+        """Pass over a long stretch without any pane: what there is to say of silence has been said by then."""
+        row: Any = self._store.connection.execute(
+            "SELECT min(start) FROM closed WHERE start >= ?", (start - _EMPTY_WINDOWS * rule.window,)
+        ).fetchone()
+        return start if row[0] is None else max(start, self._aligned(rule, row[0], up=False))
+
+    def _judge(self, rules: list[Rule], end: int) -> list[Finding]:
+        """Judge the windows that end at one moment."""
+        out = gone(self._store.controls(), end)
+        due = [self._look(rule, end) for rule in rules]
+        spending = self._spend(due)
+        findings: list[Finding] = []
+        judged: dict[int, list[Judged]] = {}
+        for one in due:
+            ended = self._end(one, out)
+            findings += ended
+            over = {finding.subject for finding in ended}
+            subjects = [s for s in one.subjects if s not in over or one.rule.judges_ended]
+            if not subjects:
+                self._wait(one)
+            elif Subject() in one.states and Subject() not in subjects:
+                drop_state(self._store, one.rule.name, Subject())
+            for subject in subjects:
+                verdict, state = self._verdict(one, subject, out, spending[one.rule.severity].threshold)
+                judged.setdefault(one.rule.window, []).append(Judged(one.rule, verdict))
+                if subject not in over:
+                    put_state(self._store, one.rule.name, subject, state)
+        put_verdicts(self._store, [j.verdict for found in judged.values() for j in found])
+        for found in judged.values():
+            findings += self._explain(found)
+        muted = {rule.name for rule in rules if rule.muted}
+        return [finding for finding in findings if finding.rule not in muted]
+
+    def _look(self, rule: Rule, end: int) -> _Due:
+        start = end - rule.window
+        pane = self._sums.pane(start, end)
+        states = read_states(self._store, rule.name)
+        return _Due(rule, start, end, pane, states, rule.subjects(pane, states.keys()))
+
+    def _spend(self, due: list[_Due]) -> dict[str, Spending]:
+        """Set the level of each severity from how many subjects its rules watch now."""
+        counts: dict[str, int] = self._store.noted("watched", {})
+        counts.update({one.rule.name: len(one.subjects) for one in due if one.rule.spends})
+        before = self.budget()
+        spending = {}
+        for severity in ("page", "ticket", "info"):
+            rules = [r for r in self._rules.rules if r.spends and r.severity == severity]
+            watches = [Watch(r.name, counts.get(r.name, 0), r.window) for r in rules]
+            looked = sum(len(one.subjects) for one in due if one.rule in rules)
+            spent = self._rules.budget.spend(watches)
+            expected = (before[severity].expected if severity in before else 0.0) + looked / spent.level
+            spending[severity] = msgspec.structs.replace(spent, expected=expected)
+        self._store.note("watched", counts)
+        self._store.note("budget", spending)
+        return spending
+
+    def _end(self, one: _Due, out: Gone) -> list[Finding]:
+        """Tell of subjects that have ended, once, and forget them."""
+        findings = []
+        for subject in sorted({*one.states, *one.subjects}):
+            why = why_over(subject, one.pane, out)
+            if why:
+                drop_state(self._store, one.rule.name, subject)
+                findings.append(
+                    Finding(
+                        rule=one.rule.name,
+                        subject=subject,
+                        ts=one.end,
+                        severity=one.rule.severity,
+                        active=False,
+                        reason=why,
+                        over=True,
+                        windows=one.rule.for_windows,
+                    )
+                )
+        return findings
+
+    def _wait(self, one: _Due) -> None:
+        """Say once that a rule has nothing to judge, and not again until it had."""
+        if one.states.get(Subject(), {}).get("waiting"):
+            return
+        reason = f"nothing came on the stream {one.rule.stream} that this rule could judge; it waits"
+        verdict = Verdict(
+            rule=one.rule.name,
+            kind=one.rule.kind,
+            start=one.start,
+            end=one.end,
+            subject=Subject(),
+            status="no data",
+            reason=reason,
+        )
+        put_verdicts(self._store, [verdict])
+        put_state(self._store, one.rule.name, Subject(), {"waiting": True})
+
+    def _verdict(self, one: _Due, subject: Subject, out: Gone, threshold: float) -> tuple[Verdict, State]:
+        """Let a rule judge one subject; what it cannot judge is a verdict too, and stops nothing."""
+        case = Case(subject, one.start, one.end, one.pane, scale=self._scale, unit=self._unit)
+        state = one.states.get(subject, {})
+        try:
+            part = self._sums.part(one.start, one.end, subject.model, subject.version)
+            reference = self._references.of(one.rule, one.start, one.end, part=part, rolled_back=out.rolled_back)
+            if subject.partner:
+                extremes = self._store.extremes(one.start, one.end, subject.model, subject.partner)
+                case = case._replace(extremes=tuple(e for _, e in extremes if e.version == subject.version)[:_EXTREMES])
+            return one.rule.judge(case._replace(reference=reference), state, threshold)
+        except (BirdwatchError, ArithmeticError, ValueError) as error:
+            return one.rule.say(case, "error", str(error)), state
+
+    def _explain(self, judged: list[Judged]) -> list[Finding]:
+        """Turn the verdicts of one window into findings, and remember which models were bad in it."""
+        pairs = [j for j in judged if isinstance(j.rule, PairedRule)]
+        scores = [j for j in judged if isinstance(j.rule, DistributionRule)]
+        canaries = {source.model for source in self._store.sources() if source.stream == "canary"} | {self._canary}
+        explained = explain(pairs, scores, canaries)
+        for model in sorted(explained.blamed):
+            blame(self._store, model, judged[0].verdict.start, judged[0].verdict.end)
+        others = [j for j in judged if not isinstance(j.rule, PairedRule | DistributionRule)]
+        told = [plain(j) for j in others if j.verdict.status != "no data" or j.rule.alarms(j.verdict)]
+        return explained.findings + told

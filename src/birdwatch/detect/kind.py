@@ -1,0 +1,130 @@
+"""What every kind of rule has in common: a frozen configuration, and a pure function from a window to a verdict."""
+
+from collections.abc import Collection, Mapping
+from fnmatch import fnmatchcase
+from typing import Annotated, Any, ClassVar, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from birdwatch.detect.duration import Duration
+from birdwatch.detect.reference import Reference, ReferenceChoice
+from birdwatch.detect.verdict import Severity, Status, Subject, Verdict
+from birdwatch.stats.grid import Scale
+from birdwatch.windows.pane import Counts, Pane, Series, total
+from birdwatch.windows.store import Extreme
+
+__all__ = ["Case", "Rule", "State", "fleet_counts"]
+
+State = dict[str, Any]
+"""What a rule remembers of a subject from window to window: any JSON."""
+
+
+class Case(NamedTuple):
+    """What a rule is asked to judge: one subject in the window [start, end).
+
+    Attributes
+    ----------
+    pane
+        The sum of the window's panes, of all models: a rule picks what it needs.
+    reference
+        What it compares with, for rules that name one.
+    scale, unit
+        How scores are counted, see the settings.
+    extremes
+        The requests on which the subject and its partner disagreed most.
+    """
+
+    subject: Subject
+    start: int
+    end: int
+    pane: Mapping[Series, Counts]
+    reference: Reference | None = None
+    scale: Scale = "probability"
+    unit: float = 1.0
+    extremes: tuple[Extreme, ...] = ()
+
+    def counts(self, measure: str) -> Counts:
+        """Give one measure of the subject."""
+        model, version, partner = self.subject.model, self.subject.version, self.subject.partner
+        return self.pane.get(Series(measure, model, version, partner)) or Counts.of([])
+
+
+def fleet_counts(pane: Mapping[Series, Counts], measure: str) -> Counts:
+    """Add up one measure over all models."""
+    return total(c for s, c in pane.items() if s.measure == measure and not s.segment)
+
+
+class Rule(BaseModel):
+    """A rule: what to look at, over which window, and how loudly to speak.
+
+    A kind is a subclass in a file of its own, named in `birdwatch.detect.rules.KINDS`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    spends: ClassVar[bool] = False
+    """Its alarms are decided by evidence, and share the page budget."""
+    judges_ended: ClassVar[bool] = True
+    """A version that was taken out of service is still judged on its last window."""
+    example: ClassVar[Mapping[str, Any]] = {}
+    """What a rule of this kind needs beside name and kind."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="What verdicts and alerts call it.")]
+    kind: str = Field(description="What it measures.")
+    window: Duration = Field(default=86_400, description="How much event time is judged at once: `1h`, `1d`.")
+    model: str = Field(default="*", description="The models it is about; `*` and `?` stand for any text.")
+    min_events: Annotated[int, Field(ge=1)] = Field(default=100, description="Fewer events than these are no data.")
+    severity: Severity = Field(default="ticket", description="The most it may raise: page, ticket or info.")
+    for_windows: Annotated[int, Field(ge=1)] = Field(
+        default=1, alias="for", description="How many windows in a row must show it before it fires."
+    )
+    muted: bool = Field(default=False, description="Judge, and keep the verdicts, but tell nobody.")
+    description: str = Field(default="", description="What it is for.")
+    runbook: str = Field(default="", description="What whoever is on call should do.")
+
+    def subjects(self, pane: Pane, known: Collection[Subject]) -> list[Subject]:
+        """Name whom the rule judges in a window; ``known`` are those it judged before."""
+        raise NotImplementedError
+
+    def judge(self, case: Case, state: State, threshold: float) -> tuple[Verdict, State]:
+        """Judge one subject over one window; ``threshold`` is ln A. Pure: neither the case nor the state is changed."""
+        raise NotImplementedError
+
+    @property
+    def stream(self) -> str:
+        """The stream without which there is nothing to judge."""
+        return "scores"
+
+    @property
+    def compares_with(self) -> ReferenceChoice | None:
+        """The reference that it needs, or none."""
+        return None
+
+    def alarms(self, verdict: Verdict) -> bool:
+        """Tell whether an operator hears of a verdict."""
+        return verdict.status in ("drifting", "error")
+
+    def matches(self, model: str) -> bool:
+        """Tell whether the rule is about a model."""
+        return fnmatchcase(model, self.model)
+
+    def versions(self, pane: Pane, measure: str) -> list[Subject]:
+        """Name the versions, and pairs, of which a measure was counted."""
+        return sorted(
+            Subject(s.model, s.version, s.partner)
+            for s in pane
+            if s.measure == measure and s.model and not s.segment and self.matches(s.model)
+        )
+
+    def say(self, case: Case, status: Status, reason: str, **more: Any) -> Verdict:
+        """Give a verdict."""
+        return Verdict(
+            rule=self.name,
+            kind=self.kind,
+            start=case.start,
+            end=case.end,
+            subject=case.subject,
+            status=status,
+            reason=reason,
+            **more,
+        )

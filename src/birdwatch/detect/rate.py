@@ -1,0 +1,110 @@
+"""Rules on rates: missed deadlines, errors, nulls, unknown requests, fallbacks."""
+
+from collections.abc import Collection, Mapping
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+import numpy as np
+from pydantic import Field
+
+from birdwatch.detect.kind import Case, State, fleet_counts
+from birdwatch.detect.reference import MIN_BLOCKS, ReferenceChoice
+from birdwatch.detect.share import ShareRule
+from birdwatch.detect.tolerance import learn, level, normal_noise
+from birdwatch.detect.verdict import Subject, Verdict
+from birdwatch.windows.pane import Counts, Pane, Series, counters, selection_of, total
+
+__all__ = ["RateRule"]
+
+_FALLBACKS: Final = ("timed out", "all failed", "default")
+
+_WORDS: Final = {
+    "sla_misses": "answers came after their deadline",
+    "fallbacks": "answers came from a fallback",
+    "errors": "scores of {} were errors",
+    "nulls": "scores of {} were null or not a number",
+    "orphans": "scores of {} were for requests that nobody knows",
+}
+
+
+class RateRule(ShareRule):
+    """The share of answers, or of a model's scores, that went wrong in one way."""
+
+    example: ClassVar[Mapping[str, Any]] = {"of": "errors", "tolerance": 0.01}
+
+    kind: Literal["rate"] = Field(default="rate", description="A share of what went wrong.")
+    of: Literal["sla_misses", "fallbacks", "errors", "nulls", "orphans"] = Field(
+        description="`sla_misses` and `fallbacks` of all answers; `errors`, `nulls`, `orphans` of a model's scores."
+    )
+    tolerance: Literal["auto"] | Annotated[float, Field(gt=0, lt=1)] = Field(
+        default="auto", description="The share that is in order; `auto` learns it from the reference's blocks."
+    )
+    reference: ReferenceChoice = Field(
+        default=ReferenceChoice(trailing=28 * 86_400), description="`{trailing: 28d}` or `{frozen: NAME}`."
+    )
+    least: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.001, description="What a learned tolerance is at the least: where nothing ever failed, one may."
+    )
+
+    @property
+    def stream(self) -> str:
+        """Answers are on the stream of metrics."""
+        return "metrics" if self._of_fleet else "scores"
+
+    @property
+    def _of_fleet(self) -> bool:
+        return self.of in ("sla_misses", "fallbacks")
+
+    @property
+    def compares_with(self) -> ReferenceChoice | None:
+        """The reference, where the tolerance is learned from it."""
+        return self.reference if self.tolerance == "auto" else None
+
+    def subjects(self, pane: Pane, known: Collection[Subject]) -> list[Subject]:
+        """Name the fleet, where there were answers; or every version that gave scores."""
+        del known
+        if not self._of_fleet:
+            return self.versions(pane, "counts")
+        return [Subject()] if counters(pane.get(Series("counts")))["decisions"] else []
+
+    def judge(self, case: Case, state: State, threshold: float) -> tuple[Verdict, State]:
+        """Compare the window's share with the most that is in order."""
+        what = _WORDS[self.of].format(f"{case.subject.model} {case.subject.version}".strip())
+        k, n = self._count(case.counts("counts"), fleet_counts(case.pane, "selection"))
+        most = self.tolerance
+        if most == "auto":
+            learned = self._learned(case)
+            if isinstance(learned, int):
+                reason = f"the reference has {learned} of {MIN_BLOCKS} blocks that tell how many {what}"
+                return self.say(case, "no data", reason, n=n), state
+            most = learned
+        return self.weigh(case, k, n, most, what, state, threshold)
+
+    def _count(self, counts: Counts, selection: Counts) -> tuple[int, int]:
+        if self.of == "fallbacks":
+            pairs = zip(selection.bins.tolist(), selection.counts.tolist(), strict=True)
+            return sum(c for b, c in pairs if selection_of(b)[1] in _FALLBACKS), int(selection.counts.sum())
+        found = counters(counts)
+        return found[self.of], found["decisions" if self._of_fleet else "events"]
+
+    def _learned(self, case: Case) -> float | int:
+        """Give the tolerance, or how many blocks there are when they are too few."""
+        blocks: list[tuple[int, int]] = []
+        for block in case.reference.blocks if case.reference else ():
+            if case.subject.model in block.left_out:
+                continue
+            counts = total(
+                c
+                for s, c in block.pane.items()
+                if (s.measure, s.model, s.segment) == ("counts", case.subject.model, "")
+            )
+            k, n = self._count(counts, fleet_counts(block.pane, "selection"))
+            if n:
+                blocks.append((k, n))
+        if len(blocks) < MIN_BLOCKS:
+            return len(blocks)
+        k_of, n_of = np.array(blocks, dtype=np.float64).T
+        usual = k_of.sum() / n_of.sum()
+        noise = normal_noise(np.sqrt(usual * (1 - usual) / n_of), level(self.severity, len(blocks)))
+        return float(
+            np.clip(usual + learn(np.maximum(k_of / n_of - usual, 0.0), noise, self.severity), self.least, 0.999)
+        )
