@@ -1,10 +1,11 @@
 """What is in the outbox reaches every sink at least once, each by itself."""
 
+import apsw
 import pytest
 
 from birdwatch.alerts.delivery import Attempts, deliver_due
 from birdwatch.alerts.lifecycle import advance
-from birdwatch.alerts.outbox import BACKOFF_SECONDS, due, subscribe, waiting
+from birdwatch.alerts.outbox import BACKOFF_SECONDS, due, put, subscribe, waiting
 from birdwatch.detect.verdict import Finding, Subject
 from birdwatch.windows.store import Store
 
@@ -58,6 +59,15 @@ def test_every_subscribed_sink_is_told_once(store, clock):
     assert deliver_due(store, sinks, clock) == {"one": Attempts(), "two": Attempts()}
     assert sinks["one"].got == sinks["two"].got == [("firing", f"{alert.fingerprint}-60-firing")]
     assert waiting(store) == {}
+
+
+def test_a_change_said_twice_is_told_once(store, clock):
+    sink = Receiver()
+    (alert,) = tell(store, 60, sinks=["sink"])
+    put(store, alert)
+    for _ in range(2):
+        deliver_due(store, {"sink": sink}, clock)
+    assert len(sink.got) == 1
 
 
 def test_a_sink_that_fails_is_tried_again_later_and_later(store, clock):
@@ -130,6 +140,8 @@ def test_a_sink_new_to_the_store_is_told_what_fires_now_and_no_history(store, cl
     tell(store, 120, model="gone", active=False, over=True)
     tell(store, 180, model="fires", sinks=["old"])
     tell(store, 240, model="gone")
+    tell(store, 240, model="gone for good")
+    tell(store, 300, model="gone for good", active=False, over=True)
     sink = Receiver()
     subscribe(store, "new")
     subscribe(store, "new")
@@ -157,6 +169,18 @@ def test_a_backlog_does_not_keep_news_waiting(store, clock):
     deliver_due(store, {"sink": sink}, clock, most=1)
     (new,) = store.connection.execute("SELECT alert FROM outbox WHERE delivered IS NOT NULL").fetchone()
     assert new == 11
+
+
+def test_a_transaction_that_only_reads_at_first_keeps_other_writers_waiting(store):
+    # Otherwise a delivery marked between its first read and its first write would make the tail's transaction fail.
+    deliverer = Store(store.path)
+    deliverer.connection.set_busy_timeout(0)
+    with store.transaction():
+        waiting(store)
+        with pytest.raises(apsw.BusyError):
+            subscribe(deliverer, "sink")
+    subscribe(deliverer, "sink")
+    deliverer.close()
 
 
 def test_the_outbox_of_a_store_without_alerts_is_empty(store):

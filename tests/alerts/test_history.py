@@ -36,9 +36,9 @@ def test_nothing_was_raised_where_nothing_was_judged(store):
 
 
 def test_a_row_is_an_episode(store):
-    for ts, active in [(60, True), (120, False), (180, True)]:
+    for ts, active in [(60, True), (120, False), (130, True), (140, False), (180, True)]:
         tell(store, ts, active=active)
-    first, second = read_alerts(store, 0, 1000)
+    first, _, second = read_alerts(store, 0, 1000)
     assert (first.state, first.started, first.fired, first.resolved, first.reason) == ("resolved", 60, 60, 120, "moved")
     assert (second.state, second.fired, second.resolved) == ("firing", 180, None)
     assert first.fingerprint == second.fingerprint

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from birdwatch.alerts import lifecycle
 from birdwatch.alerts.lifecycle import Condition, advance, decide, fingerprint
+from birdwatch.alerts.outbox import put
 from birdwatch.detect.verdict import Finding, Subject
 from birdwatch.records import Alert, decode
 from birdwatch.windows.store import Store
@@ -208,6 +210,21 @@ def test_nothing_is_kept_when_the_transaction_fails(store):
         step()
     assert told(store) == []
     assert [alert.state for alert in advance(store, [finding(60)])] == ["firing"]
+
+
+def test_a_step_of_its_own_is_kept_whole_or_not_at_all(store, monkeypatch):
+    def put_one(store, alert):
+        if told(store):
+            raise OSError("the disk is full")
+        put(store, alert)
+
+    monkeypatch.setattr(lifecycle, "put", put_one)
+    with pytest.raises(OSError, match="full"):
+        advance(store, [finding(60), finding(60, rule="shift")])
+    monkeypatch.undo()
+    advance(store, [])
+    assert told(store) == []
+    assert len(advance(store, [finding(60), finding(60, rule="shift")])) == 2
 
 
 def test_the_history_keeps_the_record_that_travels(store):

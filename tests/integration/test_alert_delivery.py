@@ -94,6 +94,7 @@ def test_a_receiver_that_hangs_fails_and_redirects_gets_the_alert_when_it_is_wel
     assert results == [Attempts(0, 1)] * 3 + [Attempts(1, 0), Attempts()]
     assert len(receiver.seen) == 4
     assert len(set(receiver.seen)) == 1
+    assert {request.path for request, _ in httpserver.log} == {"/alerts"}  # the redirect was not followed
     (row,) = read_alerts(store, 0, 100)
     assert row.delivered == {"webhook": 335.0}
 
