@@ -1,0 +1,165 @@
+"""Writes messages to Parquet exactly as they lay in the log, in files that say which offsets they hold.
+
+``DIR/STREAM/dt=YYYY-MM-DD/STREAM+PARTITION+FIRST+LAST.parquet``: a temporary file, flushed to the disk, takes its name
+only when it is whole, and never that of another. So the names alone tell, after any crash, up to where a stream has been
+archived; offsets need no other memory. Should a file be written twice over the same offsets by two writers, its rows are
+equal, and readers drop duplicates by (partition, offset).
+"""
+
+import itertools
+import os
+import re
+import uuid
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from birdwatch.streams import Message, Partition, Positions
+
+__all__ = ["SCHEMA", "ArchiveWriter", "Row"]
+
+SCHEMA: Final = pa.schema(
+    [
+        pa.field("id", pa.large_string()),
+        pa.field("ts", pa.float64()),
+        pa.field("partition", pa.int32(), nullable=False),
+        pa.field("offset", pa.int64(), nullable=False),
+        pa.field("key", pa.large_binary(), nullable=False),
+        pa.field("value", pa.large_binary(), nullable=False),
+    ]
+)
+"""One row a message: ``value`` is its bytes as they were; ``id`` and ``ts`` are null where it could not be read."""
+
+_NAME: Final = re.compile(r".+\+(?P<partition>\d+)\+(?P<first>\d+)\+(?P<last>\d+)\.parquet")
+_DRAFT: Final = ".draft-"
+
+
+class Row(NamedTuple):
+    """A message with what is known of it."""
+
+    message: Message
+    id: str | None
+    ts: float | None
+
+
+class ArchiveWriter:
+    """Archives one stream in a folder.
+
+    Parameters
+    ----------
+    directory
+        Made when it is missing. Drafts that a killed writer left there are removed.
+    stream
+        The stream's name.
+    """
+
+    def __init__(self, directory: Path, stream: str) -> None:
+        self._stream = stream
+        self._folder = directory / stream
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for draft in self._folder.glob(f"dt=*/{_DRAFT}*"):
+            draft.unlink(missing_ok=True)
+
+    def positions(self) -> Positions:
+        """Give the offset after the last archived one of each partition, as the files' names tell."""
+        found: Positions = {}
+        for path in self._folder.glob("dt=*/*.parquet"):
+            name = _NAME.fullmatch(path.name)
+            if name:
+                partition = Partition(self._stream, int(name["partition"]))
+                found[partition] = max(found.get(partition, 0), int(name["last"]) + 1)
+        return found
+
+    def write(self, rows: Sequence[Row]) -> list[Path]:
+        """Write rows, durably before it returns: a file for each partition and, in offset order, each day in a row.
+
+        The day is that of the event time in UTC; a message without one goes with the message before it.
+
+        Returns
+        -------
+        list of Path
+            The files, in the order in which they were written.
+        """
+        ordered = sorted(rows, key=lambda row: (row.message.partition, row.message.offset))
+        return [self._write_file(partition, day, list(group)) for (partition, day), group in _grouped(ordered)]
+
+    def _write_file(self, partition: int, day: str, rows: list[Row]) -> Path:
+        folder = self._folder / f"dt={day}"
+        folder.mkdir(exist_ok=True)
+        first, last = rows[0].message.offset, rows[-1].message.offset
+        path = folder / f"{self._stream}+{partition}+{first:012d}+{last:012d}.parquet"
+        draft = folder / f"{_DRAFT}{uuid.uuid4().hex}"
+        table = pa.Table.from_arrays(_columns(rows), schema=SCHEMA)
+        pq.write_table(table, draft, compression="zstd")
+        _sync(draft)
+        try:
+            os.link(draft, path)  # unlike a rename, it never takes another file's place
+        except FileExistsError:
+            pass  # the same offsets hold the same messages
+        finally:
+            draft.unlink()
+        _sync(folder)
+        _sync(self._folder)
+        return path
+
+
+def _columns(rows: list[Row]) -> list[pa.Array]:
+    """Lay rows out as Arrow does: `pyarrow.array` would load pandas for it, which takes seconds and 60 MB."""
+    return [
+        _bytes(pa.large_string(), [None if row.id is None else row.id.encode() for row in rows]),
+        _numbers(pa.float64(), [row.ts for row in rows]),
+        _numbers(pa.int32(), [row.message.partition for row in rows]),
+        _numbers(pa.int64(), [row.message.offset for row in rows]),
+        _bytes(pa.large_binary(), [row.message.key for row in rows]),
+        _bytes(pa.large_binary(), [row.message.value for row in rows]),
+    ]
+
+
+def _numbers(kind: pa.DataType, values: Sequence[float | None]) -> pa.Array:
+    data = np.array([0 if value is None else value for value in values], dtype=kind.to_pandas_dtype())
+    return pa.Array.from_buffers(kind, len(values), [_valid(values), pa.py_buffer(data)])
+
+
+def _bytes(kind: pa.DataType, values: Sequence[bytes | None]) -> pa.Array:
+    pieces = [value or b"" for value in values]
+    ends = np.cumsum([0, *map(len, pieces)], dtype=np.int64)
+    buffers = [_valid(values), pa.py_buffer(ends), pa.py_buffer(b"".join(pieces))]
+    return pa.Array.from_buffers(kind, len(values), buffers)
+
+
+def _valid(values: Sequence[object]) -> pa.Buffer | None:
+    """Give the bitmap of values that are there, or None where all are."""
+    there = np.array([value is not None for value in values])
+    return None if there.all() else pa.py_buffer(np.packbits(there, bitorder="little"))
+
+
+def _grouped(rows: list[Row]) -> Iterator[tuple[tuple[int, str], Iterator[Row]]]:
+    """Group rows in order by partition and day.
+
+    Only neighbours are put together: were a day's rows collected across others, a crash between two files could leave
+    a gap below the highest offset.
+    """
+    day = next((_day(row.ts) for row in rows if row.ts is not None), "1970-01-01")
+    keyed = []
+    for row in rows:
+        day = day if row.ts is None else _day(row.ts)
+        keyed.append(((row.message.partition, day), row))
+    for key, group in itertools.groupby(keyed, key=lambda pair: pair[0]):
+        yield key, (row for _, row in group)
+
+
+def _day(ts: float) -> str:
+    return datetime.fromtimestamp(ts, UTC).strftime("%Y-%m-%d")
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
