@@ -1,0 +1,75 @@
+"""Where a process that keeps its state in memory reads on after a restart: a horizon before where it was.
+
+Requests, results and decisions of the last while are read again from the log, so that after ``kill -9`` no request is
+answered twice and none is lost.
+"""
+
+import math
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from birdwatch.streams import Message, Positions, Reader, Streams
+
+__all__ = ["Horizon", "catch_up", "commit_at"]
+
+_EVERY_SECONDS: Final = 1.0
+_SILENCE_SECONDS: Final = 5.0
+
+
+class Horizon:
+    """Commits, for a reader's group, the positions it had a while ago.
+
+    Parameters
+    ----------
+    seconds
+        How long ago.
+    """
+
+    def __init__(self, reader: Reader, seconds: float) -> None:
+        self._reader = reader
+        self._seconds = seconds
+        self._past: deque[tuple[float, Positions]] = deque()
+        self._committed: Positions = {}
+
+    def keep(self, now: float, oldest: float = math.inf) -> None:
+        """Take note of the positions, and commit those that have become old enough.
+
+        Parameters
+        ----------
+        now
+            The wall clock.
+        oldest
+            When the oldest message was read that is still needed: it stays after the committed positions.
+        """
+        if self._past and now - self._past[-1][0] < _EVERY_SECONDS:
+            return
+        self._past.append((now, self._reader.positions()))
+        until = min(now - self._seconds, oldest)
+        reached: Positions = {}
+        while self._past[0][0] < until:
+            _, reached = self._past.popleft()
+        if reached and reached != self._committed:
+            commit_at(self._reader, reached)
+            self._committed = reached
+
+
+def commit_at(reader: Reader, positions: Positions) -> None:
+    """Commit other positions than those at which the reader stands."""
+    here = reader.positions()
+    reader.seek(positions)
+    reader.commit()
+    reader.seek(here)
+
+
+def catch_up(streams: Streams, reader: Reader, names: Sequence[str]) -> Iterator[list[Message]]:
+    """Give, batch by batch, all that already lies in the streams; then end."""
+    ends = streams.ends(names)
+    while True:
+        at = reader.positions()
+        if all(at.get(partition, 0) >= end for partition, end in ends.items()):
+            return
+        messages = reader.poll(timeout=_SILENCE_SECONDS)
+        if not messages:  # a log that was trimmed while it was being read
+            return
+        yield messages

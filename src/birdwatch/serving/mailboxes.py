@@ -1,0 +1,333 @@
+"""A mailbox for each open request: it fills with scores, gives one answer, and one decision that tells how it came about.
+
+The first Result in the log is *the* answer, whoever wrote it: this process, one before it that was killed, or the gateway
+when the deadline came. The Decision speaks of that one. Nothing here reads a clock or a stream:
+`birdwatch.serving.rendezvous` brings the messages and the time.
+"""
+
+import heapq
+import math
+from collections import Counter
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+import msgspec
+
+from birdwatch.errors import RecordError
+from birdwatch.records import Decision, Result, Score, decode
+from birdwatch.serving.fleet import Fleet
+from birdwatch.serving.schedule import Wait, decide
+from birdwatch.streams import Message
+
+__all__ = ["STREAMS_READ", "Fault", "Mailbox", "Mailboxes"]
+
+STREAMS_READ: Final = ("requests", "scores", "canary", "results", "metrics")
+"""All that belongs to a request; by its key, in partitions of the same number."""
+
+
+class _Envelope(msgspec.Struct, gc=False):
+    """What the rendezvous needs of a Request: not its features."""
+
+    id: str
+    ts: float
+    received_ts: float
+    deadline_seconds: float
+    reply_to: str = ""
+    override: str | None = None
+
+
+class _Decided(msgspec.Struct, gc=False):
+    """What it needs of a Decision."""
+
+    request_id: str
+
+
+class Mailbox:
+    """A request and all that has come for it so far."""
+
+    __slots__ = (
+        "answer",
+        "canary",
+        "deadline_seconds",
+        "override",
+        "received_ts",
+        "request",
+        "scores",
+        "sent",
+        "since",
+    )
+
+    def __init__(self, request: _Envelope, since: float) -> None:
+        self.request = request
+        self.since = since
+        self.received_ts = request.received_ts
+        self.deadline_seconds = request.deadline_seconds
+        self.override = request.override
+        self.scores: dict[str, Score] = {}
+        self.canary: dict[str, Score] = {}
+        self.answer: Result | None = None
+        self.sent = False
+
+    @property
+    def heard(self) -> frozenset[str]:
+        """The models that have scored, the canary among them."""
+        return frozenset([*self.scores, *self.canary])
+
+    @property
+    def deadline(self) -> float:
+        """Wall time by which the client must have its answer."""
+        return self.received_ts + self.deadline_seconds
+
+    def event_now(self, now: float) -> float:
+        """Give the event time: as long after the request's as has passed on the wall."""
+        return self.request.ts + (now - self.received_ts)
+
+
+class Fault(NamedTuple):
+    """A message that could not be read, and why."""
+
+    message: Message
+    reason: str
+
+
+class _Closed:
+    """What is remembered of a closed mailbox: since when, and who scored."""
+
+    __slots__ = ("models", "since")
+
+    def __init__(self, since: float, models: frozenset[str]) -> None:
+        self.since = since
+        self.models = models
+
+
+class _Early:
+    """What came before its request."""
+
+    __slots__ = ("decided", "results", "scores", "since")
+
+    def __init__(self, since: float) -> None:
+        self.since = since
+        self.scores: list[tuple[Score, bool]] = []
+        self.results: list[Result] = []
+        self.decided = False
+
+
+class Mailboxes:
+    """The mailboxes of all open requests, and the memory of those closed a while ago.
+
+    Parameters
+    ----------
+    fleet
+        The schedule in force and who is live; the caller applies control records to it.
+    horizon_seconds
+        How long a closed mailbox is remembered, so that what comes late or twice is known for what it is, and how long
+        scores wait for their request.
+
+    Attributes
+    ----------
+    counts
+        (what, model) counted since the start. For each model, requests = scores + errors + missing.
+    """
+
+    def __init__(self, fleet: Fleet, *, horizon_seconds: float = 60.0) -> None:
+        self.fleet = fleet
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self._horizon = horizon_seconds
+        self._open: dict[str, Mailbox] = {}
+        self._closed: dict[str, _Closed] = {}
+        self._early: dict[str, _Early] = {}
+        self._touched: dict[str, Mailbox] = {}
+        self._due: list[tuple[float, str]] = []
+
+    @property
+    def open(self) -> int:
+        """How many mailboxes are open."""
+        return len(self._open)
+
+    def oldest(self) -> float:
+        """Give the wall time at which the oldest open request was read; infinity when none is open."""
+        return next((box.since for box in self._open.values()), math.inf)
+
+    def last_deadline(self) -> float:
+        """Give the wall time by which all that is open will be closed; minus infinity when nothing is."""
+        return max((box.deadline for box in self._open.values()), default=-math.inf)
+
+    def due(self) -> float:
+        """Give the wall time at which `settle` has something to do even if no message comes; infinity for never."""
+        while self._due and self._due[0][1] not in self._open:
+            heapq.heappop(self._due)
+        return self._due[0][0] if self._due else math.inf
+
+    def take(self, messages: Iterable[Message], now: float) -> list[Fault]:
+        """Sort messages into the mailboxes, in whatever order they come; nothing is decided yet.
+
+        Returns
+        -------
+        list of Fault
+            Those that could not be read.
+        """
+        faults = []
+        for message in messages:
+            try:
+                if message.stream == "requests":
+                    self._take_request(decode(message.value, _Envelope), now)
+                elif message.stream == "results":
+                    self._take_result(decode(message.value, Result), now)
+                elif message.stream == "metrics":
+                    self._take_decided(decode(message.value, _Decided).request_id, now)
+                else:
+                    self._take_score(decode(message.value, Score), now, canary=message.stream == "canary")
+            except (RecordError, RecursionError) as error:
+                self.counts["dead_letters", ""] += 1
+                faults.append(Fault(message, str(error)))
+        return faults
+
+    def _take_request(self, request: _Envelope, now: float) -> None:
+        if request.id in self._open or request.id in self._closed:
+            self.counts["duplicate_requests", ""] += 1
+            return
+        self.counts["requests", ""] += 1
+        box = self._open[request.id] = self._touched[request.id] = Mailbox(request, now)
+        heapq.heappush(self._due, (box.deadline, request.id))
+        early = self._early.pop(request.id, None)
+        if early is not None:
+            for result in early.results:
+                self._take_result(result, now)
+            for score, canary in early.scores:
+                self._take_score(score, now, canary=canary)
+            if early.decided:
+                self._close(box, now)
+
+    def _take_result(self, result: Result, now: float) -> None:
+        box = self._open.get(result.request_id)
+        if box is not None and box.answer is None:
+            box.answer = result  # the first in the log; those after it change nothing
+            self._touched[result.request_id] = box
+        elif box is not None or result.request_id in self._closed:
+            self.counts["superseded_results", result.model] += 1
+        else:
+            self._before_request(result.request_id, now).results.append(result)
+
+    def _take_decided(self, request_id: str, now: float) -> None:
+        box = self._open.get(request_id)
+        if box is not None:
+            self._close(box, now)
+        elif request_id not in self._closed:
+            self._before_request(request_id, now).decided = True
+
+    def _take_score(self, score: Score, now: float, *, canary: bool) -> None:
+        """Put a score into its mailbox: a model's first counts, and the canary's lies where no choice looks."""
+        self.fleet.hear(score.model, canary=canary)
+        box = self._open.get(score.request_id)
+        closed = self._closed.get(score.request_id)
+        if box is None and closed is None:
+            self._before_request(score.request_id, now).scores.append((score, canary))
+            return
+        models = closed.models if closed is not None else box.heard if box is not None else ()
+        if score.model in models:
+            self.counts["duplicate_scores", score.model] += 1
+            return
+        self.counts["scores" if score.error is None else "errors", score.model] += 1
+        if box is not None:
+            (box.canary if canary else box.scores)[score.model] = score
+            self._touched[score.request_id] = box
+        elif closed is not None:
+            closed.models |= {score.model}
+            self.counts["late_scores", score.model] += 1
+
+    def _before_request(self, request_id: str, now: float) -> _Early:
+        early = self._early.get(request_id)
+        if early is None:
+            early = self._early[request_id] = _Early(now)
+        return early
+
+    def settle(self, now: float) -> tuple[list[Result], list[Decision]]:
+        """Give the answers and the decisions that are due.
+
+        A Decision waits until its Result has been read back from the log, and until every live model has scored or the
+        deadline has passed, so that slower models are seen too.
+        """
+        while self._due and self._due[0][0] <= now:
+            _, request_id = heapq.heappop(self._due)
+            if request_id in self._open:
+                self._touched[request_id] = self._open[request_id]
+        results: list[Result] = []
+        decisions: list[Decision] = []
+        for request_id, box in self._touched.items():
+            if request_id not in self._open:
+                continue
+            if box.answer is None and not box.sent:
+                results += self._answer(box, now)
+            if box.answer is not None and (now >= box.deadline or self._complete(box)):
+                decisions.append(self._decision(box, box.answer, now))
+                self._close(box, now)
+        self._touched.clear()
+        self._forget(now)
+        return results, decisions
+
+    def _answer(self, box: Mailbox, now: float) -> list[Result]:
+        choice = decide(box, self.fleet.schedule, now, self.fleet.admits)
+        if isinstance(choice, Wait):
+            heapq.heappush(self._due, (choice.until, box.request.id))
+            return []
+        box.sent = True
+        self.counts["answers", choice.model] += 1
+        return [
+            Result(
+                request_id=box.request.id,
+                request_ts=box.request.ts,
+                ts=box.event_now(now),
+                model=choice.model,
+                version=choice.version,
+                score=choice.score,
+                output=choice.output,
+                tier=choice.tier,
+                reason=choice.reason,
+                latency_seconds=now - box.received_ts,
+                reply_to=box.request.reply_to,
+            )
+        ]
+
+    def _complete(self, box: Mailbox) -> bool:
+        return all(model in box.scores or model in box.canary for model in self.fleet.live)
+
+    def _decision(self, box: Mailbox, answer: Result, now: float) -> Decision:
+        scores = box.canary | box.scores
+        missing = [model for model in self.fleet.live if model not in scores]
+        within_sla = answer.latency_seconds <= box.deadline_seconds
+        self.counts["decisions", answer.model] += 1
+        self.counts["sla_misses", answer.model] += not within_sla
+        self.counts.update(("missing", model) for model in missing)
+        return Decision(
+            request_id=box.request.id,
+            request_ts=box.request.ts,
+            ts=box.event_now(now),
+            latency_seconds=answer.latency_seconds,
+            deadline_seconds=box.deadline_seconds,
+            model=answer.model,
+            version=answer.version,
+            tier=answer.tier,
+            reason=answer.reason,
+            within_sla=within_sla,
+            # The schedule leaves nothing to chance.
+            propensity=1.0,
+            propensities={answer.model: 1.0},
+            scores={model: score.score for model, score in scores.items()},
+            elapsed_seconds={model: score.elapsed_seconds for model, score in scores.items()},
+            missing=missing,
+            schedule=self.fleet.schedule.version,
+        )
+
+    def _close(self, box: Mailbox, now: float) -> None:
+        del self._open[box.request.id]
+        self._closed[box.request.id] = _Closed(now, box.heard)
+
+    def _forget(self, now: float) -> None:
+        """Let go of what lies before the horizon; scores whose request never came are counted."""
+        before = now - self._horizon
+        # Both are in the order of time: the first to stay ends the search.
+        while self._closed and self._closed[oldest := next(iter(self._closed))].since < before:
+            del self._closed[oldest]
+        while self._early and self._early[oldest := next(iter(self._early))].since < before:
+            for score, _ in self._early.pop(oldest).scores:
+                self.counts["unknown_scores", score.model] += 1

@@ -1,0 +1,49 @@
+"""What every serving process shares: how it says that it is ready, and how it is asked to stop."""
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from types import FrameType
+from typing import Any
+
+__all__ = ["announce", "provenance", "until_signalled", "warn"]
+
+
+@contextmanager
+def until_signalled() -> Iterator[Callable[[], bool]]:
+    """Give a function that says whether SIGTERM or SIGINT has come; what is in hand can then be finished."""
+    caught: list[int] = []
+
+    def catch(number: int, _: FrameType | None) -> None:
+        caught.append(number)
+
+    before = {number: signal.signal(number, catch) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield lambda: bool(caught)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def announce(line: str) -> None:
+    """Tell the process that started this one something, on a line of standard output."""
+    print(line, flush=True)  # noqa: T201 - this is the interface to a supervisor
+
+
+def warn(component: str, message: str) -> None:
+    """Tell people something, on a line of standard error."""
+    print(f"birdwatch {component}: {message}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def provenance(component: str) -> dict[str, Any]:
+    """Say who writes a record: the component, its version, host and process."""
+    return {
+        "component": component,
+        "version": version("birdwatch"),
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+    }
