@@ -1,0 +1,130 @@
+import pyarrow.parquet as pq
+import pytest
+
+from birdwatch.records import Score, decode, encode
+from birdwatch.serving.decoy import Decoy
+from birdwatch.serving.model import Spec
+from birdwatch.serving.runner import Runner
+from birdwatch.streams import Partition
+from birdwatch.testing import FakeClock, MemoryStreams, a_request
+
+
+@pytest.fixture
+def clock():
+    return FakeClock(1_368_532_800.0)
+
+
+@pytest.fixture
+def streams(clock):
+    return MemoryStreams(clock=clock, sleep=clock.sleep)
+
+
+def ask(streams, *xs):
+    records = [a_request(id=f"r{x}", features={"x": x, "weather": {"wind": 3.5}}) for x in xs]
+    streams.append("requests", [(r.id.encode(), encode(r)) for r in records])
+
+
+def archived(directory):
+    files = sorted(directory.rglob("*.parquet"))
+    return [row for file in files for row in pq.read_table(file, partitioning=None).to_pylist()]
+
+
+def test_it_archives_the_bytes_that_the_models_saw_and_emits_no_score(streams, clock, tmp_path):
+    decoy = Decoy(streams, tmp_path, flush_count=3, clock=clock)
+    ask(streams, 1, 2, 3)
+    assert decoy.step(0.0) == 3
+    log = streams.reader(["requests"]).poll(timeout=0.0)
+    assert [row["value"] for row in archived(tmp_path)] == [m.value for m in log]
+    assert [row["id"] for row in archived(tmp_path)] == ["r1", "r2", "r3"]
+    assert streams.names() == ["requests"]
+
+
+def test_the_archive_replays_to_identical_scores(streams, clock, tmp_path, monkeypatch):
+    (tmp_path / "model_for_the_decoy.py").write_text(
+        "def f(batch): return [r['x'] / 7 + r['weather']['wind'] for r in batch]"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    ask(streams, *range(50))
+    spec = Spec("1", "model_for_the_decoy:f")
+    Runner(streams, "m", spec, start="earliest", clock=clock).step(0.0)
+    decoy = Decoy(streams, tmp_path, clock=clock)
+    decoy.step(0.0)
+    decoy.flush()
+    replay = MemoryStreams(clock=clock, sleep=clock.sleep)
+    replay.append("requests", [(row["key"], row["value"]) for row in archived(tmp_path)])
+    Runner(replay, "m", spec, start="earliest", clock=clock).step(0.0)
+
+    def scores(place):
+        found = [decode(m.value, Score) for m in place.reader(["scores"]).poll(timeout=0.0)]
+        return [(s.request_id, s.score) for s in found]
+
+    assert len(scores(streams)) == 50
+    assert scores(replay) == scores(streams)
+
+
+def test_a_file_is_written_by_count_or_by_seconds(streams, clock, tmp_path):
+    decoy = Decoy(streams, tmp_path, flush_count=3, flush_seconds=60.0, clock=clock)
+    ask(streams, 1, 2)
+    assert decoy.step(0.0) == 0
+    clock.sleep(59.0)
+    assert decoy.step(0.0) == 0
+    clock.sleep(1.0)
+    assert decoy.step(0.0) == 2
+    ask(streams, 3, 4, 5)
+    assert decoy.step(0.0) == 3
+
+
+def test_it_commits_after_the_files_and_goes_on_after_them(streams, clock, tmp_path):
+    decoy = Decoy(streams, tmp_path, clock=clock)
+    ask(streams, 1, 2)
+    decoy.step(0.0)
+    assert streams.committed("decoy", ["requests"]) == {}
+    decoy.flush()
+    assert streams.committed("decoy", ["requests"]) == {Partition("requests"): 2}
+    ask(streams, 3)
+    decoy.step(0.0)  # killed before it wrote
+    again = Decoy(streams, tmp_path, clock=clock)
+    again.step(0.0)
+    again.flush()
+    assert [row["offset"] for row in archived(tmp_path)] == [0, 1, 2]
+
+
+def test_killed_between_file_and_commit_it_goes_on_after_the_file(streams, clock, tmp_path, monkeypatch):
+    decoy = Decoy(streams, tmp_path, clock=clock)
+    ask(streams, 1, 2)
+    decoy.step(0.0)
+    monkeypatch.setattr(decoy._reader, "commit", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        decoy.flush()
+    ask(streams, 3)
+    again = Decoy(streams, tmp_path, clock=clock)
+    again.step(0.0)
+    again.flush()
+    assert [row["offset"] for row in archived(tmp_path)] == [0, 1, 2]
+
+
+def test_what_cannot_be_read_is_archived_too(streams, clock, tmp_path):
+    decoy = Decoy(streams, tmp_path, flush_count=3, clock=clock)
+    bad = [b'{"id": "x"', encode(a_request(id="far", ts=1e18)), encode(a_request(id="good"))]
+    streams.append("requests", [(b"", value) for value in bad])
+    assert decoy.step(0.0) == 3
+    assert [(row["id"], row["value"]) for row in archived(tmp_path)] == list(
+        zip([None, None, "good"], bad, strict=True)
+    )
+
+
+def test_it_writes_what_is_waiting_when_it_is_stopped(streams, clock, tmp_path):
+    decoy = Decoy(streams, tmp_path, clock=clock)
+    ask(streams, 1)
+    asked = iter([False, True])
+    decoy.run(lambda: next(asked))
+    decoy.close()
+    assert len(archived(tmp_path)) == 1
+    assert decoy.archived == 1
+
+
+def test_large_requests_are_written_before_they_fill_the_memory(streams, clock, tmp_path, monkeypatch):
+    monkeypatch.setattr("birdwatch.serving.decoy._FLUSH_BYTES", 1000)
+    decoy = Decoy(streams, tmp_path, clock=clock)
+    streams.append("requests", [(b"", encode(a_request(features={"text": "x" * 2000})))])
+    assert decoy.step(0.0) == 1
