@@ -1,0 +1,158 @@
+"""Run one part of the serving pipeline: each is a process of its own, and all meet on the streams."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import typer
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, help="Run one part of the serving pipeline.")
+
+StreamsOption = Annotated[str, typer.Option("--streams", help="Where the streams live.", envvar="BIRDWATCH_STREAMS")]
+ScheduleOption = Annotated[
+    Path, typer.Option("--schedule", help="YAML file with the tiers, the deadline and the default.")
+]
+HealthOption = Annotated[
+    int | None, typer.Option("--health-port", help="Answer /healthz and /metrics on this port; 0 takes a free one.")
+]
+STREAMS: Final = "sqlite:birdwatch-streams"
+
+
+@app.command()
+def gateway(
+    schedule: ScheduleOption,
+    streams: StreamsOption = STREAMS,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port to listen on; 0 takes a free one.")] = 8080,
+    features: Annotated[
+        str | None, typer.Option(help="Plug-in module:function that injects external state into the features.")
+    ] = None,
+    features_config: Annotated[
+        str | None, typer.Option(help="A path or JSON; --features then names a factory that is called with it.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="The gateway's name; of several gateways, each has its own.")] = "gateway",
+    max_in_flight: Annotated[int, typer.Option(min=1, help="How many clients may wait at a time.")] = 256,
+    horizon_seconds: Annotated[
+        float, typer.Option(min=1, help="How long answers are remembered for those who ask again.")
+    ] = 300.0,
+) -> None:
+    """Take requests over HTTP and give the answers: POST /v1/score."""
+    from birdwatch.serving.features import load_features  # noqa: PLC0415 - `--help` should not wait for a web server
+    from birdwatch.serving.gateway import Gateway  # noqa: PLC0415
+    from birdwatch.serving.process import until_signalled  # noqa: PLC0415
+    from birdwatch.serving.schedule import load_schedule  # noqa: PLC0415
+    from birdwatch.serving.server import bind, serve_http  # noqa: PLC0415
+    from birdwatch.streams import open_streams  # noqa: PLC0415
+
+    plan = load_schedule(schedule)
+    inject = load_features(features, features_config)
+    with until_signalled() as stopping, bind(host, port) as bound, closing(open_streams(streams)) as place:
+        made = Gateway(
+            place, plan, inject=inject, name=name, max_in_flight=max_in_flight, horizon_seconds=horizon_seconds
+        )
+        serve_http(made.app, bound, stopping)
+
+
+@app.command()
+def runner(
+    model: Annotated[str, typer.Option(help="The name under which it scores.")],
+    target: Annotated[str, typer.Option(help="module:function from a list of features to as many numbers.")],
+    version: Annotated[str, typer.Option(help="The version that is loaded first.")] = "1",
+    artifact: Annotated[
+        str | None, typer.Option(help="A path; --target then names a factory that is called with it.")
+    ] = None,
+    role: Annotated[
+        Literal["model", "canary"], typer.Option(help="A canary scores like any model, and never answers.")
+    ] = "model",
+    streams: StreamsOption = STREAMS,
+    start: Annotated[
+        Literal["latest", "earliest"], typer.Option(help="Where to begin the first time; earliest scores all there is.")
+    ] = "latest",
+    batch: Annotated[int, typer.Option(min=1, help="How many waiting requests to score at once, at most.")] = 64,
+    health_port: HealthOption = None,
+) -> None:
+    """Score requests with one model."""
+    from birdwatch.serving.model import Spec  # noqa: PLC0415
+    from birdwatch.serving.process import announce, until_signalled  # noqa: PLC0415
+    from birdwatch.serving.runner import Runner  # noqa: PLC0415
+    from birdwatch.streams import open_streams  # noqa: PLC0415
+
+    spec = Spec(version, target, artifact)
+    with (
+        until_signalled() as stopping,
+        closing(open_streams(streams)) as place,
+        closing(Runner(place, model, spec, role=role, start=start, batch=batch)) as made,
+        _health(health_port, "runner", lambda: made.counts),
+    ):
+        announce("ready")
+        made.run(stopping)
+
+
+@app.command()
+def rendezvous(
+    schedule: ScheduleOption,
+    streams: StreamsOption = STREAMS,
+    horizon_seconds: Annotated[
+        float, typer.Option(min=1, help="How much of the log is read again on start, and remembered.")
+    ] = 60.0,
+    health_port: HealthOption = None,
+) -> None:
+    """Choose the answer to each request among the scores, in time."""
+    from birdwatch.serving.process import announce, until_signalled  # noqa: PLC0415
+    from birdwatch.serving.rendezvous import Rendezvous  # noqa: PLC0415
+    from birdwatch.serving.schedule import load_schedule  # noqa: PLC0415
+    from birdwatch.streams import open_streams  # noqa: PLC0415
+
+    plan = load_schedule(schedule)
+    with (
+        until_signalled() as stopping,
+        closing(open_streams(streams)) as place,
+        closing(Rendezvous(place, plan, horizon_seconds=horizon_seconds)) as made,
+        _health(health_port, "rendezvous", lambda: made.mailboxes.counts),
+    ):
+        made.start()
+        announce("ready")
+        made.run(stopping)
+
+
+@app.command()
+def decoy(
+    archive: Annotated[Path, typer.Option(help="The folder in which the archive lies.")],
+    streams: StreamsOption = STREAMS,
+    flush_count: Annotated[int, typer.Option(min=1, help="Write a file when so many requests are waiting.")] = 10_000,
+    flush_seconds: Annotated[
+        float, typer.Option(min=0.1, help="Write a file when the first of them has waited so long.")
+    ] = 60.0,
+    health_port: HealthOption = None,
+) -> None:
+    """Archive every request as the models see it, and score none."""
+    from birdwatch.serving.decoy import Decoy  # noqa: PLC0415
+    from birdwatch.serving.process import announce, until_signalled  # noqa: PLC0415
+    from birdwatch.streams import open_streams  # noqa: PLC0415
+
+    with (
+        until_signalled() as stopping,
+        closing(open_streams(streams)) as place,
+        closing(Decoy(place, archive, flush_count=flush_count, flush_seconds=flush_seconds)) as made,
+        _health(health_port, "decoy", lambda: Counter({("requests", ""): made.archived})),
+    ):
+        announce("ready")
+        made.run(stopping)
+
+
+@contextmanager
+def _health(port: int | None, component: str, counts: Callable[[], Counter[tuple[str, str]]]) -> Iterator[None]:
+    """Answer /healthz and /metrics meanwhile, where that is wanted."""
+    if port is None:
+        yield
+        return
+    from birdwatch.serving.health import Health  # noqa: PLC0415
+    from birdwatch.serving.process import announce  # noqa: PLC0415
+
+    with closing(Health(port, component, counts)) as health:
+        announce(f"health on http://127.0.0.1:{health.port}")
+        yield

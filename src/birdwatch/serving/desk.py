@@ -1,0 +1,127 @@
+"""The gateway's memory: which requests are open, and what was answered a while ago.
+
+It is filled from the log, so that a client that lost its connection, or its gateway, asks again with the same id and gets
+the answer already given, or joins the wait for it: never a second request.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from birdwatch.errors import RecordError, StreamError
+from birdwatch.records import Result, decode
+from birdwatch.streams import Message
+
+__all__ = ["Desk", "Pending"]
+
+_MOST: Final = 100_000
+
+
+class Pending(msgspec.Struct, gc=False):
+    """An open request: what of it an answer needs.
+
+    ``answer`` is set when the first Result has come, or when the request could not be put on its stream.
+    """
+
+    id: str
+    ts: float
+    received_ts: float
+    deadline_seconds: float
+    answer: asyncio.Future[Result | StreamError] | None = None
+    default: Result | None = None
+
+
+class Desk:
+    """Open and answered requests; used by one event loop.
+
+    Parameters
+    ----------
+    horizon_seconds
+        How long an answer is remembered.
+    most
+        How many are, at most.
+    """
+
+    def __init__(self, *, horizon_seconds: float = 300.0, most: int = _MOST) -> None:
+        self._horizon = horizon_seconds
+        self._most = most
+        self._open: dict[str, tuple[float, Pending]] = {}
+        self._answered: dict[str, tuple[float, Result]] = {}
+
+    def answered(self, request_id: str) -> Result | None:
+        """Give the answer in the log, if it is there."""
+        found = self._answered.get(request_id)
+        return None if found is None else found[1]
+
+    def pending(self, request_id: str) -> Pending | None:
+        """Give the open request, if it is one."""
+        found = self._open.get(request_id)
+        return None if found is None else found[1]
+
+    def add(self, pending: Pending, now: float) -> None:
+        """Take note of a request that is being put on its stream."""
+        self._open[pending.id] = (now, pending)
+
+    def fail(self, request_id: str, error: StreamError) -> None:
+        """Tell those who wait that a request could not be put on its stream; it may then be asked again."""
+        found = self._open.pop(request_id, None)
+        if found is not None:
+            _resolve(found[1], error)
+
+    def take(self, messages: Iterable[Message], now: float) -> int:
+        """Take note of what lies on the streams ``requests`` and ``results``; the first Result of a request counts.
+
+        Returns
+        -------
+        int
+            How many could not be read: their readers elsewhere make dead letters of them.
+        """
+        unreadable = 0
+        for message in messages:
+            try:
+                if message.stream == "results":
+                    self._take_result(decode(message.value, Result), now)
+                else:
+                    self._take_request(message, now)
+            except (RecordError, RecursionError, UnicodeDecodeError):
+                unreadable += 1
+        self._forget(now)
+        return unreadable
+
+    def _take_request(self, message: Message, now: float) -> None:
+        known = message.key.decode()  # most are this gateway's own: the key tells without decoding
+        if known not in self._open and known not in self._answered:
+            request = decode(message.value, _Logged)
+            self._open[request.id] = (
+                now,
+                Pending(request.id, request.ts, request.received_ts, request.deadline_seconds),
+            )
+
+    def _take_result(self, result: Result, now: float) -> None:
+        if result.request_id not in self._answered:
+            self._answered[result.request_id] = (now, result)
+            found = self._open.pop(result.request_id, None)
+            if found is not None:
+                _resolve(found[1], result)
+
+    def _forget(self, now: float) -> None:
+        before = now - self._horizon
+        for kept in (self._answered, self._open):  # both in the order of time: the first to stay ends the search
+            while kept and (len(kept) > self._most or kept[next(iter(kept))][0] < before):
+                del kept[next(iter(kept))]
+
+
+class _Logged(msgspec.Struct, gc=False):
+    """What the desk needs of a Request."""
+
+    id: str
+    ts: float
+    received_ts: float
+    deadline_seconds: float
+
+
+def _resolve(pending: Pending, answer: Result | StreamError) -> None:
+    if pending.answer is not None and not pending.answer.done():
+        pending.answer.set_result(answer)

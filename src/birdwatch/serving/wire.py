@@ -1,0 +1,143 @@
+"""The gateway's connection to the streams: one thread that writes, one that reads, beside the event loop.
+
+Appends are put together (a group commit): while one transaction is under way, what comes in the meantime waits for the
+next, so that many requests in flight do not each pay for one.
+"""
+
+import asyncio
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+from birdwatch.errors import StreamError
+from birdwatch.serving.horizon import Horizon, catch_up
+from birdwatch.serving.process import warn
+from birdwatch.streams import Message, Streams
+
+__all__ = ["Wire"]
+
+_READ: Final = ("requests", "results")
+_BATCH: Final = 1000
+_IDLE_SECONDS: Final = 0.1
+_RETRY_SECONDS: Final = 1.0
+
+
+class _Append(NamedTuple):
+    stream: str
+    key: bytes
+    value: bytes
+    failed: Callable[[StreamError], None]
+
+
+class Wire:
+    """Writes and reads for one event loop.
+
+    Parameters
+    ----------
+    take
+        Called in the event loop with what was read.
+    group
+        Under which the reader keeps where to read on; each gateway of several has its own.
+    horizon_seconds
+        How much of the log is read again on start.
+    clock
+        The wall clock.
+    """
+
+    def __init__(
+        self,
+        streams: Streams,
+        take: Callable[[list[Message]], None],
+        *,
+        group: str,
+        horizon_seconds: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._streams = streams
+        self._take = take
+        self._clock = clock
+        self._control = streams.reader(["control"])
+        self._reader = streams.reader(_READ, group=group)
+        self._horizon = Horizon(self._reader, horizon_seconds)
+        self._appends: queue.SimpleQueue[_Append | None] = queue.SimpleQueue()
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.reading = False
+        """Whether the streams can be read."""
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Read what already lies in the log, then start both threads."""
+        self._loop = loop
+        while messages := self._control_messages():
+            self._take(messages)
+        for messages in catch_up(self._streams, self._reader, _READ):
+            self._take(messages)
+        self.reading = True
+        self._threads = [
+            threading.Thread(target=self._write, name="wire-writer", daemon=True),
+            threading.Thread(target=self._read, name="wire-reader", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def append(self, stream: str, key: bytes, value: bytes, failed: Callable[[StreamError], None]) -> None:
+        """Put a message on a stream soon; ``failed`` is called in the event loop when that cannot be done."""
+        self._appends.put(_Append(stream, key, value, failed))
+
+    def close(self) -> None:
+        """Write what is waiting, and stop."""
+        self._stopping.set()
+        self._appends.put(None)
+        for thread in self._threads:
+            thread.join()
+        self._reader.close()
+        self._control.close()
+
+    def _write(self) -> None:
+        last = False
+        while not last:
+            waiting = [self._appends.get()]
+            while len(waiting) < _BATCH:
+                try:
+                    waiting.append(self._appends.get_nowait())
+                except queue.Empty:
+                    break
+            last = None in waiting
+            by_stream: dict[str, list[_Append]] = {}
+            for append in waiting:
+                if append is not None:
+                    by_stream.setdefault(append.stream, []).append(append)
+            for stream, appends in by_stream.items():
+                self._write_batch(stream, appends)
+
+    def _write_batch(self, stream: str, appends: list[_Append]) -> None:
+        try:
+            self._streams.append(stream, [(append.key, append.value) for append in appends])
+        except StreamError as error:
+            warn("gateway", f"{len(appends)} messages for {stream!r} are not written: {error}")
+            for append in appends:
+                self._call(append.failed, error)
+
+    def _read(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                messages = self._reader.poll(_BATCH, _IDLE_SECONDS) + self._control_messages()
+                self._horizon.keep(self._clock())
+                self.reading = True
+            except StreamError as error:
+                self.reading = False
+                warn("gateway", f"the streams cannot be read, trying again: {error}")
+                self._stopping.wait(_RETRY_SECONDS)
+                continue
+            if messages:
+                self._call(self._take, messages)
+
+    def _control_messages(self) -> list[Message]:
+        return self._control.poll(_BATCH, 0.0)
+
+    def _call(self, function: Callable[[Any], None], argument: Any) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(function, argument)
