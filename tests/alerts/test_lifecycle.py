@@ -139,6 +139,14 @@ def test_names_that_run_together_do_not_share_a_fingerprint():
     assert fingerprint("r", Subject("ab", "c"), "") != fingerprint("r", Subject("a", "bc"), "")
 
 
+def test_resolves_as_urgently_as_it_fired_whatever_its_rule_may_raise(store):
+    advance(store, [finding(60, severity="ticket", attribution="inputs changed")])
+    (clean,) = advance(store, [finding(ts, active=False) for ts in (120, 180, 240)])
+    advance(store, [finding(300, severity="ticket", attribution="inputs changed")])
+    (over,) = advance(store, [finding(360, active=False, over=True)])
+    assert (clean.severity, over.severity) == ("ticket", "ticket")
+
+
 def test_is_over_at_once_when_the_version_is_retired(store):
     advance(store, [finding(60)])
     (resolved,) = advance(store, [finding(90, active=False, over=True, reason="version 2 was retired")])

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from birdwatch.alerts.outbox import create_tables, put, subscribe
-from birdwatch.detect.verdict import Finding, Subject
+from birdwatch.detect.verdict import Finding, Severity, Subject
 from birdwatch.records import Alert
 from birdwatch.windows.store import Store
 
@@ -35,12 +35,15 @@ class Condition(msgspec.Struct, kw_only=True, frozen=True):
         Windows in a row that showed it while it is pending, that were clean while it fires.
     seen
         The last window taken into account: what comes again at or before it changes nothing.
+    severity
+        How urgent it was when it fired; it resolves as urgently.
     """
 
     state: Literal["inactive", "pending", "firing"] = "inactive"
     started: int = 0
     streak: int = 0
     seen: int | None = None
+    severity: Severity = "info"
 
 
 def fingerprint(rule: str, subject: Subject, attribution: str) -> str:
@@ -54,7 +57,7 @@ def fingerprint(rule: str, subject: Subject, attribution: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()[:16]
 
 
-def decide(before: Condition, ts: int, *, shown: bool, windows: int = 1) -> Condition:
+def decide(before: Condition, ts: int, *, shown: bool, windows: int = 1, severity: Severity = "info") -> Condition:
     """Say what one more window, ending at ``ts``, makes of a condition.
 
     It fires with the ``windows``-th active window in a row, and a clean one starts that count again; it ends with the
@@ -62,32 +65,33 @@ def decide(before: Condition, ts: int, *, shown: bool, windows: int = 1) -> Cond
     changes nothing.
 
     >>> decide(Condition(), 60, shown=True, windows=2)
-    Condition(state='pending', started=60, streak=1, seen=60)
-    >>> decide(_, 120, shown=True, windows=2)
-    Condition(state='firing', started=60, streak=0, seen=120)
+    Condition(state='pending', started=60, streak=1, seen=60, severity='info')
+    >>> decide(_, 120, shown=True, windows=2, severity="page")
+    Condition(state='firing', started=60, streak=0, seen=120, severity='page')
     """
     if before.seen is not None and ts <= before.seen:
         return before
     if before.state == "firing":
         clean = 0 if shown else before.streak + 1
         state: Literal["inactive", "firing"] = "inactive" if clean == CLEAN_WINDOWS else "firing"
-        return Condition(state=state, started=before.started, streak=clean, seen=ts)
+        return msgspec.structs.replace(before, state=state, streak=clean, seen=ts)
     if not shown:
         return Condition(seen=ts)
     active = before.streak + 1 if before.state == "pending" else 1
     started = before.started if before.state == "pending" else ts
     if active < windows:
         return Condition(state="pending", started=started, streak=active, seen=ts)
-    return Condition(state="firing", started=started, seen=ts)
+    return Condition(state="firing", started=started, seen=ts, severity=severity)
 
 
 def end(before: Condition, ts: int) -> Condition:
     """Say what is left of a condition once its subject is gone: nothing fires any more, and nothing is pending.
 
-    >>> end(Condition(state="firing", started=60, seen=120), 120)
-    Condition(state='inactive', started=60, streak=0, seen=120)
+    >>> end(Condition(state="firing", started=60, seen=120, severity="page"), 120)
+    Condition(state='inactive', started=60, streak=0, seen=120, severity='page')
     """
-    return Condition(started=before.started, seen=ts if before.seen is None else max(ts, before.seen))
+    seen = ts if before.seen is None else max(ts, before.seen)
+    return msgspec.structs.replace(before, state="inactive", streak=0, seen=seen)
 
 
 def advance(store: Store, findings: Sequence[Finding], *, sinks: Sequence[str] = ()) -> list[Alert]:
@@ -138,7 +142,7 @@ def _step(known: dict[str, Condition], group: list[Finding]) -> Iterator[tuple[s
     for cause in sorted(known.keys() | shown.keys()):
         finding = shown.get(cause, group[0])
         before = known.get(cause, Condition())
-        after = decide(before, finding.ts, shown=cause in shown, windows=finding.windows)
+        after = decide(before, finding.ts, shown=cause in shown, windows=finding.windows, severity=finding.severity)
         yield cause, after, _announce(before, after, finding, cause)
         # A version that misbehaves in its last window fires, and is over at once: nobody should miss it.
         if last is not None:
@@ -160,7 +164,7 @@ def _announce(before: Condition, after: Condition, finding: Finding, cause: str)
         started=after.started,
         state="firing" if firing else "resolved",
         rule=finding.rule,
-        severity=finding.severity,
+        severity=after.severity,
         attribution=cause,
         model=finding.subject.model,
         version=finding.subject.version,
@@ -176,7 +180,7 @@ def _announce(before: Condition, after: Condition, finding: Finding, cause: str)
 _TABLE: Final = """
 CREATE TABLE IF NOT EXISTS conditions (
     rule TEXT NOT NULL, model TEXT NOT NULL, version TEXT NOT NULL, partner TEXT NOT NULL, attribution TEXT NOT NULL,
-    state TEXT NOT NULL, started INTEGER NOT NULL, streak INTEGER NOT NULL, seen INTEGER,
+    state TEXT NOT NULL, started INTEGER NOT NULL, streak INTEGER NOT NULL, seen INTEGER, severity TEXT NOT NULL,
     PRIMARY KEY (rule, model, version, partner, attribution)) WITHOUT ROWID;
 """
 
@@ -184,28 +188,19 @@ CREATE TABLE IF NOT EXISTS conditions (
 def _read(store: Store, rule: str, subject: Subject) -> dict[str, Condition]:
     """Give what is known of a rule and subject, by cause."""
     rows: Any = store.connection.execute(
-        "SELECT attribution, state, started, streak, seen FROM conditions"
+        "SELECT attribution, state, started, streak, seen, severity FROM conditions"
         " WHERE rule = ? AND model = ? AND version = ? AND partner = ?",
         (rule, subject.model, subject.version, subject.partner),
     )
     return {
-        cause: Condition(state=state, started=started, streak=streak, seen=seen)
-        for cause, state, started, streak, seen in rows
+        cause: Condition(state=state, started=started, streak=streak, seen=seen, severity=severity)
+        for cause, state, started, streak, seen, severity in rows
     }
 
 
 def _write(store: Store, rule: str, subject: Subject, cause: str, condition: Condition) -> None:
+    name = (rule, subject.model, subject.version, subject.partner, cause)
     store.connection.execute(
-        "INSERT OR REPLACE INTO conditions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            rule,
-            subject.model,
-            subject.version,
-            subject.partner,
-            cause,
-            condition.state,
-            condition.started,
-            condition.streak,
-            condition.seen,
-        ),
+        "INSERT OR REPLACE INTO conditions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (*name, *msgspec.structs.astuple(condition)),
     )
