@@ -10,7 +10,7 @@ import typer
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="Run one part of the serving pipeline.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
 StreamsOption = Annotated[str, typer.Option("--streams", help="Where the streams live.", envvar="BIRDWATCH_STREAMS")]
 ScheduleOption = Annotated[

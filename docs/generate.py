@@ -1,0 +1,116 @@
+"""Write the reference from the code: `make docs`. A test fails while what is written is not what the code says."""
+
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import typer
+from typer.core import TyperGroup
+
+from birdwatch.cli.main import app
+from birdwatch.config import Mapping, Settings
+from birdwatch.records import RECORDS
+
+__all__ = ["pages"]
+
+_HERE: Final = Path(__file__).parent / "reference"
+_NOTE: Final = "<!-- Written by `make docs`: change the code instead. -->\n\n"
+
+
+def pages() -> dict[Path, str]:
+    """Give all that is generated, by file."""
+    found = {
+        _HERE / "cli.md": _commands(),
+        _HERE / "settings.md": _settings(),
+        _HERE / "records" / "README.md": _records(),
+    }
+    for kind in dict.fromkeys(RECORDS.values()):
+        found[_HERE / "records" / f"{kind.__name__}.json"] = _schema(kind)
+    return found
+
+
+def _commands() -> str:
+    parts = [_NOTE, "# Commands\n"]
+    for path, help_text in _helps(typer.main.get_command(app), "birdwatch"):
+        parts.append(f"\n{'#' * min(len(path) + 1, 4)} `{' '.join(path)}`\n\n```text\n{help_text.rstrip()}\n```\n")
+    return "".join(parts)
+
+
+def _helps(command: Any, *path: str, parent: Any = None) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Give (path, help) of a command and of all in it."""
+    context = command.context_class(
+        command, info_name=path[-1], parent=parent, terminal_width=100, max_content_width=100
+    )
+    yield path, command.get_help(context)
+    if isinstance(command, TyperGroup):
+        for name in command.list_commands(context):
+            yield from _helps(command.get_command(context, name), *path, name, parent=context)
+
+
+def _settings() -> str:
+    intro = (
+        "# Settings\n\nFrom the command line, else the environment, else the YAML file (`--settings`, or `birdwatch.yaml` in the"
+        " working\ndirectory), else the default. `birdwatch init` writes a file with all of them. An unknown setting is an error.\n"
+    )
+    mapping = (
+        "\n## A mapping\n\nWhat stands under `mappings: {scores: ...}` says how somebody else's stream says what our `scores`"
+        " say.\n\n"
+    )
+    return _NOTE + intro + "\n" + _table(Settings, "BIRDWATCH_") + mapping + _table(Mapping)
+
+
+def _table(model: Any, prefix: str = "") -> str:
+    schema = model.model_json_schema()["properties"]
+    lines = ["| setting | values | default | what it is |", "|---|---|---|---|"]
+    for name, field in model.model_fields.items():
+        default = msgspec.json.encode(field.get_default(call_default_factory=True), enc_hook=str).decode()
+        where = f"`{name}`" + (f"<br>`{prefix}{name.upper()}`" if prefix else "")
+        lines.append(f"| {where} | {_values(schema[name])} | `{default}` | {field.description} |")
+    return "\n".join(lines) + "\n"
+
+
+def _values(schema: dict[str, Any]) -> str:
+    """Say in words which values a JSON Schema allows."""
+    if "anyOf" in schema:
+        return " or ".join(_values(one) for one in schema["anyOf"])
+    if "enum" in schema:
+        return " or ".join(f"`{value}`" for value in schema["enum"])
+    if "$ref" in schema:
+        return "a mapping"
+    kind = str(schema.get("type", "anything"))
+    kind = {"object": "names and values", "null": "nothing"}.get(kind, kind)
+    if kind == "array":
+        return f"list of {_values(schema['items'])}"
+    if schema.get("format") == "path":
+        return "path"
+    above = f" > {schema['exclusiveMinimum']:g}" if "exclusiveMinimum" in schema else ""
+    return kind + above + (f" ≥ {schema['minimum']:g}" if "minimum" in schema else "")
+
+
+def _records() -> str:
+    lines = [
+        "# Records",
+        "",
+        "One JSON object a message, as in `birdwatch.records`. Unknown fields are ignored; a message that is not what its",
+        "schema says goes to `deadletters`, with the reason.",
+        "",
+        "| stream | record |",
+        "|---|---|",
+        *(f"| `{stream}` | [{kind.__name__}]({kind.__name__}.json) |" for stream, kind in RECORDS.items()),
+    ]
+    return _NOTE + "\n".join(lines) + "\n"
+
+
+def _schema(kind: type[msgspec.Struct]) -> str:
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(kind)}
+    for part in schema["$defs"].values():
+        part["description"] = inspect.cleandoc(part["description"])
+    return msgspec.json.format(msgspec.json.encode(schema), indent=2).decode() + "\n"
+
+
+if __name__ == "__main__":
+    for file, text in pages().items():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
