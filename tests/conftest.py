@@ -54,3 +54,21 @@ def wheel(tmp_path_factory):
     )
     (path,) = made.glob("*.whl")
     return path
+
+
+@pytest.fixture(scope="session")
+def kafka():
+    """The address of a real Kafka: what BIRDWATCH_KAFKA names, or a broker of this run's own."""
+    given = os.environ.get("BIRDWATCH_KAFKA")
+    if given:
+        yield f"kafka://{given.removeprefix('kafka://')}"
+        return
+    command = [sys.executable, str(ROOT / "tests" / "integration" / "kafka_broker.py"), "--tethered"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as broker:
+        address = broker.stdout.readline().strip()
+        if not address:
+            _, said = broker.communicate()
+            (pytest.skip if broker.returncode == 3 else pytest.fail)(said.strip())
+        yield address
+        broker.communicate()  # closes its standard input, and so ends it

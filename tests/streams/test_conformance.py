@@ -1,5 +1,6 @@
 """Every place where streams live behaves the same; an exclusion states its reason."""
 
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +18,7 @@ class Place(NamedTuple):
     name: Callable[[str], str]
 
 
-KINDS = ("sqlite", "files", "memory")
+KINDS = ("sqlite", "files", "memory", "kafka")
 EXCLUDED = {
     ("files", "test_keys_come_back"): "a line of a recorded stream has no room for a key",
 }
@@ -26,7 +27,8 @@ EXCLUDED = {
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "place" in metafunc.fixturenames:
         kinds = [kind for kind in KINDS if (kind, metafunc.function.__name__) not in EXCLUDED]
-        metafunc.parametrize("place", kinds, indirect=True)
+        real = [pytest.param(kind, marks=pytest.mark.integration if kind == "kafka" else ()) for kind in kinds]
+        metafunc.parametrize("place", real, indirect=True)
 
 
 @pytest.fixture
@@ -48,6 +50,9 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     if request.param == "memory":
         memory = tracked(MemoryStreams())
         yield Place(lambda: memory, lambda name: name)
+    elif request.param == "kafka":
+        address, run = request.getfixturevalue("kafka"), uuid.uuid4().hex[:8]
+        yield Place(lambda: tracked(open_streams(address)), lambda name: f"{name}-{run}")
     else:
         yield Place(lambda: tracked(open_streams(f"{request.param}:{tmp_path}/streams")), lambda name: name)
     for one in reversed(opened):

@@ -31,4 +31,5 @@ def open_streams(address: str) -> Streams:
         from birdwatch.streams.files import FileStreams  # noqa: PLC0415
 
         return FileStreams(address)
-    raise AddressError(f"{address!r} names no streams: write sqlite:PATH, kafka://HOST:PORT or files:DIR")
+    shown = address.partition("?")[0]  # what follows may hold a password
+    raise AddressError(f"{shown!r} names no streams: write sqlite:DIR, kafka://HOST:PORT or files:DIR")

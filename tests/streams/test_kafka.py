@@ -1,0 +1,74 @@
+"""What can be told without a broker, and with librdkafka's mock of one; the rest is in tests/integration/test_kafka.py."""
+
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
+
+from birdwatch.errors import StreamError
+from birdwatch.streams import Partition, kafka, kafka_reader, open_streams
+
+
+@pytest.fixture(scope="module")
+def mock():
+    """A cluster of one within this process, with a topic of four partitions: the mock makes it that way."""
+    owner = AdminClient({"bootstrap.servers": "", "test.mock.num.brokers": 1, "log_level": 0})
+    (broker,) = owner.list_topics(timeout=5.0).brokers.values()
+    producer = Producer({"bootstrap.servers": f"{broker.host}:{broker.port}"})
+    producer.produce("scores", b"0", partition=0)
+    producer.flush()
+    yield f"kafka://{broker.host}:{broker.port}"
+    del owner  # until here: the cluster lives in it
+
+
+def test_what_is_appended_is_read(mock):
+    streams = open_streams(mock)
+    streams.append("scores", [(b"r1", b"1"), (b"", b"2")])
+    reader = streams.reader(["scores"])
+    found = []
+    for _ in range(30):
+        found += reader.poll(timeout=1.0)
+        if len(found) == 3:
+            break
+    assert sorted(message.value for message in found) == [b"0", b"1", b"2"]
+    assert sum(reader.positions().values()) == sum(streams.ends(["scores"]).values()) == 3
+    assert streams.names() == ["scores"]
+    assert {partition.number for partition in reader.positions()} == {0, 1, 2, 3}
+    reader.close()
+    streams.close()
+
+
+@pytest.fixture
+def nowhere(monkeypatch):
+    for module in (kafka, kafka_reader):
+        monkeypatch.setattr(module, "_ANSWER_SECONDS", 0.2)
+    streams = open_streams("kafka://127.0.0.1:1?log_level=0&sasl.password=hush")
+    yield streams
+    streams.close()
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda streams: streams.names(),
+        lambda streams: streams.ends(["scores"]),
+        lambda streams: streams.committed("tail", ["scores"]),
+        lambda streams: streams.append("scores", [(b"", b"{}")]),
+        lambda streams: streams.reader(["scores"]),
+        lambda streams: streams.reader(["scores"], group="tail"),
+        lambda streams: streams.reader(["scores"], start="latest"),
+    ],
+)
+def test_where_no_broker_answers_the_error_names_it_and_what_to_look_at(nowhere, ask):
+    with pytest.raises(StreamError, match=r"^kafka://127\.0\.0\.1:1, .*is Kafka running there") as error:
+        ask(nowhere)
+    assert "hush" not in str(error.value)
+
+
+def test_appending_nothing_asks_nobody(nowhere):
+    nowhere.append("scores", [])
+
+
+def test_positions_are_partitions(mock):
+    streams = open_streams(mock)
+    assert streams.ends(["scores", "none"]).keys() == {Partition("scores", number) for number in range(4)}
+    streams.close()
