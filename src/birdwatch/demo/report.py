@@ -1,0 +1,351 @@
+"""What came of a run: answers, latencies, scores, alerts, and the days that were called beside what they were really like."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pandas as pd
+from rich import box
+from rich.console import Console, RenderableType
+from rich.table import Table
+
+from birdwatch.alerts.history import AlertRow
+from birdwatch.demo.backfill import COMPONENT
+from birdwatch.demo.feeder import Served
+from birdwatch.demo.flights import day_of, time_of
+from birdwatch.detect.attribution import INPUTS_CHANGED
+from birdwatch.detect.verdict import Verdict
+from birdwatch.streams import Streams
+
+__all__ = [
+    "AlertLine",
+    "CalledDays",
+    "Day",
+    "Latency",
+    "Report",
+    "call_days",
+    "count_answers",
+    "count_scores",
+    "make_report",
+    "show",
+    "write",
+]
+
+
+class Latency(msgspec.Struct, frozen=True):
+    """Percentiles of the time from question to answer, on the client's clock; None without an answer."""
+
+    p50: float | None
+    p99: float | None
+
+
+class AlertLine(msgspec.Struct, frozen=True, kw_only=True):
+    """An alert: when it fired and was over (event time), what it said of whom, and whether the receiver got it."""
+
+    ts: float
+    resolved: float | None
+    rule: str
+    severity: str
+    attribution: str
+    model: str
+    version: str
+    partner: str
+    reason: str
+    statistic: str
+    value: float | None
+    tolerance: float | None
+    delivered: bool
+
+
+class Day(msgspec.Struct, frozen=True, kw_only=True):
+    """A day that was called by a ticket, or should have been; ``fired`` where the ticket is new."""
+
+    day: str
+    fired: bool
+    called: bool
+    disrupted: bool
+    flights: int
+    late: float
+    cancelled: float
+
+
+class CalledDays(msgspec.Struct, frozen=True, kw_only=True):
+    """The tickets "inputs changed" as calls of disrupted days.
+
+    Attributes
+    ----------
+    judged
+        How many days there were.
+    precision
+        Share of the called days that were disrupted; None when none was called.
+    recall
+        Share of the disrupted days that were called; None when there was none.
+    """
+
+    judged: int
+    called: int
+    disrupted: int
+    precision: float | None
+    recall: float | None
+    days: list[Day]
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole of it; written as JSON it has these keys.
+
+    Attributes
+    ----------
+    scores
+        How many each model gave, the canary among them, without the month before the first request.
+    canary_answers
+        Answers that were the canary's; there must be none.
+    """
+
+    since: float
+    until: float
+    requests: int
+    answers: int
+    answers_within_sla: int
+    deadline_seconds: float
+    latency_seconds: Latency
+    first_choice_share: float | None
+    answers_by_model: dict[str, int]
+    answers_by_reason: dict[str, int]
+    canary_answers: int
+    scores: dict[str, int]
+    incomplete_steps: int
+    alerts: list[AlertLine]
+    days: CalledDays
+    wall_seconds: float
+
+
+class _Counted(msgspec.Struct):
+    """What is needed of a Score to count it."""
+
+    model: str
+    provenance: dict[str, Any] = {}
+
+
+class _Answered(msgspec.Struct):
+    """What is needed of a Result to know whose it was."""
+
+    request_id: str
+    model: str
+
+
+def count_scores(streams: Streams) -> dict[str, int]:
+    """Count the scores on the streams by model, without those of the backfill."""
+    decoder = msgspec.json.Decoder(_Counted)
+    found: Counter[str] = Counter()
+    for value in _values(streams, ("scores", "canary")):
+        score = decoder.decode(value)
+        found[score.model] += score.provenance.get("component") != COMPONENT
+    return dict(sorted(found.items()))
+
+
+def count_answers(streams: Streams) -> Counter[str]:
+    """Count the answers on the streams by model: the first result of a request is its answer."""
+    decoder = msgspec.json.Decoder(_Answered)
+    first: dict[str, str] = {}
+    for value in _values(streams, ("results",)):
+        result = decoder.decode(value)
+        first.setdefault(result.request_id, result.model)
+    return Counter(first.values())
+
+
+def _values(streams: Streams, names: tuple[str, ...]) -> Iterable[bytes]:
+    ends = streams.ends(names)
+    reader = streams.reader(names)
+    try:
+        while any(reader.positions().get(at, 0) < end for at, end in ends.items()):
+            for message in reader.poll(limit=10_000):
+                yield message.value
+    finally:
+        reader.close()
+
+
+def call_days(alerts: Iterable[AlertLine], truth: pd.DataFrame, verdicts: Iterable[Verdict] = ()) -> CalledDays:
+    """Put the days that tickets "inputs changed" are about beside the truth.
+
+    A ticket is about the day that ends when it fires, and, as long as it is open, about every later day on which its
+    rule again saw two models moved: it does not fire anew for those.
+
+    Parameters
+    ----------
+    truth
+        As `birdwatch.demo.flights.days_of` gives it; its days are those that were judged.
+    """
+    moved: dict[tuple[str, int], set[str]] = {}
+    for verdict in verdicts:
+        if verdict.status == "drifting":
+            moved.setdefault((verdict.rule, verdict.end), set()).add(verdict.subject.model)
+    fired: set[str] = set()
+    called: set[str] = set()
+    for alert in alerts:
+        if alert.severity == "ticket" and alert.attribution == INPUTS_CHANGED:
+            fired.add(day_of(alert.ts - 1))
+            until = math.inf if alert.resolved is None else alert.resolved
+            called |= {
+                day_of(end - 1)
+                for (rule, end), models in moved.items()
+                if rule == alert.rule and alert.ts < end < until and len(models) > 1
+            }
+    called |= fired
+    days = [
+        Day(
+            day=str(day),
+            fired=day in fired,
+            called=day in called,
+            disrupted=bool(disrupted),
+            flights=int(flights),
+            late=float(late),
+            cancelled=float(cancelled),
+        )
+        for day, flights, late, cancelled, disrupted in truth.itertuples()
+        if day in called or disrupted
+    ]
+    hits = sum(day.called and day.disrupted for day in days)
+    calls, disruptions = sum(day.called for day in days), sum(day.disrupted for day in days)
+    return CalledDays(
+        judged=len(truth),
+        called=calls,
+        disrupted=disruptions,
+        precision=hits / calls if calls else None,
+        recall=hits / disruptions if disruptions else None,
+        days=days,
+    )
+
+
+def make_report(
+    served: Served,
+    streams: Streams,
+    alerts: Iterable[AlertRow],
+    verdicts: Iterable[Verdict],
+    took: Callable[[str, float], bool],
+    truth: pd.DataFrame,
+    *,
+    since: float,
+    until: float,
+    deadline_seconds: float,
+    canary: str,
+    wall_seconds: float,
+) -> Report:
+    """Put the report together.
+
+    Parameters
+    ----------
+    took
+        Whether the receiver got the alert of this fingerprint that fired then.
+    truth
+        The days that were judged, as they really were.
+    """
+    lines = [
+        AlertLine(
+            ts=alert.fired,
+            resolved=alert.resolved,
+            rule=alert.rule,
+            severity=alert.severity,
+            attribution=alert.attribution,
+            model=alert.model,
+            version=alert.version,
+            partner=alert.partner,
+            reason=alert.reason,
+            statistic=alert.statistic,
+            value=alert.value,
+            tolerance=alert.tolerance,
+            delivered=took(alert.fingerprint, alert.fired),
+        )
+        for alert in alerts
+    ]
+    p50, p99 = np.percentile(served.latencies, [50, 99]).tolist() if served.answers else (None, None)
+    return Report(
+        since=since,
+        until=until,
+        requests=served.requests,
+        answers=served.answers,
+        answers_within_sla=served.answers_within_sla,
+        deadline_seconds=deadline_seconds,
+        latency_seconds=Latency(p50, p99),
+        first_choice_share=served.reasons["first choice"] / served.answers if served.answers else None,
+        answers_by_model=dict(sorted(served.models.items())),
+        answers_by_reason=dict(sorted(served.reasons.items())),
+        # What clients were told, and what the log says: the canary must be in neither.
+        canary_answers=max(served.models[canary], count_answers(streams)[canary]),
+        scores=count_scores(streams),
+        incomplete_steps=served.incomplete_steps,
+        alerts=lines,
+        days=call_days(lines, truth, verdicts),
+        wall_seconds=wall_seconds,
+    )
+
+
+def write(report: Report, path: Path) -> None:
+    """Write a report as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+
+
+def show(report: Report, console: Console) -> None:
+    """Print a report."""
+    for table in (_serving(report), _alerts(report), _days(report)):
+        console.print(table)
+
+
+def _serving(report: Report) -> RenderableType:
+    table = Table("serving", "", title=f"{time_of(report.since)} to {time_of(report.until)}", box=box.SIMPLE)
+    answered = f"{report.answers:,}, {report.answers_within_sla:,} of them within {report.deadline_seconds:g} s"
+    table.add_row("requests", f"{report.requests:,}")
+    table.add_row("answers", answered)
+    table.add_row("latency", f"p50 {_ms(report.latency_seconds.p50)}, p99 {_ms(report.latency_seconds.p99)}")
+    table.add_row("first choice", _share(report.first_choice_share, 2))
+    table.add_row("answered by", ", ".join(f"{model} {count:,}" for model, count in report.answers_by_model.items()))
+    table.add_row("by the canary", f"{report.canary_answers:,} (must be 0)")
+    table.add_row("scores", ", ".join(f"{model} {count:,}" for model, count in report.scores.items()))
+    return table
+
+
+def _alerts(report: Report) -> RenderableType:
+    if not report.alerts:
+        return "No alerts."
+    table = Table("fired", "over", "severity", "rule", "cause", "about", "delivered", title="alerts", box=box.SIMPLE)
+    for alert in report.alerts:
+        about = " ".join(part for part in (alert.model, alert.version) if part) or "all models"
+        over = "" if alert.resolved is None else time_of(alert.resolved)
+        delivered = "yes" if alert.delivered else "no"
+        table.add_row(time_of(alert.ts), over, alert.severity, alert.rule, alert.attribution, about, delivered)
+    return table
+
+
+def _days(report: Report) -> RenderableType:
+    days = report.days
+    title = f'tickets "{INPUTS_CHANGED}" beside the truth, which no detector saw'
+    caption = (
+        f"{days.judged} days, {days.disrupted} disrupted (35 % late or 10 % cancelled); {days.called} called:"
+        f" precision {_share(days.precision)}, recall {_share(days.recall)}"
+    )
+    table = Table(
+        "day", "ticket", "disrupted", "late", "cancelled", "flights", title=title, caption=caption, box=box.SIMPLE
+    )
+    for day in days.days:
+        ticket = "fired" if day.fired else "still open" if day.called else "–"
+        table.add_row(
+            day.day,
+            ticket,
+            "yes" if day.disrupted else "–",
+            _share(day.late),
+            _share(day.cancelled),
+            f"{day.flights:,}",
+        )
+    return table
+
+
+def _ms(seconds: float | None) -> str:
+    return "–" if seconds is None else f"{seconds * 1000:.1f} ms"
+
+
+def _share(value: float | None, digits: int = 0) -> str:
+    return "–" if value is None else f"{value:.{digits}%}"
