@@ -1,0 +1,387 @@
+"""Fleet at a glance: who serves, how fast, how far from the reference and from the canary, and what fires."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import pandas as pd
+import streamlit as st
+from view import REFRESH, View, choose, opened
+
+from birdwatch.alerts.tables import alert_in_words, alert_table, fleet_state
+from birdwatch.charts import (
+    Colours,
+    Drawing,
+    Marks,
+    difference_chart,
+    disagreement_chart,
+    drift_chart,
+    latency_chart,
+    other_choices_chart,
+    selection_chart,
+)
+from birdwatch.config import load_settings
+from birdwatch.detect.tables import budget_in_words, fleet_table, latest_verdicts, verdict_table
+from birdwatch.errors import BirdwatchError
+from birdwatch.windows.pane import LATENCIES
+from birdwatch.windows.store import Source
+from birdwatch.windows.tables import (
+    Span,
+    control_table,
+    count_table,
+    latency_table,
+    models,
+    pair_table,
+    selection_table,
+    timestamp,
+    written,
+)
+
+_STAGES: Final = tuple(stage.removeprefix("latency.") for stage in reversed(LATENCIES))
+_STATUS: Final = {"ok": "✓ ok", "drifting": "▲ drifting", "no data": "? no data", "error": "✕ error"}
+_STATUS_COLOURS: Final = ["green", "red", "gray", "orange"]
+_LEVELS: Final = {
+    "page": (st.error, ":material/notifications_active:"),
+    "ticket": (st.warning, ":material/confirmation_number:"),
+    "no data": (st.info, ":material/question_mark:"),
+    "ok": (st.success, ":material/check_circle:"),
+}
+_CLOCK: Final = "%a %d %b %Y %H:%M UTC"
+
+
+class Facts(NamedTuple):
+    """What the store says of a span, as tables."""
+
+    colours: Colours
+    counts: pd.DataFrame
+    selection: pd.DataFrame
+    answer: pd.DataFrame
+    answer_overall: pd.DataFrame
+    pairs: pd.DataFrame
+    verdicts: pd.DataFrame
+    fleet: pd.DataFrame
+    alerts: pd.DataFrame
+    budget: str
+    marks: Marks
+
+
+@st.cache_resource(ttl=60, max_entries=16, show_spinner=False)
+def load(path: Path, span: Span, closed: tuple[int, int]) -> Facts:
+    """Load the tables; closed panes seldom change, so the same question has the same answer for a minute; nobody changes it."""
+    del closed  # the answer depends on how far the panes are closed
+    with opened(path) as store:
+        verdicts = verdict_table(store, span.since, span.until)
+        raised = alert_table(store, span.since, span.until)
+        return Facts(
+            colours=Colours.of(models(store)),
+            counts=count_table(store, span),
+            selection=selection_table(store, span),
+            answer=latency_table(store, span),
+            answer_overall=latency_table(store, span.whole),
+            pairs=pair_table(store, span, load_settings().unit),
+            verdicts=verdicts,
+            fleet=fleet_table(store, span, verdicts),
+            alerts=raised,
+            budget=budget_in_words(store),
+            marks=Marks.of(span, control_table(store, span.since, span.until), raised),
+        )
+
+
+@st.cache_resource(ttl=60, max_entries=16, show_spinner=False)
+def load_stage(path: Path, span: Span, closed: tuple[int, int], stage: str) -> pd.DataFrame:
+    """Load the latency of one stage, by model where models differ in it."""
+    del closed
+    with opened(path) as store:
+        if stage == "answer":
+            return latency_table(store, span)
+        return latency_table(store, span, f"latency.{stage}", (0.5, 0.99), by_model=True)
+
+
+def draw(view: View) -> None:
+    """Draw all that changes with time."""
+    try:
+        with opened(view.store) as store:
+            span, closed, sources = view.span(store), store.closed_range(), store.sources()
+            age = time.time() - written(store)
+        if span is None or closed is None:
+            st.info("The store has been emptied; waiting for its first closed pane.", icon=":material/hourglass_top:")
+            return
+        facts = load(view.store, span, closed)
+    except BirdwatchError as error:
+        st.info(str(error), icon=":material/info:")
+        return
+    status(facts, span, min(closed[1], span.until), age, sources)
+    tiles(facts)
+    fleet(facts, view)
+    charts(facts, view, span, closed)
+    alerts(facts)
+
+
+def status(facts: Facts, span: Span, as_of: int, age: float, sources: list[Source]) -> None:
+    """Say in words how the fleet is, and how fresh that is."""
+    state = fleet_state(facts.alerts, facts.fleet)
+    box, icon = _LEVELS[state.level]
+    lines = [f"**{state.headline}**"]
+    firing = facts.alerts[facts.alerts["state"] == "firing"]
+    lines += [f"- {alert['reason']} *(since {alert['started']:{_CLOCK}})*" for _, alert in firing.iterrows()]
+    box("\n".join(lines), icon=icon)
+    silent = sorted({source.model or source.stream for source in sources if source.idle})
+    if silent and len(silent) == len({source.model or source.stream for source in sources}):
+        st.warning(
+            "All streams have fallen silent: what is below ends where they did.", icon=":material/signal_disconnected:"
+        )
+    elif silent:
+        st.warning(f"Fallen silent: {', '.join(silent)}.", icon=":material/signal_disconnected:")
+    st.caption(
+        f"Data as of **{timestamp(as_of):{_CLOCK}}** (event time) · store written {_ago(age)} ·"
+        f" a point on a chart is {_length(span.step)} · :grey[┆] deployment · bar along the top: alert firing"
+        " (vermillion: page, orange: ticket)"
+    )
+
+
+def tiles(facts: Facts) -> None:
+    """Draw the figures that one looks at first, each over time."""
+    steps = facts.counts[facts.counts["model"] == ""].set_index("time")
+    answers = facts.selection.groupby("time")["n"].sum()
+    chosen = facts.selection[facts.selection["reason"] == "first choice"].groupby("time")["n"].sum()
+    in_time = steps["decisions"] - steps["sla_misses"]
+    overall = dict(zip(facts.answer_overall["percentile"], facts.answer_overall["seconds"], strict=True))
+    p99 = facts.answer[facts.answer["percentile"] == 0.99]["seconds"]
+    raised = facts.alerts["severity"].value_counts()
+    known, positives = steps["outcomes"].sum(), steps["positives"].sum()
+    row = st.container(horizontal=True)
+    for label, value, beside, trend in (
+        ("Requests", f"{steps['requests'].sum():,.0f}", None, steps["requests"].fillna(0)),
+        ("Answered in time", _share(in_time.sum(), steps["decisions"].sum()), None, in_time / steps["decisions"]),
+        ("First choice answered", _share(chosen.sum(), answers.sum()), None, chosen / answers),
+        ("Answer, p99", _time(overall.get(0.99)), f"p50 {_time(overall.get(0.5))}", p99),
+        (
+            "Outcomes known",
+            f"{known:,.0f}",
+            f"{_share(positives, known)} positive",
+            steps["positives"] / steps["outcomes"],
+        ),
+        ("Alerts", f"{raised.sum()}", " · ".join(f"{n} {s}{'s' * (n > 1)}" for s, n in raised.items()) or None, None),
+    ):
+        row.metric(
+            label,
+            value,
+            beside,
+            delta_color="off",
+            delta_arrow="off",
+            chart_data=None if trend is None else trend.dropna().tolist(),
+            border=True,
+            width=168,
+            height="stretch",
+        )
+
+
+def fleet(facts: Facts, view: View) -> None:
+    """Draw the table of the fleet, a row for each version of a model."""
+    st.subheader("Fleet", anchor="fleet")
+    table = _of(view, facts.fleet)
+    shown = pd.DataFrame(
+        {
+            "Model": table["model"] + " " + table["version"],
+            "Role": table["role"].mask(table["gone"].astype(bool), "(" + table["role"] + ")"),
+            "Last verdicts": [[_STATUS[status]] for status in table["status"]],
+            "Scores": table["events"],
+            "Traffic": table["traffic"],
+            "Answers": table["share"],
+            "p50": table["p50"] * 1e3,
+            "p99": table["p99"] * 1e3,
+            "Distance": _against(table["distance"], table["distance_tolerance"], "{:.2f}"),
+            "÷ tolerance": table["drift"],
+            "Disagrees": _against(table["disagreement"], table["disagreement_tolerance"], "{:.0%}"),
+            "Difference": [
+                "–" if pd.isna(mean) else f"{mean:+.3f} ± {sd:.3f}"
+                for mean, sd in zip(table["mean"], table["sd"], strict=True)
+            ],
+            "Last seen": table["seen"],
+        }
+    )
+    config = st.column_config
+    st.dataframe(
+        shown,
+        hide_index=True,
+        key="fleet",
+        column_config={
+            "Model": config.TextColumn(pinned=True, help="Model and version", width=100),
+            "Role": config.TextColumn(width=85, help="In brackets: it has stopped scoring while others went on"),
+            "Last verdicts": config.MultiselectColumn(
+                help="The worst of the last verdicts, one a rule",
+                options=list(_STATUS.values()),
+                color=_STATUS_COLOURS,
+                width=95,
+            ),
+            "Scores": config.NumberColumn(format="localized", help="Scores given in this time", width=60),
+            "Traffic": config.AreaChartColumn(help="Scores over time", y_min=0, width=90),
+            "Answers": config.NumberColumn(format="percent", help="Share of all answers", width=70),
+            "p50": config.NumberColumn(format="%.1f ms", help="Median time inside the model", width=70),
+            "p99": config.NumberColumn(format="%.1f ms", help="99th percentile of the time inside the model", width=75),
+            "Distance": config.TextColumn(
+                help="Last distance of the scores from their reference, and what is tolerated", width=90
+            ),
+            "÷ tolerance": config.LineChartColumn(
+                help="That distance over time, in multiples of what is tolerated", y_min=0, y_max=2, width=90
+            ),
+            "Disagrees": config.TextColumn(
+                help="Last share of requests with an unusual difference to the partner, and what is tolerated", width=90
+            ),
+            "Difference": config.TextColumn(
+                help="Score minus the partner's by request, mean ± standard deviation: challengers and fallbacks are"
+                " compared with the champion, the champion with the canary",
+                width=100,
+            ),
+            "Last seen": config.DatetimeColumn(format="D MMM HH:mm", timezone="UTC", help="Last scores, UTC", width=95),
+        },
+    )
+    waiting = latest_verdicts(facts.verdicts)
+    waiting = waiting[(waiting["model"] == "") & (waiting["status"] == "no data")]
+    if len(waiting):
+        st.caption(
+            "Rules that wait for data: "
+            + "; ".join(f"{rule} – {why}" for rule, why in zip(waiting["rule"], waiting["reason"], strict=True))
+        )
+
+
+def charts(facts: Facts, view: View, span: Span, closed: tuple[int, int]) -> None:
+    """Draw the charts over time, two in a row."""
+    marks, colours = facts.marks, facts.colours
+    scores = _of(view, facts.verdicts[facts.verdicts["kind"] == "distribution"])
+    judged_pairs = _of(view, facts.verdicts[facts.verdicts["kind"] == "paired"])
+    pairs = _of(view, facts.pairs)
+    canaries = set(facts.fleet.loc[facts.fleet["role"] == "canary", "model"])
+    others = facts.selection[facts.selection["reason"] != "first choice"]
+
+    left, right = st.columns(2, gap="medium")
+    with left:
+        title = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
+        title.subheader(
+            "Latency",
+            anchor="latency",
+            help="p50, p99 and p99.9 of the answer, or p50 and p99 of each model. Where a step has too few events to tell"
+            " p99.9 from p99, the thick line lies under the thin one.",
+        )
+        stage = title.segmented_control(
+            "Stage",
+            _STAGES,
+            default=_STAGES[0],
+            required=True,
+            key="stage",
+            bind="query-params",
+            label_visibility="collapsed",
+        )
+        latency = load_stage(view.store, span, closed, stage)
+        latency = latency[latency["model"].isin({*view.models, ""})]
+        _chart(latency, latency_chart, "No latency has been measured in this time.", marks, colours)
+    with right:
+        st.subheader("Score drift", anchor="drift", help="Distance of each model's scores from its reference")
+        _chart(scores, drift_chart, "No rule has compared scores with a reference yet.", marks, colours)
+    left, right = st.columns(2, gap="medium")
+    with left:
+        st.subheader("Champion − canary", anchor="canary", help="Mean difference by request ± standard deviation")
+        _chart(
+            pairs[pairs["partner"].isin(canaries)],
+            difference_chart,
+            "No request was scored by both champion and canary.",
+            marks,
+            colours,
+        )
+    with right:
+        st.subheader(
+            "Disagreement",
+            anchor="disagreement",
+            help="Share of requests with an unusual difference; dashed: what is tolerated",
+        )
+        _chart(judged_pairs, disagreement_chart, "No rule has compared models by request yet.", marks, colours)
+    left, right = st.columns(2, gap="medium")
+    with left:
+        st.subheader("Who answers", anchor="selection")
+        _chart(facts.selection, selection_chart, "No decision was seen in this time.", marks, colours)
+    with right:
+        st.subheader("Not the first choice", anchor="others")
+        _chart(others, other_choices_chart, "Every answer was the first choice.", marks)
+
+
+def alerts(facts: Facts) -> None:
+    """Draw what fires and what fired."""
+    st.subheader("Alerts", anchor="alerts")
+    table = facts.alerts
+    if facts.budget:
+        st.caption(facts.budget)
+    if table.empty:
+        st.markdown("None fired in this time.")
+        return
+    st.table(
+        pd.DataFrame(
+            {
+                "State": [_state(alert) for _, alert in table.iterrows()],
+                "What": [alert_in_words(alert) for _, alert in table.iterrows()],
+                "Why": table["reason"],
+                "Fired, UTC": table["fired"].dt.strftime("%d %b %H:%M"),
+                "Resolved, UTC": table["resolved"].dt.strftime("%d %b %H:%M").fillna("–"),
+                "Rule": table["rule"],
+            }
+        ).head(20),
+        hide_index=True,
+        border="horizontal",
+    )
+
+
+def _chart(table: pd.DataFrame, chart: Callable[..., Drawing], otherwise: str, *arguments: Any) -> None:
+    """Draw a chart, or say why there is none."""
+    if table.empty:
+        st.info(otherwise, icon=":material/question_mark:")
+    else:
+        drawing = chart(table, *arguments)
+        st.vega_lite_chart(spec={**drawing.spec, "datasets": drawing.data}, key=chart.__name__)
+
+
+def _of(view: View, table: pd.DataFrame) -> pd.DataFrame:
+    return table[table["model"].isin(view.models)]
+
+
+def _state(alert: "pd.Series[str]") -> str:
+    if alert["state"] == "resolved":
+        return f":gray-badge[:material/check: {alert['severity']}, resolved]"
+    colour = "red" if alert["severity"] == "page" else "orange"
+    return f":{colour}-badge[:material/notifications_active: {alert['severity']}, firing]"
+
+
+def _against(value: pd.Series, tolerance: pd.Series, form: str) -> list[str]:
+    """Say a value beside what is tolerated."""
+    return [
+        "–" if pd.isna(v) or pd.isna(t) else f"{form.format(v)} {'≤' if v <= t else '>'} {form.format(t)}"
+        for v, t in zip(value, tolerance, strict=True)
+    ]
+
+
+def _share(part: float, of: float) -> str:
+    if not of:
+        return "no data"
+    return "100%" if part == of else f"{min(part / of, 0.9999):.2%}"
+
+
+def _time(seconds: float | None) -> str:
+    if seconds is None:
+        return "no data"
+    return f"{seconds * 1e3:.2g} ms" if seconds < 1 else f"{seconds:.2g} s"
+
+
+def _length(seconds: float) -> str:
+    for unit, size in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        if seconds >= size:
+            count = int(seconds // size)
+            return f"{count} {unit}{'s' * (count > 1)}"
+    return f"{seconds:.0f} s"
+
+
+def _ago(seconds: float) -> str:
+    return "just now" if seconds < 10 else f"{_length(seconds)} ago"
+
+
+st.title("Fleet at a glance", anchor=False)
+view = choose()
+st.fragment(draw, run_every=REFRESH if view.live else None)(view)

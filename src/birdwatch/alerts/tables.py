@@ -1,0 +1,89 @@
+"""Tables and words for people: alerts as pandas frames, and the state of the fleet in a sentence."""
+
+import math
+from typing import Final, Literal, NamedTuple
+
+import msgspec
+import pandas as pd
+
+from birdwatch.alerts.history import AlertRow, read_alerts
+from birdwatch.windows.store import Store
+
+__all__ = ["FleetState", "alert_in_words", "alert_table", "fleet_state"]
+
+
+class FleetState(NamedTuple):
+    """How the fleet is, in a word and in a sentence."""
+
+    level: Literal["page", "ticket", "no data", "ok"]
+    headline: str
+
+
+def alert_table(store: Store, since: float, until: float) -> pd.DataFrame:
+    """Give the alerts that were firing at some time in [since, until], as they stood at its end: the newest first.
+
+    Returns
+    -------
+    DataFrame
+        The fields of `birdwatch.alerts.history.AlertRow`, with ``started, fired, resolved`` as times in UTC. What was
+        resolved only after ``until`` is still ``firing``, so that the past looks as it did.
+    """
+    frame = pd.DataFrame(
+        [msgspec.structs.asdict(row) for row in read_alerts(store, since, math.nextafter(until, math.inf))],
+        columns=list(AlertRow.__struct_fields__),
+    )
+    later = frame["resolved"].astype(float) > until
+    frame.loc[later, "resolved"] = None
+    frame.loc[later, "state"] = "firing"
+    for time in ("started", "fired", "resolved"):
+        frame[time] = pd.to_datetime(frame[time].astype(float), unit="s", utc=True)
+    return frame.sort_values("fired", ascending=False, kind="stable", ignore_index=True)
+
+
+def alert_in_words(alert: "pd.Series[str]") -> str:
+    """Say what an alert is about and what caused it.
+
+    Examples
+    --------
+    >>> alert_in_words(pd.Series({"model": "challenger", "version": "2", "attribution": "the model changed"}))
+    'challenger 2 – the model changed'
+    """
+    subject = f"{alert['model']} {alert['version']}".strip()
+    cause = alert["attribution"] or alert["rule"]
+    return f"{subject} – {cause}" if subject else cause
+
+
+_ORDER: Final = ("page", "ticket")
+
+
+def fleet_state(alerts: pd.DataFrame, fleet: pd.DataFrame) -> FleetState:
+    """Say how the fleet is: what fires, else what cannot be judged, else that all is in order.
+
+    Parameters
+    ----------
+    alerts
+        From `alert_table`.
+    fleet
+        From `birdwatch.detect.tables.fleet_table`.
+    """
+    firing = alerts[alerts["state"] == "firing"]
+    for severity in _ORDER:
+        found = firing[firing["severity"] == severity]
+        if len(found):
+            each = [alert_in_words(alert) for _, alert in found.iterrows()]
+            return FleetState(
+                "page" if severity == "page" else "ticket",
+                f"{len(each)} {severity}{'s' * (len(each) > 1)} firing: {'; '.join(each)}",
+            )
+    present = fleet[~fleet["gone"].astype(bool)]
+    judged = present[present["status"].isin(["ok", "drifting"])]
+    if judged.empty:
+        return FleetState("no data", "Nothing can be judged yet: no rule has had enough data and a reference")
+    unjudged = present[~present.index.isin(judged.index)]
+    if len(unjudged):
+        names = ", ".join(
+            f"{m} {v} ({s})" for m, v, s in unjudged[["model", "version", "status"]].itertuples(index=False)
+        )
+        return FleetState("no data", f"No alert, but not everything can be judged: {names}")
+    count = judged["model"].nunique()
+    return FleetState("ok", f"All in order: no alert firing, {count} model{'s' * (count != 1)} judged")

@@ -1,0 +1,208 @@
+"""What all charts over time share: colours, the time axis, and the marks of deployments and alerts on it.
+
+A chart is drawn in two parts that meet late: a Vega-Lite specification, built by altair once for all data, and the tables
+that it names. A live page then sends new tables alone, the browser redraws nothing else, and building the
+specification, which takes longer than all the rest, is not repeated.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import altair as alt
+import pandas as pd
+
+from birdwatch.windows.tables import Span, timestamp
+
+__all__ = [
+    "OKABE_ITO",
+    "Colours",
+    "Drawing",
+    "Layer",
+    "Marks",
+    "draw",
+    "framed",
+    "line_and_points",
+    "model_colour",
+    "shown_in",
+    "time_axis",
+    "verdict_points",
+    "when",
+]
+
+OKABE_ITO: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442")
+"""Blue, orange, green, purple, vermillion, sky, yellow (Okabe and Ito, 2008); black is left out: it is a background."""
+
+_SEVERITIES: Final = {"page": "#D55E00", "ticket": "#E69F00", "info": "#56B4E9"}
+_GREY: Final = "#888888"
+_ROWS: Final = 3
+
+Layer = alt.Chart | alt.LayerChart | alt.FacetChart
+"""What `altair.layer` takes and may give."""
+
+
+class Colours(NamedTuple):
+    """The colour of each model, by its place among all models, so that it keeps it whatever is shown."""
+
+    models: tuple[str, ...]
+    codes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, models: Sequence[str]) -> "Colours":
+        """Colour models.
+
+        Examples
+        --------
+        >>> Colours.of(["champion", "canary"]).codes
+        ('#0072B2', '#E69F00')
+        """
+        return cls(tuple(models), tuple(OKABE_ITO[i % len(OKABE_ITO)] for i in range(len(models))))
+
+
+class Marks(NamedTuple):
+    """What every time axis shows: the span it covers, and the deployments and alerts in it."""
+
+    span: Span
+    deployments: pd.DataFrame
+    alerts: pd.DataFrame
+
+    @classmethod
+    def of(cls, span: Span, controls: pd.DataFrame, alerts: pd.DataFrame) -> "Marks":
+        """Prepare marks from the tables that `control_table` and `alert_table` give."""
+        return cls(span, _moments(controls, span), _episodes(alerts, span))
+
+
+class Drawing(NamedTuple):
+    """A chart: a Vega-Lite specification, and the tables that it names."""
+
+    spec: dict[str, Any]
+    data: dict[str, pd.DataFrame]
+
+    def chart(self, **properties: Any) -> alt.LayerChart:
+        """Give it as one altair chart, as notebooks show it; ``properties`` such as title and width go on top."""
+        rows = {
+            name: json.loads(table.to_json(orient="records", date_format="iso")) for name, table in self.data.items()
+        }
+        return alt.LayerChart.from_dict({**self.spec, "datasets": rows}).properties(**properties)
+
+
+def model_colour(colours: Colours, shown: tuple[str, ...]) -> alt.Color:
+    """Colour by model, with a legend of those that are shown."""
+    return alt.Color(
+        "model:N",
+        scale=alt.Scale(domain=list(colours.models), range=list(colours.codes)),
+        legend=alt.Legend(orient="top", title=None, columns=4, symbolOpacity=1, values=list(shown)),
+    )
+
+
+def shown_in(table: pd.DataFrame, names: Sequence[str], column: str = "model") -> tuple[str, ...]:
+    """Give those of the names that a table has, in the order of the names."""
+    present = set(table[column])
+    return tuple(name for name in names if name in present)
+
+
+def time_axis(**more: Any) -> alt.X:
+    """Give the axis of event time."""
+    return alt.X("time:T", title="event time (UTC)", scale=alt.Scale(type="utc"), axis=alt.Axis(tickCount=8), **more)
+
+
+def when() -> alt.Tooltip:
+    """Say in a tooltip when it was."""
+    return alt.Tooltip("time:T", title="UTC", timeUnit="utcyearmonthdatehoursminutes")
+
+
+def line_and_points(*, tooltip: Sequence[Any], width: alt.StrokeWidth | None = None, **encodings: Any) -> Layer:
+    """Draw the main table as lines that break where there is no data, with points so that a lonely step is seen too."""
+    base = alt.Chart(alt.NamedData("main")).encode(x=time_axis(), **encodings)
+    line = base.mark_line(strokeWidth=1.8)
+    return alt.layer(
+        line if width is None else line.encode(strokeWidth=width),
+        base.mark_point(filled=True, size=12, opacity=0.9),
+        base.mark_point(filled=True, size=120, opacity=0).encode(tooltip=list(tooltip)),
+    )
+
+
+def verdict_points(*, tooltip: Sequence[Any], **encodings: Any) -> Layer:
+    """Draw the main table as lines with a mark for each verdict: a large triangle for what drifts."""
+    base = alt.Chart(alt.NamedData("main")).encode(x=time_axis(), **encodings)
+    statuses = ["ok", "drifting", "no data", "error"]
+    marks = base.mark_point(filled=True, opacity=0.9).encode(
+        size=alt.Size("status:N", scale=alt.Scale(domain=statuses, range=[25, 130, 25, 80]), legend=None),
+        shape=alt.Shape(
+            "status:N",
+            scale=alt.Scale(domain=statuses, range=["circle", "triangle-up", "circle", "cross"]),
+            legend=None,
+        ),
+    )
+    near = base.mark_point(filled=True, size=200, opacity=0).encode(tooltip=list(tooltip))
+    return alt.layer(base.mark_line(strokeWidth=1.8), marks, near)
+
+
+def framed(*layers: Layer, height: int = 320) -> dict[str, Any]:
+    """Put layers, which share their colours, on an axis of event time with deployments and alerts; build it."""
+    # The ends of the axis travel as data, like everything that changes while one looks.
+    ends = alt.Chart(alt.NamedData("ends")).mark_rule(opacity=0).encode(x=time_axis())
+    chart = (
+        alt.layer(ends, *_deployments(), alt.layer(*layers), _alerts())
+        .resolve_scale(color="independent")
+        .properties(height=height)
+    )
+    spec: dict[str, Any] = chart.to_dict()
+    del spec["config"]  # the page's theme, or the notebook's, is put in its place
+    return spec
+
+
+def draw(spec: dict[str, Any], table: pd.DataFrame, marks: Marks) -> Drawing:
+    """Join a specification made by `framed` with its tables."""
+    ends = pd.DataFrame({"time": [timestamp(marks.span.since), timestamp(marks.span.until)]})
+    return Drawing(spec, {"main": table, "ends": ends, "deployments": marks.deployments, "alerts": marks.alerts})
+
+
+def _moments(controls: pd.DataFrame, span: Span) -> pd.DataFrame:
+    """Give what was changed by moment, and where its words are written: nowhere when there would be too many."""
+    moments = controls.groupby("time", as_index=False).agg(
+        what=("what", lambda changes: ", ".join(changes) if len(changes) < 3 else f"{len(changes)} changes"),
+        who=("author", lambda authors: ", ".join(sorted(set(authors)))),
+        why=("reason", lambda reasons: "; ".join(sorted(set(reasons)))),
+    )
+    moments["row"] = [i % _ROWS if len(moments) <= 2 * _ROWS else -1 for i in range(len(moments))]
+    moments["late"] = moments["time"] > timestamp(span.since + 0.65 * (span.until - span.since))
+    return moments
+
+
+def _deployments() -> list[Layer]:
+    """Draw a dashed line for each moment at which something was changed, and say what."""
+    base = alt.Chart(alt.NamedData("deployments")).encode(x=time_axis(), tooltip=[when(), "what:N", "who:N", "why:N"])
+    # Neighbours write on rows of their own, and the last ones to the left, where there is room.
+    words: list[Layer] = [
+        base.transform_filter((alt.datum["row"] == row) & (alt.datum["late"] == late))
+        .mark_text(align="right" if late else "left", dx=-4 if late else 4, baseline="top", fontSize=10, color=_GREY)
+        .encode(text="what:N", y=alt.value(3 + 12 * row))
+        for row in range(_ROWS)
+        for late in (False, True)
+    ]
+    return [base.mark_rule(strokeDash=[4, 3], color=_GREY, strokeWidth=1.5), *words]
+
+
+def _episodes(alerts: pd.DataFrame, span: Span) -> pd.DataFrame:
+    bars = alerts[["fired", "resolved", "severity", "rule", "model", "version", "attribution", "reason"]].copy()
+    since, until = timestamp(span.since), timestamp(span.until)
+    bars["time"] = bars["fired"].where(bars["fired"] > since, since)
+    bars["to"] = bars["resolved"].where(bars["resolved"] < until, until)
+    return bars
+
+
+def _alerts() -> Layer:
+    """Draw each alert as a bar along the top, for as long as it fired."""
+    severity = alt.Scale(domain=list(_SEVERITIES), range=list(_SEVERITIES.values()))
+    fired = alt.Tooltip("fired:T", title="fired, UTC", timeUnit="utcyearmonthdatehoursminutes")
+    told = ["severity:N", "attribution:N", "model:N", "version:N", "rule:N", "reason:N"]
+    bars: alt.Chart = alt.Chart(alt.NamedData("alerts")).mark_rect()
+    return bars.encode(
+        x=time_axis(),
+        x2="to:T",
+        y=alt.value(-9),
+        y2=alt.value(-2),
+        color=alt.Color("severity:N", legend=None, scale=severity),
+        tooltip=[fired, *told],
+    )

@@ -1,0 +1,67 @@
+"""Scores against their reference."""
+
+from functools import lru_cache
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from birdwatch.charts.marks import (
+    Colours,
+    Drawing,
+    Layer,
+    Marks,
+    draw,
+    framed,
+    model_colour,
+    shown_in,
+    verdict_points,
+    when,
+)
+
+__all__ = ["drift_chart"]
+
+
+def drift_chart(verdicts: pd.DataFrame, marks: Marks, colours: Colours) -> Drawing:
+    """Draw how far each model's scores are from their reference, in multiples of what the model's rule tolerates.
+
+    Tolerances differ from model to model, and some are learned anew each day; as multiples, one line says for all of
+    them where "in order" ends.
+
+    Parameters
+    ----------
+    verdicts
+        From `birdwatch.detect.tables.verdict_table`: those on distributions.
+    """
+    table = verdicts[verdicts["tolerance"] > 0].assign(multiple=lambda t: t["value"] / t["tolerance"])
+    return draw(_spec(colours, shown_in(table, colours.models)), table, marks)
+
+
+@lru_cache(maxsize=32)
+def _spec(colours: Colours, models: tuple[str, ...]) -> dict[str, Any]:
+    lines = verdict_points(
+        y=alt.Y("multiple:Q", title="distance ÷ tolerance", scale=alt.Scale(zero=True)),
+        color=model_colour(colours, models),
+        detail=["version:N", "rule:N"],
+        tooltip=[
+            when(),
+            "model:N",
+            "version:N",
+            "status:N",
+            "statistic:N",
+            alt.Tooltip("value:Q", format=".3f"),
+            alt.Tooltip("tolerance:Q", format=".3f"),
+            alt.Tooltip("n:Q", format=","),
+            "reason:N",
+        ],
+    )
+    return framed(_limit(), lines)
+
+
+def _limit() -> Layer:
+    # A table of their own would be a second thing that changes: any row of the ends will do.
+    ends = alt.Chart(alt.NamedData("ends"))
+    line = ends.mark_rule(color="#D55E00", strokeDash=[6, 3], strokeWidth=1.5).encode(y=alt.datum(1.0))
+    words = ends.mark_text(align="left", baseline="bottom", dx=4, dy=-2, color="#D55E00", text="tolerance")
+    room = ends.mark_point(opacity=0).encode(y=alt.datum(1.2))  # above the line, so that it never is the frame
+    return alt.layer(line, words.encode(x=alt.value(0), y=alt.datum(1.0)), room)

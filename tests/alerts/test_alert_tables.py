@@ -1,0 +1,115 @@
+"""Alerts as tables, and the state of the fleet in a sentence."""
+
+import pandas as pd
+import pytest
+
+from birdwatch.alerts.lifecycle import advance
+from birdwatch.alerts.tables import alert_in_words, alert_table, fleet_state
+from birdwatch.detect.verdict import Finding, Subject
+from birdwatch.windows.store import Store
+from birdwatch.windows.tables import timestamp
+
+DAY = 86_400
+
+
+@pytest.fixture
+def store(tmp_path):
+    opened = Store(tmp_path / "birdwatch.db", pane_seconds=3600)
+    yield opened
+    opened.close()
+
+
+def tell(store, days, *, active, **more):
+    said = {"rule": "pairs", "subject": Subject("m", "2", "c"), "severity": "page", "reason": "moved", **more}
+    cause = {"attribution": "the model changed"} if active else {}
+    advance(store, [Finding(ts=day * DAY, active=active, **cause, **said) for day in days])
+
+
+@pytest.fixture
+def resolved(store):
+    """A store with a page that fired on day 1 and was over on day 4."""
+    tell(store, [1], active=True)
+    tell(store, [2, 3, 4], active=False)
+    return store
+
+
+def test_a_store_without_alerts_has_an_empty_table(store):
+    table = alert_table(store, 0, DAY)
+    assert table.empty
+    assert isinstance(table["fired"].dtype, pd.DatetimeTZDtype)
+
+
+def test_an_alert_is_a_row_from_firing_to_resolved(resolved):
+    (row,) = alert_table(resolved, 0, 9 * DAY).to_dict("records")
+    assert (row["fired"], row["resolved"], row["state"]) == (timestamp(DAY), timestamp(4 * DAY), "resolved")
+    assert (row["model"], row["version"], row["attribution"], row["reason"]) == ("m", "2", "the model changed", "moved")
+
+
+def test_the_past_looks_as_it_did(resolved):
+    (row,) = alert_table(resolved, 0, 3 * DAY).to_dict("records")
+    assert row["state"] == "firing"
+    assert pd.isna(row["resolved"])
+
+
+def test_what_fires_at_the_very_end_is_seen(store):
+    tell(store, [1], active=True)
+    assert alert_table(store, 0, DAY)["state"].tolist() == ["firing"]
+    assert alert_table(store, 0, DAY - 1).empty
+
+
+def test_the_newest_comes_first(store):
+    tell(store, [1], active=True)
+    tell(store, [2], active=True, rule="other")
+    assert alert_table(store, 0, 3 * DAY)["rule"].tolist() == ["other", "pairs"]
+
+
+@pytest.mark.parametrize(
+    ("alert", "words"),
+    [
+        ({"model": "m", "version": "2", "attribution": "the model changed", "rule": "r"}, "m 2 – the model changed"),
+        ({"model": "", "version": "", "attribution": "inputs changed", "rule": "r"}, "inputs changed"),
+        ({"model": "m", "version": "", "attribution": "", "rule": "silence"}, "m – silence"),
+    ],
+)
+def test_an_alert_says_about_whom_and_why(alert, words):
+    assert alert_in_words(pd.Series(alert)) == words
+
+
+def fleet(gone=(), **status):
+    models = list(status)
+    return pd.DataFrame(
+        {"model": models, "version": "1", "status": list(status.values()), "gone": [m in gone for m in models]}
+    )
+
+
+def test_a_page_is_the_first_thing_said(store):
+    tell(store, [1], active=True)
+    tell(store, [1], active=True, severity="ticket", rule="scores", subject=Subject())
+    state = fleet_state(alert_table(store, 0, DAY), fleet(m="drifting"))
+    assert state == ("page", "1 page firing: m 2 – the model changed")
+
+
+def test_tickets_are_told_when_nothing_pages(store):
+    tell(store, [1], active=True, severity="ticket")
+    tell(store, [1], active=True, severity="ticket", rule="scores", subject=Subject())
+    state = fleet_state(alert_table(store, 0, DAY), fleet(m="ok"))
+    assert state.level == "ticket"
+    assert state.headline.startswith("2 tickets firing: ")
+
+
+def test_a_resolved_alert_leaves_all_in_order(resolved):
+    state = fleet_state(alert_table(resolved, 0, 9 * DAY), fleet(m="ok", c="ok"))
+    assert state == ("ok", "All in order: no alert firing, 2 models judged")
+
+
+def test_no_data_is_never_all_in_order(store):
+    nothing = alert_table(store, 0, DAY)
+    assert fleet_state(nothing, fleet()).level == "no data"
+    assert fleet_state(nothing, fleet(m="no data")).level == "no data"
+    mixed = fleet_state(nothing, fleet(m="ok", c="error"))
+    assert mixed == ("no data", "No alert, but not everything can be judged: c 1 (error)")
+
+
+def test_what_is_gone_need_not_be_judged(store):
+    state = fleet_state(alert_table(store, 0, DAY), fleet(m="ok", c="no data", gone=("c",)))
+    assert state == ("ok", "All in order: no alert firing, 1 model judged")

@@ -1,0 +1,125 @@
+"""Charts: valid Vega-Lite, few points, colours that stay, and a specification that new data leave alone."""
+
+import json
+
+import altair as alt
+import pandas as pd
+import pytest
+import vl_convert
+
+from birdwatch import charts
+from birdwatch.alerts.tables import alert_table
+from birdwatch.charts import OKABE_ITO, Colours, Marks
+from birdwatch.detect.tables import verdict_table
+from birdwatch.windows import tables
+from birdwatch.windows.store import Store
+
+from ..dashboards.synthetic import BAD_DAY, DAY, START, write_store  # noqa: TID252
+
+NAMES = ["latency by stage", "latency by model", "drift", "difference", "disagreement", "selection", "other choices"]
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    made = tmp_path_factory.mktemp("charts") / "birdwatch.db"
+    write_store(made).close()
+    return made
+
+
+def drawings(path, since, until):
+    store = Store(path, readonly=True)
+    span = tables.span_of(store, since, until)
+    marks = Marks.of(span, tables.control_table(store, since, until), alert_table(store, since, until))
+    colours = Colours.of(tables.models(store))
+    verdicts = verdict_table(store, since, until)
+    by_model = tables.latency_table(store, span, "latency.model", (0.5, 0.99), by_model=True)
+    selection = tables.selection_table(store, span)
+    found = [
+        charts.latency_chart(tables.latency_table(store, span), marks, colours),
+        charts.latency_chart(by_model, marks, colours),
+        charts.drift_chart(verdicts[verdicts["kind"] == "distribution"], marks, colours),
+        charts.difference_chart(tables.pair_table(store, span), marks, colours),
+        charts.disagreement_chart(verdicts[verdicts["kind"] == "paired"], marks, colours),
+        charts.selection_chart(selection, marks, colours),
+        charts.other_choices_chart(selection, marks),
+    ]
+    store.close()
+    return dict(zip(NAMES, found, strict=True))
+
+
+@pytest.fixture(scope="module")
+def month(path):
+    return drawings(path, START, START + 30 * DAY)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_drawing_keeps_to_the_schema_and_renders(month, name):
+    chart = month[name].chart(title=name, width=600)
+    assert isinstance(chart, alt.LayerChart)
+    svg = vl_convert.vegalite_to_svg(chart.to_dict(validate=True))
+    assert name in svg
+    assert "event time (UTC)" in svg
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_chart_has_at_most_two_thousand_points(month, name):
+    assert 0 < len(month[name].data["main"]) <= tables.MOST_POINTS
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_new_data_leave_the_specification_as_it_was(path, month, name):
+    # Both ranges hold the same models: what a browser would draw anew is the same to the letter.
+    earlier = drawings(path, START, START + 28 * DAY)
+    assert earlier[name].spec == month[name].spec
+    assert "datasets" not in month[name].spec
+
+
+def test_a_model_keeps_its_colour_whatever_is_shown(path):
+    colours = Colours.of(["canary", "challenger", "champion"])
+    assert colours.codes == OKABE_ITO[:3]
+    store = Store(path, readonly=True)
+    span = tables.span_of(store, START, START + DAY)
+    pairs = tables.pair_table(store, span)
+    marks = Marks.of(span, tables.control_table(store, 0, 1), alert_table(store, 0, 1))
+    store.close()
+    for shown in (pairs, pairs[pairs["model"] == "champion"]):
+        spec = json.dumps(charts.difference_chart(shown, marks, colours).spec)
+        assert json.dumps({"domain": list(colours.models), "range": list(colours.codes)}) in spec
+
+
+def test_more_models_than_colours_begin_again():
+    many = Colours.of([f"m{i}" for i in range(9)])
+    assert many.codes[7] == many.codes[0]
+
+
+def test_deployments_at_one_moment_share_a_line_and_many_are_not_written_out(path):
+    store = Store(path, readonly=True)
+    span = tables.span_of(store, START, START + 30 * DAY)
+    controls = tables.control_table(store, span.since, span.until)
+    nobody = alert_table(store, 0, 1)
+    store.close()
+    few = Marks.of(span, controls, nobody).deployments
+    assert few["what"].tolist() == ["6 changes", "register challenger 2", "rollback challenger 2"]
+    assert few["row"].tolist() == [0, 1, 2]
+    many = pd.concat([controls.assign(time=tables.timestamp(START + i * 3600)) for i in range(8)])
+    assert set(Marks.of(span, many, nobody).deployments["row"]) == {-1}
+
+
+def test_an_alert_is_drawn_from_firing_to_resolved_within_the_range(path):
+    store = Store(path, readonly=True)
+    since, until = START + (BAD_DAY + 2) * DAY, START + (BAD_DAY + 3) * DAY
+    span = tables.Span(since, until, 3600)
+    marks = Marks.of(span, tables.control_table(store, since, until), alert_table(store, since, until))
+    store.close()
+    (bar,) = marks.alerts.to_dict("records")
+    assert (bar["time"], bar["to"]) == (tables.timestamp(since), tables.timestamp(until))
+    assert bar["fired"] < bar["time"]
+
+
+def test_verdicts_without_a_tolerance_are_no_multiples_of_one(month):
+    drift = month["drift"].data["main"]
+    assert drift["multiple"].tolist() == (drift["value"] / drift["tolerance"]).tolist()
+    some = drift.drop(columns="multiple").assign(tolerance=float("nan"))
+    span = tables.Span(START, START + DAY, 3600)
+    empty = charts.drift_chart(some, Marks(span, pd.DataFrame(), pd.DataFrame()), Colours.of(["champion"]))
+    assert empty.data["main"].empty
