@@ -33,7 +33,7 @@ test-integration: $(VENV)/.dev  ## Run the tests that need real servers, process
 test-unpinned: $(VENV)/.dev  ## Install the newest of everything, as a user would, and import every module
 	rm -rf $(VENV)-unpinned && $(PYTHON) -m venv --without-pip $(VENV)-unpinned
 	$(BIN)/uv pip install --quiet --python $(VENV)-unpinned/bin/python '.[all]'
-	$(VENV)-unpinned/bin/python -I tests/import_every_module.py
+	$(VENV)-unpinned/bin/python -I .ci/import_every_module.py
 	rm -rf $(VENV)-unpinned
 
 docs: $(VENV)/.dev  ## Write the reference from the code

@@ -8,4 +8,4 @@ import birdwatch
 names = sorted(module.name for module in pkgutil.walk_packages(birdwatch.__path__, "birdwatch."))
 for name in names:
     importlib.import_module(name)
-print(f"{len(names)} modules imported from {birdwatch.__path__[0]}")  # noqa: T201
+print(f"{len(names)} modules imported from {birdwatch.__path__[0]}")
