@@ -99,6 +99,18 @@ def test_a_torn_line_that_is_completed_later_keeps_the_offsets_of_the_next(tmp_p
         with path.open("ab") as file:
             file.write(more)
     assert [(message.offset, message.value) for message in drain(reader)] == [(1, b'{"n":2}')]
+    streams.append("scores", [(b"", b'{"n":3}')])
+    assert [(message.offset, message.value) for message in drain(reader)] == [(2, b'{"n":3}')]
+
+
+def test_a_reader_that_is_ahead_of_the_file_waits_there(tmp_path, streams, open_reader):
+    streams.append("scores", [(b"", b'{"n":0}')])
+    reader = open_reader(["scores"])
+    reader.seek({P: 2})
+    assert drain(reader) == []
+    assert reader.positions() == {P: 2}
+    streams.append("scores", [(b"", b'{"n":1}'), (b"", b'{"n":2}')])
+    assert [message.value for message in drain(reader)] == [b'{"n":2}']
 
 
 def test_blank_lines_are_skipped_and_keep_their_numbers(tmp_path, streams, open_reader):
@@ -155,10 +167,11 @@ def test_a_truncated_gzip_is_read_as_far_as_it_goes_and_then_named_once(tmp_path
     assert streams.ends(["scores"]) == {P: len(read)}
 
 
-def test_a_damaged_file_costs_no_message_of_another(tmp_path, open_reader):
+@pytest.mark.parametrize("names", [["metrics", "scores"], ["scores", "metrics"]])
+def test_a_damaged_file_costs_no_message_of_another(tmp_path, open_reader, names):
     (tmp_path / "scores.jsonl.gz").write_bytes(b"no gzip at all")
     (tmp_path / "metrics.jsonl").write_bytes(b'{"n":1}\n')
-    reader = open_reader(["metrics", "scores"])
+    reader = open_reader(names)
     messages, faults = [], 0
     for _ in range(6):
         try:

@@ -19,7 +19,7 @@ def at(*times):
 
 
 def merged(streams, *names):
-    return [(record.message.stream, record.message.offset) for record in merge(streams, names)]
+    return [(record.ts, record.message.stream, record.message.offset) for record in merge(streams, names)]
 
 
 def test_streams_are_merged_in_order_of_event_time():
@@ -38,12 +38,12 @@ def test_a_stream_keeps_its_own_order_where_event_time_goes_back():
     streams.append("scores", at(10, 30, 20, 40))
     streams.append("metrics", at(25, 35))
     assert merged(streams, "scores", "metrics") == [
-        ("scores", 0),
-        ("metrics", 0),
-        ("scores", 1),
-        ("scores", 2),
-        ("metrics", 1),
-        ("scores", 3),
+        (10, "scores", 0),
+        (25, "metrics", 0),
+        (30, "scores", 1),
+        (30, "scores", 2),
+        (35, "metrics", 1),
+        (40, "scores", 3),
     ]
 
 
@@ -51,7 +51,7 @@ def test_at_the_same_event_time_the_stream_named_first_goes_first():
     streams = MemoryStreams()
     streams.append("scores", at(10))
     streams.append("requests", at(10))
-    assert merged(streams, "requests", "scores") == [("requests", 0), ("scores", 0)]
+    assert merged(streams, "requests", "scores") == [(10, "requests", 0), (10, "scores", 0)]
 
 
 def test_what_cannot_be_read_goes_along_with_its_neighbours_unchanged():

@@ -1,8 +1,8 @@
 """Streams on one machine: ``sqlite:DIR``, one SQLite file a stream, many processes at once.
 
 A log in WAL mode is durable against the death of any process (``kill -9``) and, with ``?synchronous=full``, against the
-loss of power as well. It lives on a local disk: WAL shares memory between its processes. Each stream has one partition;
-an offset is the row's number, from 0, without gaps.
+loss of power as well. It lives on a local disk: WAL shares memory between its processes. A process opens its own; what
+is open does not survive a fork. Each stream has one partition; an offset is the row's number, from 0, without gaps.
 
 The folder holds ``NAME.db`` for each stream and ``.offsets.db`` with what the groups have committed.
 """
