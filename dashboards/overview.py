@@ -2,18 +2,17 @@
 
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import pandas as pd
 import streamlit as st
+from facts import Facts, load, load_stage
 from view import REFRESH, View, choose, opened
+from words import against, ago, duration, length, share
 
-from birdwatch.alerts.tables import alert_in_words, alert_table, fleet_state
+from birdwatch.alerts.tables import alert_in_words, fleet_state
 from birdwatch.charts import (
-    Colours,
     Drawing,
-    Marks,
     difference_chart,
     disagreement_chart,
     drift_chart,
@@ -21,22 +20,11 @@ from birdwatch.charts import (
     other_choices_chart,
     selection_chart,
 )
-from birdwatch.config import load_settings
-from birdwatch.detect.tables import budget_in_words, fleet_table, latest_verdicts, verdict_table
+from birdwatch.detect.tables import latest_verdicts
 from birdwatch.errors import BirdwatchError
 from birdwatch.windows.pane import LATENCIES
 from birdwatch.windows.store import Source
-from birdwatch.windows.tables import (
-    Span,
-    control_table,
-    count_table,
-    latency_table,
-    models,
-    pair_table,
-    selection_table,
-    timestamp,
-    written,
-)
+from birdwatch.windows.tables import Span, timestamp, written
 
 _STAGES: Final = tuple(stage.removeprefix("latency.") for stage in reversed(LATENCIES))
 _STATUS: Final = {"ok": "✓ ok", "drifting": "▲ drifting", "no data": "? no data", "error": "✕ error"}
@@ -47,55 +35,8 @@ _LEVELS: Final = {
     "no data": (st.info, ":material/question_mark:"),
     "ok": (st.success, ":material/check_circle:"),
 }
+_MOST_TOLD: Final = 5
 _CLOCK: Final = "%a %d %b %Y %H:%M UTC"
-
-
-class Facts(NamedTuple):
-    """What the store says of a span, as tables."""
-
-    colours: Colours
-    counts: pd.DataFrame
-    selection: pd.DataFrame
-    answer: pd.DataFrame
-    answer_overall: pd.DataFrame
-    pairs: pd.DataFrame
-    verdicts: pd.DataFrame
-    fleet: pd.DataFrame
-    alerts: pd.DataFrame
-    budget: str
-    marks: Marks
-
-
-@st.cache_resource(ttl=60, max_entries=16, show_spinner=False)
-def load(path: Path, span: Span, closed: tuple[int, int]) -> Facts:
-    """Load the tables; closed panes seldom change, so the same question has the same answer for a minute; nobody changes it."""
-    del closed  # the answer depends on how far the panes are closed
-    with opened(path) as store:
-        verdicts = verdict_table(store, span.since, span.until)
-        raised = alert_table(store, span.since, span.until)
-        return Facts(
-            colours=Colours.of(models(store)),
-            counts=count_table(store, span),
-            selection=selection_table(store, span),
-            answer=latency_table(store, span),
-            answer_overall=latency_table(store, span.whole),
-            pairs=pair_table(store, span, load_settings().unit),
-            verdicts=verdicts,
-            fleet=fleet_table(store, span, verdicts),
-            alerts=raised,
-            budget=budget_in_words(store),
-            marks=Marks.of(span, control_table(store, span.since, span.until), raised),
-        )
-
-
-@st.cache_resource(ttl=60, max_entries=16, show_spinner=False)
-def load_stage(path: Path, span: Span, closed: tuple[int, int], stage: str) -> pd.DataFrame:
-    """Load the latency of one stage, by model where models differ in it."""
-    del closed
-    with opened(path) as store:
-        if stage == "answer":
-            return latency_table(store, span)
-        return latency_table(store, span, f"latency.{stage}", (0.5, 0.99), by_model=True)
 
 
 def draw(view: View) -> None:
@@ -124,7 +65,10 @@ def status(facts: Facts, span: Span, as_of: int, age: float, sources: list[Sourc
     box, icon = _LEVELS[state.level]
     lines = [f"**{state.headline}**"]
     firing = facts.alerts[facts.alerts["state"] == "firing"]
-    lines += [f"- {alert['reason']} *(since {alert['started']:{_CLOCK}})*" for _, alert in firing.iterrows()]
+    told = firing.head(_MOST_TOLD)
+    lines += [f"- {alert['reason']} *(since {alert['started']:{_CLOCK}})*" for _, alert in told.iterrows()]
+    if len(firing) > len(told):
+        lines.append(f"- and {len(firing) - len(told)} more, see below")
     box("\n".join(lines), icon=icon)
     silent = sorted({source.model or source.stream for source in sources if source.idle})
     if silent and len(silent) == len({source.model or source.stream for source in sources}):
@@ -134,8 +78,8 @@ def status(facts: Facts, span: Span, as_of: int, age: float, sources: list[Sourc
     elif silent:
         st.warning(f"Fallen silent: {', '.join(silent)}.", icon=":material/signal_disconnected:")
     st.caption(
-        f"Data as of **{timestamp(as_of):{_CLOCK}}** (event time) · store written {_ago(age)} ·"
-        f" a point on a chart is {_length(span.step)} · :grey[┆] deployment · bar along the top: alert firing"
+        f"Data as of **{timestamp(as_of):{_CLOCK}}** (event time) · store written {ago(age)} ·"
+        f" a point on a chart is {length(span.step)} · :grey[┆] deployment · bar along the top: alert firing"
         " (vermillion: page, orange: ticket)"
     )
 
@@ -153,13 +97,13 @@ def tiles(facts: Facts) -> None:
     row = st.container(horizontal=True)
     for label, value, beside, trend in (
         ("Requests", f"{steps['requests'].sum():,.0f}", None, steps["requests"].fillna(0)),
-        ("Answered in time", _share(in_time.sum(), steps["decisions"].sum()), None, in_time / steps["decisions"]),
-        ("First choice answered", _share(chosen.sum(), answers.sum()), None, chosen / answers),
-        ("Answer, p99", _time(overall.get(0.99)), f"p50 {_time(overall.get(0.5))}", p99),
+        ("Answered in time", share(in_time.sum(), steps["decisions"].sum()), None, in_time / steps["decisions"]),
+        ("First choice answered", share(chosen.sum(), answers.sum()), None, chosen / answers),
+        ("Answer, p99", duration(overall.get(0.99)), f"p50 {duration(overall.get(0.5))}", p99),
         (
             "Outcomes known",
             f"{known:,.0f}",
-            f"{_share(positives, known)} positive",
+            f"{share(positives, known)} positive",
             steps["positives"] / steps["outcomes"],
         ),
         ("Alerts", f"{raised.sum()}", " · ".join(f"{n} {s}{'s' * (n > 1)}" for s, n in raised.items()) or None, None),
@@ -191,9 +135,9 @@ def fleet(facts: Facts, view: View) -> None:
             "Answers": table["share"],
             "p50": table["p50"] * 1e3,
             "p99": table["p99"] * 1e3,
-            "Distance": _against(table["distance"], table["distance_tolerance"], "{:.2f}"),
+            "Distance": against(table["distance"], table["distance_tolerance"], "{:.2f}"),
             "÷ tolerance": table["drift"],
-            "Disagrees": _against(table["disagreement"], table["disagreement_tolerance"], "{:.0%}"),
+            "Disagrees": against(table["disagreement"], table["disagreement_tolerance"], "{:.0%}"),
             "Difference": [
                 "–" if pd.isna(mean) else f"{mean:+.3f} ± {sd:.3f}"
                 for mean, sd in zip(table["mean"], table["sd"], strict=True)
@@ -348,38 +292,6 @@ def _state(alert: "pd.Series[str]") -> str:
         return f":gray-badge[:material/check: {alert['severity']}, resolved]"
     colour = "red" if alert["severity"] == "page" else "orange"
     return f":{colour}-badge[:material/notifications_active: {alert['severity']}, firing]"
-
-
-def _against(value: pd.Series, tolerance: pd.Series, form: str) -> list[str]:
-    """Say a value beside what is tolerated."""
-    return [
-        "–" if pd.isna(v) or pd.isna(t) else f"{form.format(v)} {'≤' if v <= t else '>'} {form.format(t)}"
-        for v, t in zip(value, tolerance, strict=True)
-    ]
-
-
-def _share(part: float, of: float) -> str:
-    if not of:
-        return "no data"
-    return "100%" if part == of else f"{min(part / of, 0.9999):.2%}"
-
-
-def _time(seconds: float | None) -> str:
-    if seconds is None:
-        return "no data"
-    return f"{seconds * 1e3:.2g} ms" if seconds < 1 else f"{seconds:.2g} s"
-
-
-def _length(seconds: float) -> str:
-    for unit, size in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
-        if seconds >= size:
-            count = int(seconds // size)
-            return f"{count} {unit}{'s' * (count > 1)}"
-    return f"{seconds:.0f} s"
-
-
-def _ago(seconds: float) -> str:
-    return "just now" if seconds < 10 else f"{_length(seconds)} ago"
 
 
 st.title("Fleet at a glance", anchor=False)

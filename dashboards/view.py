@@ -14,8 +14,9 @@ import streamlit as st
 
 from birdwatch.config import load_settings
 from birdwatch.errors import BirdwatchError, StoreError
+from birdwatch.windows.roles import models
 from birdwatch.windows.store import Store
-from birdwatch.windows.tables import Span, models, span_of
+from birdwatch.windows.tables import Span, span_of
 
 REFRESH: Final = "5s"
 

@@ -12,6 +12,7 @@ from birdwatch.alerts.tables import alert_table
 from birdwatch.charts import OKABE_ITO, Colours, Marks
 from birdwatch.detect.tables import verdict_table
 from birdwatch.windows import tables
+from birdwatch.windows.roles import models
 from birdwatch.windows.store import Store
 
 from ..dashboards.synthetic import BAD_DAY, DAY, START, write_store  # noqa: TID252
@@ -30,7 +31,7 @@ def drawings(path, since, until):
     store = Store(path, readonly=True)
     span = tables.span_of(store, since, until)
     marks = Marks.of(span, tables.control_table(store, since, until), alert_table(store, since, until))
-    colours = Colours.of(tables.models(store))
+    colours = Colours.of(models(store))
     verdicts = verdict_table(store, since, until)
     by_model = tables.latency_table(store, span, "latency.model", (0.5, 0.99), by_model=True)
     selection = tables.selection_table(store, span)

@@ -4,12 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from birdwatch.records import Control
 from birdwatch.stats.grid import bins_of
-from birdwatch.streams import Partition
 from birdwatch.windows import tables
 from birdwatch.windows.pane import COUNTERS, FIXED_POINT, Counts, Series, selection_bin
-from birdwatch.windows.store import Source, Store
+from birdwatch.windows.store import Store
 from birdwatch.windows.tables import Span
 
 HOUR = 3600
@@ -138,47 +136,6 @@ def test_an_empty_range_gives_empty_tables_with_their_columns(store):
         assert table(store, DAY).empty
     assert tables.control_table(store, 0, 1).empty
     assert isinstance(tables.control_table(store, 0, 1)["time"].dtype, pd.DatetimeTZDtype)
-
-
-def test_a_model_keeps_its_place_when_others_come(store):
-    store.put(0, {Series("counts", "m", "1"): Counts.of([1])})
-    store.put(HOUR, {Series("counts", "a", "1"): Counts.of([1]), Series("counts", "m", "2"): Counts.of([1])})
-    assert tables.models(store) == ["m", "a"]
-
-
-def observed(store, *, sources=("canary",)):
-    """Four models as the pairs show them: c is compared with the canary, all others with c."""
-    pane = {Series("counts", m, "1"): Counts.of([1]) for m in ("b", "c", "f", "old")}
-    for model, partner in (("b", "c"), ("f", "c"), ("c", "old")):
-        pane[Series("pair", model, "1", partner)] = Counts.of([0])
-    store.put(0, pane)
-    store.put_sources([Source(stream, 0, "old", 0.0, idle=False) for stream in sources])
-
-
-def test_roles_are_read_off_the_streams_and_the_pairs(store):
-    observed(store)
-    store.add(0, {Series("selection", "f", "1"): Counts.of([selection_bin(1, "timed out")])})
-    assert tables.roles(store, DAY) == {"b": "challenger", "c": "champion", "f": "fallback", "old": "canary"}
-
-
-def test_control_records_say_who_is_champion_and_who_falls_back(store):
-    observed(store)
-    said = [
-        Control(ts=10, action="champion", author="o", reason="r", model="b"),
-        Control(
-            ts=20,
-            action="schedule",
-            author="o",
-            reason="r",
-            params={"tiers": [{"models": ["b"]}, {"models": ["b", "c"], "after_seconds": 0.1}]},
-        ),
-        Control(ts=10**9, action="champion", author="o", reason="after the range", model="f"),
-    ]
-    for offset, control in enumerate(said):
-        store.put_control(Partition("control"), offset, control)
-    assert tables.roles(store, DAY) == {"b": "champion", "c": "fallback", "f": "challenger", "old": "canary"}
-    table = tables.control_table(store, 0, DAY.until)
-    assert table["what"].tolist() == ["champion b", "schedule"]
 
 
 def test_a_store_tells_when_it_was_last_written(store):

@@ -8,6 +8,7 @@ from birdwatch.charts.marks import OKABE_ITO, Colours, Drawing, Marks
 from birdwatch.charts.pairs import difference_chart, disagreement_chart
 from birdwatch.charts.scores import drift_chart
 from birdwatch.charts.selection import other_choices_chart, selection_chart
+from birdwatch.charts.shapes import joint_chart, qq_chart
 
 __all__ = [
     "OKABE_ITO",
@@ -17,7 +18,9 @@ __all__ = [
     "difference_chart",
     "disagreement_chart",
     "drift_chart",
+    "joint_chart",
     "latency_chart",
     "other_choices_chart",
+    "qq_chart",
     "selection_chart",
 ]

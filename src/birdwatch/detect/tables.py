@@ -8,8 +8,9 @@ import pandas as pd
 from birdwatch.detect.budget import Spending
 from birdwatch.detect.duration import say_duration
 from birdwatch.detect.verdict import Status, Verdict, read_verdicts
+from birdwatch.windows.roles import roles
 from birdwatch.windows.store import Store
-from birdwatch.windows.tables import Span, count_table, latency_table, pair_table, roles, selection_table
+from birdwatch.windows.tables import Span, count_table, latency_table, pair_table, selection_table
 
 __all__ = ["budget_in_words", "fleet_table", "latest_verdicts", "verdict_table", "worst_status"]
 

@@ -10,12 +10,11 @@ counted, so that a line drawn through it breaks where there is no data.
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from birdwatch.records import Control
 from birdwatch.stats.quantiles import quantiles
 from birdwatch.windows.pane import (
     COUNTERS,
@@ -33,22 +32,17 @@ from birdwatch.windows.store import Store
 __all__ = [
     "MOST_POINTS",
     "PERCENTILES",
-    "Role",
     "Span",
     "control_table",
     "count_table",
     "latency_table",
-    "models",
     "pair_table",
-    "roles",
     "selection_table",
     "span_of",
     "step_for",
     "timestamp",
     "written",
 ]
-
-Role = Literal["champion", "challenger", "fallback", "canary"]
 
 MOST_POINTS: Final = 2000
 """A chart of more points is slow to send and to draw, and nobody sees more."""
@@ -119,52 +113,6 @@ def timestamp(seconds: float) -> pd.Timestamp:
     '1970-01-01T00:00:00+00:00'
     """
     return pd.Timestamp(datetime.fromtimestamp(seconds, UTC))
-
-
-def models(store: Store) -> list[str]:
-    """Name all models that the store has seen, the first seen first: a model's place never changes."""
-    rows: Any = store.connection.execute("SELECT model FROM series WHERE model != '' GROUP BY model ORDER BY min(id)")
-    return [model for (model,) in rows]
-
-
-def roles(store: Store, span: Span) -> dict[str, Role]:
-    """Tell what each model is there for, at the end of a span.
-
-    The canary is the model on the canary stream. The champion is the one that the last control record names, or else
-    the one with which most others are compared. A fallback stands in a later tier of the schedule, or has answered from
-    later tiers alone. All others are challengers.
-    """
-    canaries = {source.model for source in store.sources() if source.stream == "canary"}
-    champion, fallbacks = "", _answered_late(store, span)
-    for control in store.controls():
-        if control.ts < span.until and control.action == "champion":
-            champion = control.model
-        elif control.ts < span.until and control.action == "schedule":
-            fallbacks = _later_tiers(control)
-    pairs: Any = store.connection.execute("SELECT DISTINCT model, partner FROM series WHERE partner != ''")
-    partners = Counter(partner for _, partner in sorted(pairs) if partner not in canaries)
-    if not champion and partners:
-        champion = partners.most_common(1)[0][0]
-    found: dict[str, Role] = {}
-    for model in models(store):
-        if model in canaries:
-            found[model] = "canary"
-        elif model == champion:
-            found[model] = "champion"
-        else:
-            found[model] = "fallback" if model in fallbacks else "challenger"
-    return found
-
-
-def _later_tiers(control: Control) -> set[str]:
-    first, *later = control.params.get("tiers") or [{}]
-    return {str(m) for tier in later for m in tier.get("models", [])} - set(first.get("models", []))
-
-
-def _answered_late(store: Store, span: Span) -> set[str]:
-    answers = selection_table(store, span.whole).dropna(subset=["n"])
-    first: pd.Series = answers.groupby("model")["tier"].min()
-    return set(first.index[first > 0])
 
 
 def written(store: Store) -> float:
