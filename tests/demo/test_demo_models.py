@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from birdwatch.demo.models import MODELS, load, load_utc, matrix, save, train
+from birdwatch.demo.models import MODELS, categories, load, load_utc, matrix, save, train
 from birdwatch.errors import ServingError
 
 KNOWN = {"carrier": ["AA", "UA"], "origin": ["EWR", "JFK", "LGA"], "dest": ["IAH", "MIA"]}
@@ -41,7 +41,7 @@ def artifacts(tmp_path_factory):
     risk = numbers[:, 0] / 1440 + np.nan_to_num(numbers[:, 6]) / 60
     late = (np.random.default_rng(1).random(len(rows)) < risk / 2).astype(float)
     for name in MODELS:
-        save(train(name, rows, late), folder / f"{name}.skops")
+        save(train(name, numbers, KNOWN, late), folder / f"{name}.skops")
     return folder
 
 
@@ -55,6 +55,11 @@ def test_the_schedule_is_read_on_the_clock_of_new_york_in_summer_and_winter():
 def test_what_is_missing_or_was_never_seen_is_nan():
     numbers = matrix([flight(carrier="ZZ", visib=None)], KNOWN)
     assert np.isnan(numbers[0]).tolist() == [False, False, True, False, False, False, False, False, True]
+
+
+def test_categories_are_those_that_occur():
+    rows = [flight(carrier="UA"), flight(carrier="AA", dest="MIA"), flight(carrier="UA")]
+    assert categories(rows) == {"carrier": ["AA", "UA"], "origin": ["EWR"], "dest": ["IAH", "MIA"]}
 
 
 def test_no_flights_are_an_empty_matrix():

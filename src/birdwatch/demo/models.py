@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from birdwatch.errors import ServingError
 
-__all__ = ["BOOSTED", "MODELS", "Model", "load", "load_utc", "matrix", "save", "train"]
+__all__ = ["BOOSTED", "MODELS", "Model", "categories", "load", "load_utc", "matrix", "save", "train"]
 
 Model = Callable[[Sequence[dict[str, Any]]], list[float]]
 """What a runner calls: features in, the probability of landing late out, in the same order."""
@@ -68,24 +68,29 @@ def matrix(
     return np.array(table, dtype=np.float64).reshape(len(table), 2 + len(_CATEGORIES) + len(_MEASURES))
 
 
-def train(name: str, rows: Sequence[dict[str, Any]], late: npt.NDArray[np.float64]) -> dict[str, Any]:
-    """Fit one of `MODELS` to features and whether the flight was late; give what `save` writes."""
-    known = {column: sorted({row[column] for row in rows}) for column in _CATEGORIES}
-    numbers = matrix(rows, known)
+def categories(rows: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
+    """Give the values that each category has in some flights, sorted."""
+    return {name: sorted({row[name] for row in rows}) for name in _CATEGORIES}
+
+
+def train(
+    name: str, numbers: npt.NDArray[np.float64], known: dict[str, list[str]], late: npt.NDArray[np.float64]
+) -> dict[str, Any]:
+    """Fit one of `MODELS` to what `matrix` made of flights and whether they were late; give what `save` writes."""
     if name in BOOSTED:
-        from sklearn.ensemble import HistGradientBoostingClassifier  # noqa: PLC0415 - takes a second
+        from sklearn.ensemble import HistGradientBoostingClassifier  # noqa: PLC0415 - takes seconds
 
         # Leaves of 500 flights: finer ones learn single days by heart, and models then disagree every day.
         estimator = HistGradientBoostingClassifier(
             min_samples_leaf=500, categorical_features=[2, 3, 4], **BOOSTED[name]
         )
-        estimator.fit(numbers, late)
-        return {"known": known, "estimator": estimator}
-    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - takes a second
+        return {"known": known, "estimator": estimator.fit(numbers, late)}
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - takes seconds
 
     spread = np.nanstd(numbers[:, 5:], axis=0)
     usual = {"mean": np.nanmean(numbers[:, 5:], axis=0), "spread": np.where(spread > 0, spread, 1.0)}
-    estimator = LogisticRegression(max_iter=500).fit(_design(numbers, known, usual), late)
+    # Few columns and many rows: this solver needs a handful of steps.
+    estimator = LogisticRegression(solver="newton-cholesky").fit(_design(numbers, known, usual), late)
     return {"known": known, "estimator": estimator, "usual": usual}
 
 

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import yaml
 
 from birdwatch.demo import story
 from birdwatch.demo.backfill import backfill, skip_to_end
 from birdwatch.demo.flights import Year, questions, start_of
-from birdwatch.demo.models import MODELS, load, save, train
+from birdwatch.demo.models import MODELS, categories, load, matrix, save, train
 from birdwatch.demo.weather import inject
 from birdwatch.streams import Streams
 
@@ -82,13 +81,15 @@ def train_models(year: Year, layout: Layout) -> dict[str, int]:
     before = questions(year, 0.0, first)
     features = [plug_in(question.features, question.ts) for question in before]
     late, arrived = (year.truth[name].to_numpy()[: len(before)] for name in ("late", "arrived"))
+    known = categories(features)
+    numbers = matrix(features, known)
     layout.model("any").parent.mkdir(parents=True, exist_ok=True)
 
     def fit(name: str) -> int:
         # A flight that never landed, or has not yet, teaches nothing.
-        known = np.flatnonzero(arrived < (_CANARY_KNOWS_UNTIL if name == story.CANARY else first))
-        save(train(name, [features[row] for row in known], late[known]), layout.model(name))
-        return len(known)
+        landed = arrived < (_CANARY_KNOWS_UNTIL if name == story.CANARY else first)
+        save(train(name, numbers[landed], known, late[landed]), layout.model(name))
+        return int(landed.sum())
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return dict(zip(MODELS, pool.map(fit, MODELS), strict=True))

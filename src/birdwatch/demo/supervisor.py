@@ -92,7 +92,7 @@ class Supervisor:
         """Name the file with the output of a command."""
         return self._logs / f"{name}.log"
 
-    def wait(self, *names: str, seconds: float = 60.0) -> None:
+    def wait(self, *names: str, seconds: float = 180.0) -> None:
         """Wait until commands are ready.
 
         Raises
