@@ -1,11 +1,12 @@
-"""Durations as people write them in rules and on the command line: ``1h``, ``28d``, ``200ms``."""
+"""Durations and moments as people write them in rules and on the command line: ``1h``, ``28d``, ``2013-05-14``."""
 
 import re
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator
 
-__all__ = ["Duration", "Seconds", "parse_duration", "say_duration"]
+__all__ = ["Duration", "Seconds", "parse_duration", "parse_moment", "say_duration", "say_moment"]
 
 _UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
@@ -43,6 +44,41 @@ def say_duration(seconds: float) -> str:
         if seconds >= _UNITS[unit] and seconds % _UNITS[unit] == 0:
             return f"{seconds / _UNITS[unit]:.0f}{unit}"
     return f"{seconds * 1000:g}ms"
+
+
+def parse_moment(text: str) -> float:
+    """Read a moment as Unix seconds: a date or time in ISO 8601, in UTC where it does not say, or Unix seconds already.
+
+    Raises
+    ------
+    ValueError
+        It is neither.
+
+    Examples
+    --------
+    >>> parse_moment("1970-01-02"), parse_moment("1970-01-01T01:00+01:00"), parse_moment("12.5")
+    (86400.0, 0.0, 12.5)
+    """
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no time: write 2013-05-14, 2013-05-14T06:00 or Unix seconds") from error
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def say_moment(seconds: float) -> str:
+    """Write a moment in UTC.
+
+    Examples
+    --------
+    >>> say_moment(1368489600)
+    '2013-05-14 00:00'
+    """
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M}"
 
 
 def _whole(value: Any) -> int:

@@ -75,6 +75,8 @@ class Reference(NamedTuple):
     whole
         Its blocks cover the same hours as the window under test. A frozen one does not where a version was there for a
         part of the window only.
+    scale
+        How its scores are counted.
     """
 
     name: str
@@ -83,6 +85,11 @@ class Reference(NamedTuple):
     block_seconds: int
     blocks: tuple[Block, ...]
     whole: bool = True
+    scale: Scale = "probability"
+
+    def measured(self) -> list[tuple[str, str, str]]:
+        """Name all that was counted, as (measure, model, partner)."""
+        return sorted({(s.measure, s.model, s.partner) for block in self.blocks for s in block.pane if not s.segment})
 
     def counts(self, measure: str, model: str = "", partner: str = "") -> list[Counts]:
         """Give a measure's histogram by block, versions added up; blocks without it, or left out, are not given."""
@@ -142,9 +149,7 @@ def as_document(
         There is nothing in it.
     """
     reference = Reference(name, since, until, block_seconds, tuple(blocks))
-    wanted = sorted(
-        {(s.measure, s.model, s.partner) for b in blocks for s in b.pane if s.measure in _MEASURES and not s.segment}
-    )
+    wanted = [which for which in reference.measured() if which[0] in _MEASURES]
     written = []
     for block in blocks:
         alone = reference._replace(blocks=(block,))
@@ -208,7 +213,7 @@ def from_document(document: Any, place: str, scale: Scale | None = None) -> Refe
         )
         for block in body["blocks"]
     )
-    return Reference(body["name"], body["since"], body["until"], body["block_seconds"], blocks)
+    return Reference(body["name"], body["since"], body["until"], body["block_seconds"], blocks, scale=body["scale"])
 
 
 def save(document: Mapping[str, Any], path: Path) -> None:

@@ -98,7 +98,7 @@ def check_rules(folder: Path) -> tuple[RuleSet, list[Mistake]]:
     if not rules and not mistakes:
         mistakes.append(Mistake(files[0], 1, "no rule in any file: write `rules:` and a list"))
     found = tuple(rule for _, (rule, _) in sorted(rules.items()))
-    return RuleSet(found, budgets[0][0] if budgets else Budget(), folder), mistakes
+    return RuleSet(found, budgets[0][0] if budgets else Budget(), folder), sorted(mistakes)
 
 
 Place = tuple[int | str, ...]
@@ -114,7 +114,7 @@ class _Document:
         self._root: yaml.Node | None = None
         self._content: dict[str, Any] = {}
         try:
-            text = file.read_text()
+            text = file.read_text(encoding="utf-8")
             self._root = yaml.compose(text, Loader=yaml.SafeLoader)
             content = yaml.safe_load(text) if self._root is not None else {}
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
