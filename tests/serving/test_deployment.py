@@ -47,10 +47,24 @@ def test_a_rollback_goes_to_the_version_it_names_or_to_the_one_before(deployment
     assert deployment.wanted == FIRST
 
 
-def test_a_rollback_of_another_version_than_the_one_that_serves_changes_nothing(deployment):
+def test_a_rollback_of_another_version_than_the_one_that_serves_only_rules_it_out(deployment):
     deployment.apply(control("register", "2", target="a:b"))
-    deployment.apply(control("rollback", "1", to="1"))
+    deployment.apply(control("register", "3", target="c:d"))
+    deployment.apply(control("rollback", "2", to="1"))
+    assert deployment.wanted.version == "3"
+    deployment.apply(control("rollback", "3"))
+    assert deployment.wanted.version == "1"
+
+
+def test_a_version_that_cannot_be_loaded_gives_way_to_the_one_before_it(deployment):
+    deployment.apply(control("register", "2", target="a:b"))
+    deployment.apply(control("register", "3", target="not:there"))
+    assert deployment.refuse(deployment.wanted)
     assert deployment.wanted.version == "2"
+    deployment.apply(control("rollback", "2", to="1"))
+    assert deployment.wanted == FIRST
+    assert not deployment.refuse(FIRST)
+    assert deployment.wanted == FIRST
 
 
 @pytest.mark.parametrize("params", [{"to": "0.9"}, {}])

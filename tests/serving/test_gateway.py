@@ -222,6 +222,29 @@ def wait_for(condition):
     pytest.fail("it did not come about")
 
 
+def test_of_several_that_wait_for_one_request_none_appends_a_second_default(streams):
+    with gateway(streams, SCHEDULE) as client:
+        replies = []
+
+        def ask():
+            replies.append(client.post("/v1/score", json={"features": {"x": 1}, "id": "a"}).json())
+
+        threads = [threading.Thread(target=ask) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert [r["reason"] for r in replies] == ["default"] * 3
+    assert len(results(streams)) == 1
+
+
+def test_a_gateway_takes_no_request_before_it_has_read_what_was_answered(streams, monkeypatch):
+    monkeypatch.setattr("birdwatch.serving.wire.Wire._read", lambda _: None)  # what comes afterwards is not read
+    streams.append("results", [(b"", encode(a_result(f"r{i}"))) for i in range(3000)])
+    with gateway(streams) as client:
+        assert client.post("/v1/score", json={"features": {}, "id": "r2999"}).json()["model"] == "champion"
+
+
 def test_a_new_gateway_finds_what_was_answered_before_it(streams):
     with answering(streams), gateway(streams) as client:
         client.post("/v1/score", json={"features": {"x": 1}, "id": "a"})

@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 
 from birdwatch.errors import ServingError
@@ -183,6 +185,31 @@ def test_control_is_remembered_over_a_restart(streams, clock, module, start):
 def test_when_the_last_registered_version_cannot_be_loaded_on_start_the_given_one_serves(streams, module, start):
     control(streams, "register", "2", target=f"{module}:missing")
     assert start().version == "1"
+
+
+def test_a_version_is_rolled_back_although_a_later_one_could_not_be_loaded(streams, module, start):
+    def roll_back():
+        control(streams, "register", "2", target=f"{module}:thrice")
+        control(streams, "register", "3", target=f"{module}:missing")
+        control(streams, "rollback", "2", to="1")
+
+    runner = start()
+    roll_back()
+    runner.step(0.0)
+    assert runner.version == "1"
+    assert start().version == "1"
+
+
+def test_when_what_it_is_rolled_back_to_cannot_be_loaded_any_more_the_old_one_goes_on(streams, module, start, capsys):
+    runner = start("twice")
+    control(streams, "register", "2", target=f"{module}:thrice")
+    runner.step(0.0)
+    runner._loaded.pop(Spec("1", f"{module}:twice"))
+    del sys.modules[module].twice
+    control(streams, "rollback", "2", to="1")
+    runner.step(0.0)
+    assert runner.version == "2"
+    assert "version '1' is not served" in capsys.readouterr().err
 
 
 def test_a_model_that_cannot_be_loaded_does_not_start(start):

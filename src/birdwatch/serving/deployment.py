@@ -57,7 +57,7 @@ class Deployment:
         refused: str | None = None
         if control.action == "register":
             refused = self._register(control)
-        elif control.action == "rollback" and control.version == self.wanted.version:
+        elif control.action == "rollback":
             refused = self._roll_back(control)
         elif control.action == "retire" and control.version in {"", self.wanted.version}:
             self.retired = True
@@ -80,6 +80,20 @@ class Deployment:
         to = control.params.get("to") or (kept[-1].version if kept else None)
         if to is None or to not in self._specs:
             return f"version {to!r} was never registered here: known are {', '.join(sorted(self._specs))}"
-        target = self._specs[to]
-        self._history = [*(spec for spec in kept if spec != target), target]
+        if control.version == self.wanted.version:
+            target = self._specs[to]
+            kept = [*(spec for spec in kept if spec != target), target]
+        self._history = kept or self._history
         return None
+
+    def refuse(self, spec: Spec) -> bool:
+        """Take back a version that cannot be loaded, so that the one before it is wanted.
+
+        Returns
+        -------
+        bool
+            Whether there is one before it.
+        """
+        before = [other for other in self._history if other != spec]
+        self._history = before or self._history
+        return bool(before)

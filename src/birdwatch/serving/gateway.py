@@ -85,7 +85,8 @@ class Gateway:
         self._max_in_flight = max_in_flight
         self._clock = clock
         self._who = provenance("gateway")
-        self._desk = Desk(horizon_seconds=horizon_seconds)
+        # What is open must not be forgotten before its deadline.
+        self._desk = Desk(horizon_seconds=max(horizon_seconds, 2 * schedule.deadline_seconds))
         self._wire = Wire(streams, self._take, group=name, horizon_seconds=horizon_seconds, clock=clock)
         self._in_flight = 0
         self._metrics = _Metrics()

@@ -47,7 +47,6 @@ class Mailbox:
 
     __slots__ = (
         "answer",
-        "canary",
         "deadline_seconds",
         "override",
         "received_ts",
@@ -64,14 +63,8 @@ class Mailbox:
         self.deadline_seconds = request.deadline_seconds
         self.override = request.override
         self.scores: dict[str, Score] = {}
-        self.canary: dict[str, Score] = {}
         self.answer: Result | None = None
         self.sent = False
-
-    @property
-    def heard(self) -> frozenset[str]:
-        """The models that have scored, the canary among them."""
-        return frozenset([*self.scores, *self.canary])
 
     @property
     def deadline(self) -> float:
@@ -216,20 +209,19 @@ class Mailboxes:
             self._before_request(request_id, now).decided = True
 
     def _take_score(self, score: Score, now: float, *, canary: bool) -> None:
-        """Put a score into its mailbox: a model's first counts, and the canary's lies where no choice looks."""
+        """Put a score into its mailbox: a model's first counts; the fleet admits no canary's to the choice."""
         self.fleet.hear(score.model, canary=canary)
         box = self._open.get(score.request_id)
         closed = self._closed.get(score.request_id)
         if box is None and closed is None:
             self._before_request(score.request_id, now).scores.append((score, canary))
             return
-        models = closed.models if closed is not None else box.heard if box is not None else ()
-        if score.model in models:
+        if score.model in (closed.models if closed is not None else box.scores if box is not None else ()):
             self.counts["duplicate_scores", score.model] += 1
             return
         self.counts["scores" if score.error is None else "errors", score.model] += 1
         if box is not None:
-            (box.canary if canary else box.scores)[score.model] = score
+            box.scores[score.model] = score
             self._touched[score.request_id] = box
         elif closed is not None:
             closed.models |= {score.model}
@@ -289,11 +281,10 @@ class Mailboxes:
         ]
 
     def _complete(self, box: Mailbox) -> bool:
-        return all(model in box.scores or model in box.canary for model in self.fleet.live)
+        return all(model in box.scores for model in self.fleet.live)
 
     def _decision(self, box: Mailbox, answer: Result, now: float) -> Decision:
-        scores = box.canary | box.scores
-        missing = [model for model in self.fleet.live if model not in scores]
+        missing = [model for model in self.fleet.live if model not in box.scores]
         within_sla = answer.latency_seconds <= box.deadline_seconds
         self.counts["decisions", answer.model] += 1
         self.counts["sla_misses", answer.model] += not within_sla
@@ -312,15 +303,15 @@ class Mailboxes:
             # The schedule leaves nothing to chance.
             propensity=1.0,
             propensities={answer.model: 1.0},
-            scores={model: score.score for model, score in scores.items()},
-            elapsed_seconds={model: score.elapsed_seconds for model, score in scores.items()},
+            scores={model: score.score for model, score in box.scores.items()},
+            elapsed_seconds={model: score.elapsed_seconds for model, score in box.scores.items()},
             missing=missing,
             schedule=self.fleet.schedule.version,
         )
 
     def _close(self, box: Mailbox, now: float) -> None:
         del self._open[box.request.id]
-        self._closed[box.request.id] = _Closed(now, box.heard)
+        self._closed[box.request.id] = _Closed(now, frozenset(box.scores))
 
     def _forget(self, now: float) -> None:
         """Let go of what lies before the horizon; scores whose request never came are counted."""

@@ -80,10 +80,9 @@ class Runner:
         self._serving = spec
         self._control = streams.reader(["control"])
         self._read_control()
-        if self._serving not in self._loaded:
-            self._loaded[spec] = load_model(spec)
         if self._deployment.retired:
             raise ServingError(f"{model!r} was retired on the control stream: register it again before it scores")
+        self._load()
         self._pinned = bool(streams.committed(f"runner-{model}", ["requests"]))
         self._reader = streams.reader(["requests"], group=f"runner-{model}", start=start)
         self._committed_at = clock()
@@ -194,16 +193,17 @@ class Runner:
             self._load()
 
     def _load(self) -> None:
-        """Load the version that should serve; when it cannot be, go on with the one that does, and say so."""
-        wanted = self._deployment.wanted
-        try:
-            if wanted not in self._loaded:
+        """Load the version that should serve; when it cannot be, go on with the one before it, and say so."""
+        while (wanted := self._deployment.wanted) not in self._loaded:
+            try:
                 self._loaded[wanted] = load_model(wanted)
-        except ServingError as error:
-            self.counts["failed_loads", self.model] += 1
-            self._refused = wanted
-            warn(f"runner {self.model}", f"version {wanted.version!r} is not served: {error}")
-            return
+            except ServingError as error:
+                self.counts["failed_loads", self.model] += 1
+                if not (self._deployment.refuse(wanted) or self._loaded):
+                    raise
+                warn(f"runner {self.model}", f"version {wanted.version!r} is not served: {error}")
+                if self._deployment.wanted == wanted:
+                    return
         self._serving = wanted
         # The versions in force before stay in memory, so that a rollback is immediate; but not all of them.
         for spec in [spec for spec in self._loaded if spec != wanted][:-_KEPT]:

@@ -1,0 +1,48 @@
+import pytest
+from typer.testing import CliRunner
+
+from birdwatch.cli.serve import app
+from birdwatch.errors import AddressError, ServingError, SettingsError
+
+
+@pytest.fixture
+def serve(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "good.yaml").write_text("default: 0.5\ntiers: [{models: [a]}]\n")
+    (tmp_path / "bad.yaml").write_text("default: 0.5\ntiers: [{models: [a], after_second: 1}]\n")
+    return lambda *arguments: CliRunner().invoke(app, arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        (["gateway", "--schedule", "bad.yaml"], SettingsError, "bad.yaml: tiers.0.after_second"),
+        (["gateway", "--schedule", "none.yaml"], SettingsError, "none.yaml cannot be read"),
+        (["gateway", "--schedule", "good.yaml", "--features", "math:nothing"], ServingError, "no 'nothing'"),
+        (["gateway", "--schedule", "good.yaml", "--features-config", "{}"], ServingError, "--features"),
+        (["gateway", "--schedule", "good.yaml", "--streams", "nowhere", "--port", "0"], AddressError, "'nowhere'"),
+        (["rendezvous", "--schedule", "bad.yaml"], SettingsError, "bad.yaml: tiers.0.after_second"),
+        (["runner", "--model", "m", "--target", "math"], ServingError, "module:function"),
+        (["runner", "--model", "m", "--target", "math:sqrt", "--artifact", "x"], ServingError, "gave no model"),
+    ],
+)
+def test_what_cannot_start_says_why(serve, arguments, error, words):
+    result = serve(*arguments)
+    assert isinstance(result.exception, error)
+    assert words in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["runner", "--target", "math:sqrt"], "--model"),
+        (["runner", "--model", "m", "--target", "math:sqrt", "--role", "owl"], "'owl'"),
+        (["decoy"], "--archive"),
+        (["gateway"], "--schedule"),
+        (["rendezvous"], "--schedule"),
+    ],
+)
+def test_misuse_ends_with_code_2_and_names_the_option(serve, arguments, words):
+    result = serve(*arguments)
+    assert result.exit_code == 2
+    assert words in result.output
