@@ -49,7 +49,7 @@ def test_a_shift_within_the_usual_differences_is_seen_in_the_mean():
 
 
 def test_inputs_that_change_for_both_are_quiet():
-    assert judge(day(inputs=0.3), reference_of(month()))[0].status == "ok"
+    assert judge(day(inputs=0.15), reference_of(month()))[0].status == "ok"
 
 
 def test_a_canary_with_a_standing_offset_is_quiet_while_it_stands():
