@@ -92,7 +92,7 @@ def tiles(facts: Facts) -> None:
     in_time = steps["decisions"] - steps["sla_misses"]
     overall = dict(zip(facts.answer_overall["percentile"], facts.answer_overall["seconds"], strict=True))
     p99 = facts.answer[facts.answer["percentile"] == 0.99]["seconds"]
-    raised = facts.alerts["severity"].value_counts()
+    raised = facts.alerts["severity"].value_counts().sort_index()
     known, positives = steps["outcomes"].sum(), steps["positives"].sum()
     row = st.container(horizontal=True)
     for label, value, beside, trend in (
@@ -154,7 +154,7 @@ def fleet(facts: Facts, view: View) -> None:
             "Model": config.TextColumn(pinned=True, help="Model and version", width=100),
             "Role": config.TextColumn(width=85, help="In brackets: it has stopped scoring while others went on"),
             "Last verdicts": config.MultiselectColumn(
-                help="The worst of the last verdicts, one a rule",
+                help="The worst of the last verdicts, one a rule, of those that could judge",
                 options=list(_STATUS.values()),
                 color=_STATUS_COLOURS,
                 width=95,
@@ -181,13 +181,16 @@ def fleet(facts: Facts, view: View) -> None:
             "Last seen": config.DatetimeColumn(format="D MMM HH:mm", timezone="UTC", help="Last scores, UTC", width=95),
         },
     )
-    waiting = latest_verdicts(facts.verdicts)
-    waiting = waiting[(waiting["model"] == "") & (waiting["status"] == "no data")]
-    if len(waiting):
-        st.caption(
-            "Rules that wait for data: "
-            + "; ".join(f"{rule} – {why}" for rule, why in zip(waiting["rule"], waiting["reason"], strict=True))
-        )
+    unjudged = [
+        f"{m} {v} ({rules})"
+        for m, v, rules in zip(table["model"], table["version"], table["unjudged"], strict=True)
+        if rules
+    ]
+    last = latest_verdicts(facts.verdicts)
+    waiting = last[(last["model"] == "") & (last["status"] == "no data")]
+    unjudged += [f"{rule}: {why}" for rule, why in zip(waiting["rule"], waiting["reason"], strict=True)]
+    if unjudged:
+        st.caption(f"Not judged for want of data: {'; '.join(unjudged)}")
 
 
 def charts(facts: Facts, view: View, span: Span, closed: tuple[int, int]) -> None:

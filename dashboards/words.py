@@ -24,7 +24,8 @@ def duration(seconds: float | None) -> str:
     """Say a short time."""
     if seconds is None:
         return "no data"
-    return f"{seconds * 1e3:.2g} ms" if seconds < 1 else f"{seconds:.2g} s"
+    value, unit = (seconds * 1e3, "ms") if seconds < 1 else (seconds, "s")
+    return f"{value:.0f} {unit}" if value >= 10 else f"{value:.2g} {unit}"
 
 
 def length(seconds: float) -> str:

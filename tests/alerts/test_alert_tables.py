@@ -107,7 +107,7 @@ def test_no_data_is_never_all_in_order(store):
     assert fleet_state(nothing, fleet()).level == "no data"
     assert fleet_state(nothing, fleet(m="no data")).level == "no data"
     mixed = fleet_state(nothing, fleet(m="ok", c="error"))
-    assert mixed == ("no data", "No alert, but not everything can be judged: c 1 (error)")
+    assert mixed == ("no data", "No alert firing, but not every model can be judged: c 1 (error)")
 
 
 def test_what_is_gone_need_not_be_judged(store):

@@ -83,7 +83,7 @@ def test_the_last_verdict_of_each_rule_on_each_subject_counts(store):
 @pytest.mark.parametrize(
     ("statuses", "worst"),
     [
-        (["ok", "no data"], "no data"),
+        (["ok", "no data"], "ok"),
         (["no data", "drifting", "ok"], "drifting"),
         (["drifting", "error"], "error"),
         (["ok"], "ok"),
@@ -119,6 +119,8 @@ def fleet(store):
                 statistic="disagreement",
                 details={"disagreement": 0.1, "disagreement_tolerance": 0.25},
             ),
+            verdict(2 * HOUR, "b", rule="latency", kind="latency", status="no data"),
+            verdict(2 * HOUR, "a", "2", status="no data"),
         ],
     )
     return fleet_table(store, SPAN, verdict_table(store, SPAN.since, SPAN.until)).set_index(["model", "version"])
@@ -147,11 +149,24 @@ def test_the_fleet_tells_latency_difference_and_the_last_verdicts(store):
     assert champion["drift"] == pytest.approx([0.5, 1.5])
 
 
-def test_a_version_that_nobody_judged_has_no_data(store):
-    assert fleet(store).loc[("c", "1"), "status"] == "no data"
+def test_a_version_that_no_rule_could_judge_has_no_data(store):
+    table = fleet(store)
+    assert table.loc[("c", "1"), "status"] == table.loc[("a", "2"), "status"] == "no data"
+
+
+def test_rules_that_could_not_judge_are_named(store):
+    assert fleet(store)["unjudged"].to_dict() == {
+        ("b", "1"): "latency",
+        ("a", "1"): "",
+        ("a", "2"): "scores",
+        ("c", "1"): "",
+    }
 
 
 def test_the_budget_is_told_once_it_is_spent(store):
     assert budget_in_words(store) == ""
     store.note("budget", {"page": Budget().spend([Watch("pairs", 3, 86_400)], expected=0.123)})
-    assert budget_in_words(store) == "Page budget: at most 1 false page to be expected in 30d; 0.12 so far"
+    assert (
+        budget_in_words(store)
+        == "Page budget: at most 1 false page to be expected in 30d; up to 0.12 since judging began"
+    )

@@ -76,14 +76,12 @@ def fleet_state(alerts: pd.DataFrame, fleet: pd.DataFrame) -> FleetState:
                 f"{len(each)} {severity}{'s' * (len(each) > 1)} firing: {'; '.join(each)}",
             )
     present = fleet[~fleet["gone"].astype(bool)]
-    judged = present[present["status"].isin(["ok", "drifting"])]
+    judged = present[present["status"] != "no data"]
     if judged.empty:
         return FleetState("no data", "Nothing can be judged yet: no rule has had enough data and a reference")
-    unjudged = present[~present.index.isin(judged.index)]
-    if len(unjudged):
-        names = ", ".join(
-            f"{m} {v} ({s})" for m, v, s in unjudged[["model", "version", "status"]].itertuples(index=False)
-        )
-        return FleetState("no data", f"No alert, but not everything can be judged: {names}")
+    blind = present[present["status"].isin(["no data", "error"])]
+    if len(blind):
+        names = ", ".join(f"{m} {v} ({s})" for m, v, s in blind[["model", "version", "status"]].itertuples(index=False))
+        return FleetState("no data", f"No alert firing, but not every model can be judged: {names}")
     count = judged["model"].nunique()
     return FleetState("ok", f"All in order: no alert firing, {count} model{'s' * (count != 1)} judged")

@@ -176,8 +176,8 @@ def _deployments() -> list[Layer]:
     # Neighbours write on rows of their own, and the last ones to the left, where there is room.
     words: list[Layer] = [
         base.transform_filter((alt.datum["row"] == row) & (alt.datum["late"] == late))
-        .mark_text(align="right" if late else "left", dx=-4 if late else 4, baseline="top", fontSize=10, color=_GREY)
-        .encode(text="what:N", y=alt.value(3 + 12 * row))
+        .mark_text(align="right" if late else "left", dx=-4 if late else 4, baseline="top", fontSize=11, color=_GREY)
+        .encode(text="what:N", y=alt.value(3 + 13 * row))
         for row in range(_ROWS)
         for late in (False, True)
     ]
@@ -189,7 +189,7 @@ def _episodes(alerts: pd.DataFrame, span: Span) -> pd.DataFrame:
     since, until = timestamp(span.since), timestamp(span.until)
     bars["time"] = bars["fired"].where(bars["fired"] > since, since)
     bars["to"] = bars["resolved"].where(bars["resolved"] < until, until)
-    return bars
+    return bars.sort_values("severity", key=lambda s: s.map({"page": 1}).fillna(0), kind="stable")  # pages on top
 
 
 def _alerts() -> Layer:

@@ -14,7 +14,7 @@ from birdwatch.windows.tables import Span, count_table, latency_table, pair_tabl
 
 __all__ = ["budget_in_words", "fleet_table", "latest_verdicts", "verdict_table", "worst_status"]
 
-_WORST_FIRST: Final[tuple[Status, ...]] = ("error", "drifting", "no data", "ok")
+_WORST_FIRST: Final[tuple[Status, ...]] = ("error", "drifting", "ok", "no data")
 
 _COLUMNS: Final = (
     "time",
@@ -84,11 +84,11 @@ def _table(verdicts: list[Verdict]) -> pd.DataFrame:
 
 
 def worst_status(statuses: pd.Series) -> Status:
-    """Give the status that most needs a look; without any verdict that is "no data".
+    """Give the status that most needs a look; "no data" when no rule could judge.
 
     Examples
     --------
-    >>> worst_status(pd.Series(["ok", "drifting"]))
+    >>> worst_status(pd.Series(["ok", "drifting", "no data"]))
     'drifting'
     """
     return next((status for status in _WORST_FIRST if (statuses == status).any()), "no data")
@@ -105,8 +105,8 @@ def fleet_table(store: Store, span: Span, verdicts: pd.DataFrame) -> pd.DataFram
     Returns
     -------
     DataFrame
-        By role, model and version: ``role, model, version``; ``status`` (the worst of the last verdicts, one a rule)
-        and ``judged`` (when the last was given); ``events, errors`` (scores given, and how many failed), ``seen`` (the
+        By role, model and version: ``role, model, version``; ``status`` (the worst of the last verdicts, one a rule,
+        among those that could judge), ``judged`` (when the last was given) and ``unjudged`` (the rules that could not); ``events, errors`` (scores given, and how many failed), ``seen`` (the
         last step with any), ``gone`` (others were seen later), ``share`` (of all answers), ``p50, p99`` (seconds inside the model); ``distance,
         distance_tolerance`` (of the scores from their reference) and ``disagreement, disagreement_tolerance`` (with the
         partner), of the last such verdict; ``partner, mean, sd`` (of
@@ -146,6 +146,9 @@ def _judged(verdicts: pd.DataFrame, subjects: pd.Index) -> pd.DataFrame:
     last = latest_verdicts(verdicts).set_index(["model", "version"])
     found["status"] = last.groupby(level=[0, 1])["status"].agg(worst_status)
     found["status"] = found["status"].fillna("no data")
+    waiting = last[last["status"] == "no data"]
+    found["unjudged"] = waiting.groupby(level=[0, 1])["rule"].agg(lambda rules: ", ".join(sorted(set(rules))))
+    found["unjudged"] = found["unjudged"].fillna("")
     found["judged"] = last.groupby(level=[0, 1])["time"].max()
     scores = last[last["kind"] == "distribution"].groupby(level=[0, 1]).last()
     found["distance"], found["distance_tolerance"] = scores["value"], scores["tolerance"]
@@ -166,5 +169,5 @@ def budget_in_words(store: Store) -> str:
     page = msgspec.convert(found["page"], Spending)
     return (
         f"Page budget: at most {page.alarms:g} false page{'s' * (page.alarms != 1)} to be expected in"
-        f" {say_duration(page.per_seconds)}; {page.expected:.2g} so far"
+        f" {say_duration(page.per_seconds)}; up to {page.expected:.2g} since judging began"
     )

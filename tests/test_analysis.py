@@ -1,0 +1,45 @@
+"""Every notebook runs from its first cell to its last, and says what it said when it was kept."""
+
+import shutil
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted(path.name for path in (ROOT / "analysis").glob("*.ipynb"))
+
+
+def said(notebook):
+    """Give what each cell printed or showed, as text; of pictures, that there was one."""
+    found = []
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            text = output.get("text") or output.get("data", {}).get("text/plain") or str(output)
+            found.append((cell["id"], output["output_type"], text))
+    return found
+
+
+def test_there_is_a_notebook():
+    assert NOTEBOOKS
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_notebook_says_the_same_each_time(tmp_path, name):
+    for folder in ("analysis", "sample_streams"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    kept = nbformat.read(ROOT / "analysis" / name, as_version=4)
+    fresh = nbformat.read(tmp_path / "analysis" / name, as_version=4)
+    for cell in fresh.cells:
+        cell.pop("outputs", None)
+        if cell["cell_type"] == "code":
+            cell["outputs"] = []
+    client = NotebookClient(
+        fresh, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(tmp_path / "analysis")}}
+    )
+    client.execute()
+    assert said(fresh) == said(kept)
+    # It only reads: the recorded streams are as they were.
+    for path in (tmp_path / "sample_streams").rglob("*"):
+        assert (ROOT / "sample_streams" / path.relative_to(tmp_path / "sample_streams")).exists()
