@@ -35,8 +35,9 @@ def never(batch):
     while True:
         time.sleep(0.1)
 
-def moody(batch):
-    if any(row.get("kill") == os.getppid() for row in batch):
+def dies_once(batch):
+    if os.path.exists("poison"):
+        os.remove("poison")
         os.abort()
     return [row["x"] for row in batch]
 
@@ -336,24 +337,17 @@ def test_a_version_is_deployed_and_rolled_back_without_a_restart(pipeline):
 
 
 def test_a_model_that_kills_its_process_loses_no_request(pipeline):
-    pipeline.start("gateway", "rendezvous", champion=["--model", "champion", "--target", "models:moody"])
-    victim = pipeline.processes["champion"]
-    with httpx.Client(timeout=10) as http:
-        # The poison works once: the next process has another parent only in name, so it is aimed at this test's child.
-        (pipeline.folder / "models.py").write_text(MODELS.replace("os.getppid()", "-1"))
-        body = {"id": "r7", "features": {"x": 7, "kill": victim_parent()}}
-        assert http.post(f"{pipeline.url}/v1/score", json=body).json()["reason"] == "default"
+    champion = ["--model", "champion", "--target", "models:dies_once"]
+    pipeline.start("gateway", "rendezvous", champion=champion)
+    (pipeline.folder / "poison").touch()
+    reply = httpx.post(f"{pipeline.url}/v1/score", json={"features": {"x": 7}}, timeout=10).json()
+    assert reply["reason"] == "default"
+    victim = pipeline.processes.pop("champion")
     assert victim.wait(timeout=30) == -signal.SIGABRT
-    pipeline.processes.pop("champion").communicate()
-    pipeline.start(champion=["--model", "champion", "--target", "models:moody"])
+    victim.communicate()
+    pipeline.start(champion=champion)
     wait_for(lambda: [s.score for s in pipeline.read("scores")] == [7.0])
     assert len(pipeline.read("results")) == 1
-
-
-def victim_parent():
-    import os
-
-    return os.getpid()
 
 
 def test_a_taken_port_ends_with_code_2_and_the_remedy(pipeline):
