@@ -1,7 +1,7 @@
 """How often the demo's rules cry wolf: April to December, scored offline by four models of which none ever changes.
 
-Every page is false here. The rules and their defaults were chosen on March alone (docs/decisions/0003), so this is what
-they do on data that nobody looked at. About four minutes:
+Every page is false here. Tolerances, floors and windows were chosen on March; docs/decisions/0003 says what else was
+seen before. About four minutes:
 .venv/bin/python benchmarks/flights_year.py [--json FILE]
 """
 

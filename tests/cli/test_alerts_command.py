@@ -57,7 +57,7 @@ def test_list_shows_what_fires_and_what_has_resolved(store):
     assert "2013-05-14 00:00" in page
     assert "2013-05-15 00:00" in page
     assert "challenger 2 against champion" in page
-    assert "log, (webhook)" in page
+    assert "webhook waits" in page
     assert "the fleet" in ticket
 
 

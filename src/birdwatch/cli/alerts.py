@@ -1,11 +1,12 @@
 """``birdwatch alerts``: deliver what has been raised, list it, look at one."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from birdwatch.config import load_settings
+from birdwatch.detect.duration import parse_moment, say_moment
 from birdwatch.errors import BirdwatchError, SettingsError
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def list_(
     from birdwatch.alerts.history import read_alerts  # noqa: PLC0415
     from birdwatch.windows.store import Store  # noqa: PLC0415
 
-    after = float("-inf") if since is None else _seconds(since)
+    after = float("-inf") if since is None else _moment(since)
     kept = Store(load_settings(settings, store=store).store, readonly=True)
     rows = read_alerts(kept, after, float("inf"))
     kept.close()
@@ -125,9 +126,9 @@ def show(
     typer.echo(_about(first.model, first.version, first.partner))
     for change in changes:
         alert = change.alert
-        typer.echo(f"\n{_time(alert.ts)}  {alert.state}: {alert.reason}")
+        typer.echo(f"\n{say_moment(alert.ts)}  {alert.state}: {alert.reason}")
         for to in change.deliveries:
-            came = f"delivered {_time(to.delivered)}" if to.delivered is not None else "waits"
+            came = f"delivered {say_moment(to.delivered)}" if to.delivered is not None else "waits"
             tries = f" ({to.attempts} attempts)" if to.attempts > 1 else ""
             why = f": {to.error}" if to.error else ""
             typer.echo(f"  {to.sink}: {came}{tries}{why}")
@@ -138,14 +139,17 @@ def _print_table(rows: "Iterable[AlertRow]") -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
-    table = Table(
-        "fired (UTC)", "resolved", "severity", "rule", "about", "cause", "delivered to", "fingerprint", box=box.SIMPLE
-    )
+    table = Table(box=box.SIMPLE)
+    for name in ("fired (UTC)", "resolved", "severity", "alert"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("what")
     for row in rows:
-        sinks = ", ".join(f"{name}" if at is not None else f"({name})" for name, at in row.delivered.items())
-        cells: list[Any] = [_time(row.fired), _time(row.resolved), row.severity, row.rule]
-        cells += [_about(row.model, row.version, row.partner), row.attribution, sinks, row.fingerprint]
-        table.add_row(*cells)
+        what = f"{_about(row.model, row.version, row.partner)}: {row.attribution or row.rule}"
+        waiting = ", ".join(name for name, at in row.delivered.items() if at is None)
+        resolved = "–" if row.resolved is None else say_moment(row.resolved)
+        # Its first digits name an alert well enough for `birdwatch alerts show`.
+        told = what + (f"; {waiting} waits" if waiting else "")
+        table.add_row(say_moment(row.fired), resolved, row.severity, row.fingerprint[:8], told)
     Console().print(table)
 
 
@@ -153,28 +157,8 @@ def _about(model: str, version: str, partner: str) -> str:
     return " ".join(part for part in (model, version, partner and f"against {partner}") if part) or "the fleet"
 
 
-def _time(seconds: float | None) -> str:
-    from datetime import UTC, datetime  # noqa: PLC0415
-
-    return "–" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M}"
-
-
-def _seconds(text: str) -> float:
-    """Read a moment as people write it.
-
-    >>> _seconds("1970-01-02"), _seconds("1970-01-01T01:00+01:00"), _seconds("12.5")
-    (86400.0, 0.0, 12.5)
-    """
-    from datetime import UTC, datetime  # noqa: PLC0415
-
+def _moment(text: str) -> float:
     try:
-        return float(text)
-    except ValueError:
-        pass
-    try:
-        moment = datetime.fromisoformat(text)
+        return parse_moment(text)
     except ValueError as error:
-        raise SettingsError(
-            f"--since {text!r} is no time: write 2013-05-14, 2013-05-14T06:00 or Unix seconds"
-        ) from error
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        raise SettingsError(f"--since: {error}") from error
