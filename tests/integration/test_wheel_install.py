@@ -32,15 +32,17 @@ def run(installed, tmp_path):
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("BIRDWATCH_", "PYTHON"))}
 
     def run(*command, seconds=120):
-        return subprocess.run(
+        done = subprocess.run(
             [installed / command[0], *command[1:]],
             cwd=tmp_path,
             env=environment,
             capture_output=True,
             text=True,
             timeout=seconds,
-            check=True,
-        ).stdout
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
     return run
 
