@@ -1,24 +1,56 @@
-"""Writes stretches of a run's streams as recorded files, such as those in ``sample_streams/``."""
+"""Writes stretches of a run as recorded streams with their frozen references: what is in ``sample_streams/``."""
 
 import gzip
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from birdwatch.demo.flights import start_of
+from birdwatch.detect.reference import save
+from birdwatch.detect.sourcing import freeze
 from birdwatch.errors import BirdwatchError
 from birdwatch.records import RECORDS
 from birdwatch.streams import Streams
+from birdwatch.windows.store import Store
 
-__all__ = ["STRETCHES", "record"]
+__all__ = ["EVENTS", "record", "record_events"]
 
-STRETCHES: Final = (
-    (start_of("2013-05-13"), start_of("2013-05-17")),
-    (start_of("2013-06-06"), start_of("2013-06-09")),
-)
-"""What is worth keeping: around the bad version of 14 May, and around the storm of 7 June."""
+EVENTS: Final = {
+    "2013-05-14": (start_of("2013-05-13"), start_of("2013-05-17")),
+    "2013-06-07": (start_of("2013-06-06"), start_of("2013-06-09")),
+}
+"""What is worth keeping, by folder: around the bad version of 14 May, and around the storm of 7 June."""
+
+_DAY: Final = 86_400
+_REFERENCE_DAYS: Final = 28
+
+
+def record_events(streams: Streams, store: Store, folder: Path, until: float) -> dict[str, int]:
+    """Record each of `EVENTS` that was over by ``until`` in a folder of its own, with the four weeks before it frozen.
+
+    Returns
+    -------
+    dict[str, int]
+        How many messages were written, by event.
+
+    Raises
+    ------
+    BirdwatchError
+        None was over.
+    """
+    over = {name: stretch for name, stretch in EVENTS.items() if stretch[1] <= until}
+    if not over:
+        raise BirdwatchError(
+            f"nothing to record: no event was over, the first ends with {min(EVENTS)} and two days more"
+        )
+    written = {}
+    for name, (first, last) in over.items():
+        written[name] = sum(record(streams, folder / name, first, last).values())
+        before = freeze(store, int(first) - _REFERENCE_DAYS * _DAY, int(first), _DAY, name="the 28 days before")
+        save(before, folder / name / "reference.json.gz")
+    return written
 
 
 class _Timed(msgspec.Struct):
@@ -28,14 +60,14 @@ class _Timed(msgspec.Struct):
     request_ts: float | None = None
 
 
-def record(streams: Streams, folder: Path, stretches: Sequence[tuple[float, float]] = STRETCHES) -> dict[str, int]:
+def record(streams: Streams, folder: Path, since: float, until: float) -> dict[str, int]:
     """Write each stream as ``NAME.jsonl.gz``, in the order of the log; the same streams give the same bytes.
 
     Parameters
     ----------
-    stretches
-        Event times [since, until). A record belongs to the time of its request; an outcome to that of its own, since
-        nobody knew it earlier.
+    since, until
+        Event time. A record belongs to the time of its request; an outcome to that of its own, since nobody knew it
+        earlier.
 
     Returns
     -------
@@ -50,7 +82,7 @@ def record(streams: Streams, folder: Path, stretches: Sequence[tuple[float, floa
     folder.mkdir(parents=True, exist_ok=True)
     written: dict[str, int] = {}
     for name in RECORDS:
-        lines = list(_inside(streams, name, stretches))
+        lines = list(_inside(streams, name, since, until))
         if lines:
             # Neither the time of writing nor the file's name is kept: they would make equal recordings differ.
             with (folder / f"{name}.jsonl.gz").open("wb") as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) as file:
@@ -61,7 +93,7 @@ def record(streams: Streams, folder: Path, stretches: Sequence[tuple[float, floa
     return written
 
 
-def _inside(streams: Streams, name: str, stretches: Sequence[tuple[float, float]]) -> Iterable[bytes]:
+def _inside(streams: Streams, name: str, since: float, until: float) -> Iterable[bytes]:
     decoder = msgspec.json.Decoder(_Timed)
     ends = streams.ends([name])
     reader = streams.reader([name])
@@ -70,7 +102,7 @@ def _inside(streams: Streams, name: str, stretches: Sequence[tuple[float, float]
             for message in reader.poll(limit=10_000):
                 timed = decoder.decode(message.value)
                 ts = timed.ts if name == "outcomes" or timed.request_ts is None else timed.request_ts
-                if any(since <= ts < until for since, until in stretches):
+                if since <= ts < until:
                     yield message.value
     finally:
         reader.close()

@@ -22,7 +22,7 @@ from birdwatch.demo.pipeline import PIPELINE, dashboard_address, start_dashboard
 from birdwatch.demo.place import claim
 from birdwatch.demo.prepare import Layout, configure, fill_in, train_models
 from birdwatch.demo.progress import TailProgress
-from birdwatch.demo.recording import record
+from birdwatch.demo.recording import record_events
 from birdwatch.demo.report import Report, make_report, show, write
 from birdwatch.demo.supervisor import Supervisor
 from birdwatch.demo.weather import write_weather
@@ -159,8 +159,8 @@ def run(options: Options, console: Console) -> Report:
         if options.report is not None:
             write(report, options.report)
         if options.recording is not None:
-            written = record(streams, options.recording)
-            tell.say(f"{sum(written.values()):,} messages recorded in {options.recording}")
+            for event, written in record_events(streams, store, options.recording, until).items():
+                tell.say(f"{written:,} messages recorded in {options.recording / event}")
         tell.say(f"{tell.seconds:.0f} s in all; look again with: birdwatch dashboard --store {layout.store}")
         if options.dashboard and options.stay:
             _stay(tell, supervisor)
