@@ -10,7 +10,7 @@ from view import opened
 from birdwatch.alerts.tables import alert_table
 from birdwatch.charts import Colours, Marks
 from birdwatch.config import load_settings
-from birdwatch.detect.tables import budget_in_words, fleet_table, verdict_table
+from birdwatch.detect.tables import budget_in_words, fleet_table, last_verdict_table, verdict_table
 from birdwatch.windows.roles import models
 from birdwatch.windows.tables import (
     Span,
@@ -32,6 +32,7 @@ class Facts(NamedTuple):
     answer_overall: pd.DataFrame
     pairs: pd.DataFrame
     verdicts: pd.DataFrame
+    last_verdicts: pd.DataFrame
     fleet: pd.DataFrame
     alerts: pd.DataFrame
     budget: str
@@ -43,7 +44,6 @@ def load(path: Path, span: Span, closed: tuple[int, int]) -> Facts:
     """Load the tables; closed panes seldom change, so the same question has the same answer for a minute; nobody changes it."""
     del closed  # the answer depends on how far the panes are closed
     with opened(path) as store:
-        verdicts = verdict_table(store, span.since, span.until)
         raised = alert_table(store, span.since, span.until)
         return Facts(
             colours=Colours.of(models(store)),
@@ -52,8 +52,9 @@ def load(path: Path, span: Span, closed: tuple[int, int]) -> Facts:
             answer=latency_table(store, span),
             answer_overall=latency_table(store, span.whole),
             pairs=pair_table(store, span, load_settings().unit),
-            verdicts=verdicts,
-            fleet=fleet_table(store, span, verdicts),
+            verdicts=verdict_table(store, span.since, span.until),
+            last_verdicts=last_verdict_table(store, span.since, span.until),
+            fleet=fleet_table(store, span),
             alerts=raised,
             budget=budget_in_words(store),
             marks=Marks.of(span, control_table(store, span.since, span.until), raised),

@@ -20,7 +20,6 @@ from birdwatch.charts import (
     other_choices_chart,
     selection_chart,
 )
-from birdwatch.detect.tables import latest_verdicts
 from birdwatch.errors import BirdwatchError
 from birdwatch.windows.pane import LATENCIES
 from birdwatch.windows.store import Source
@@ -186,7 +185,7 @@ def fleet(facts: Facts, view: View) -> None:
         for m, v, rules in zip(table["model"], table["version"], table["unjudged"], strict=True)
         if rules
     ]
-    last = latest_verdicts(facts.verdicts)
+    last = facts.last_verdicts
     waiting = last[(last["model"] == "") & (last["status"] == "no data")]
     unjudged += [f"{rule}: {why}" for rule, why in zip(waiting["rule"], waiting["reason"], strict=True)]
     if unjudged:
@@ -225,7 +224,7 @@ def charts(facts: Facts, view: View, span: Span, closed: tuple[int, int]) -> Non
         _chart(latency, latency_chart, "No latency has been measured in this time.", marks, colours)
     with right:
         st.subheader("Score drift", anchor="drift", help="Distance of each model's scores from its reference")
-        _chart(scores, drift_chart, "No rule has compared scores with a reference yet.", marks, colours)
+        _chart(scores, drift_chart, "No rule has compared scores with a reference in this time.", marks, colours)
     left, right = st.columns(2, gap="medium")
     with left:
         st.subheader("Champion − canary", anchor="canary", help="Mean difference by request ± standard deviation")
@@ -242,7 +241,7 @@ def charts(facts: Facts, view: View, span: Span, closed: tuple[int, int]) -> Non
             anchor="disagreement",
             help="Share of requests with an unusual difference; dashed: what is tolerated",
         )
-        _chart(judged_pairs, disagreement_chart, "No rule has compared models by request yet.", marks, colours)
+        _chart(judged_pairs, disagreement_chart, "No rule has compared models by request in this time.", marks, colours)
     left, right = st.columns(2, gap="medium")
     with left:
         st.subheader("Who answers", anchor="selection")

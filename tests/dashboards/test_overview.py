@@ -73,6 +73,12 @@ def test_a_week_shows_less_than_a_month(full, view):
     assert int(week.replace(",", "")) < int(month.replace(",", "")) / 3
 
 
+def test_a_day_is_judged_by_the_last_verdicts_even_when_none_falls_into_it(full, view):
+    app = view(full, range="day")
+    assert app.success[0].value == "**All in order: no alert firing, 4 models judged**"
+    assert "No rule has compared scores with a reference in this time." in words(app)
+
+
 def test_the_past_is_shown_as_it_was(full, view):
     app = view(full, range="custom", **{"from": "2024-03-18T00:00", "to": "2024-03-26T06:00"})
     assert not app.exception
@@ -149,7 +155,7 @@ def test_a_store_without_verdicts_shows_what_it_has(full, tmp_path, view):
     assert not app.exception
     said = words(app)
     assert "Nothing can be judged yet" in said
-    assert "No rule has compared scores with a reference yet." in said
+    assert "No rule has compared scores with a reference in this time." in said
     assert "None fired in this time." in said
 
 

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from birdwatch.detect.budget import Budget, Watch
-from birdwatch.detect.tables import budget_in_words, fleet_table, latest_verdicts, verdict_table, worst_status
+from birdwatch.detect.tables import budget_in_words, fleet_table, last_verdict_table, verdict_table, worst_status
 from birdwatch.detect.verdict import Subject, Verdict, create_table, put_verdicts
 from birdwatch.stats.grid import bins_of
 from birdwatch.windows.pane import FIXED_POINT, Counts, Series, selection_bin
@@ -58,7 +58,7 @@ def test_disagreement_is_told_whichever_statistic_spoke(store):
 def test_a_store_nobody_judged_has_an_empty_table(tmp_path):
     fresh = Store(tmp_path / "fresh.db", pane_seconds=HOUR)
     assert verdict_table(fresh, 0, HOUR).empty
-    assert fleet_table(fresh, SPAN, verdict_table(fresh, 0, HOUR)).empty
+    assert fleet_table(fresh, SPAN).empty
     fresh.close()
 
 
@@ -72,12 +72,26 @@ def test_the_last_verdict_of_each_rule_on_each_subject_counts(store):
             verdict(HOUR, version="2", status="no data"),
         ],
     )
-    last = latest_verdicts(verdict_table(store, 0, 2 * HOUR))
+    last = last_verdict_table(store, 0, 2 * HOUR)
     assert sorted(zip(last["rule"], last["version"], last["status"], strict=True)) == [
         ("other", "1", "error"),
         ("scores", "1", "ok"),
         ("scores", "2", "no data"),
     ]
+
+
+def test_a_rule_that_judged_before_the_range_still_has_its_say(store):
+    put_verdicts(
+        store,
+        [
+            verdict(HOUR, rule="weekly", status="ok"),
+            verdict(2 * HOUR, rule="weekly", status="drifting"),
+            verdict(9 * HOUR, rule="hourly"),
+            verdict(12 * HOUR, rule="weekly", status="error"),
+        ],
+    )
+    last = last_verdict_table(store, 8 * HOUR, 10 * HOUR)
+    assert list(zip(last["rule"], last["status"], strict=True)) == [("weekly", "drifting"), ("hourly", "ok")]
 
 
 @pytest.mark.parametrize(
@@ -123,7 +137,7 @@ def fleet(store):
             verdict(2 * HOUR, "a", "2", status="no data"),
         ],
     )
-    return fleet_table(store, SPAN, verdict_table(store, SPAN.since, SPAN.until)).set_index(["model", "version"])
+    return fleet_table(store, SPAN).set_index(["model", "version"])
 
 
 def test_the_fleet_has_a_row_for_each_version_by_role(store):

@@ -12,7 +12,7 @@ from birdwatch.windows.roles import roles
 from birdwatch.windows.store import Store
 from birdwatch.windows.tables import Span, count_table, latency_table, pair_table, selection_table
 
-__all__ = ["budget_in_words", "fleet_table", "latest_verdicts", "verdict_table", "worst_status"]
+__all__ = ["budget_in_words", "fleet_table", "last_verdict_table", "verdict_table", "worst_status"]
 
 _WORST_FIRST: Final[tuple[Status, ...]] = ("error", "drifting", "ok", "no data")
 
@@ -49,9 +49,27 @@ def verdict_table(store: Store, since: int, until: int, rule: str | None = None)
     return _table(read_verdicts(store, since, until, rule))
 
 
-def latest_verdicts(verdicts: pd.DataFrame) -> pd.DataFrame:
-    """Keep the last verdict of each rule on each subject, of a table made by `verdict_table`."""
-    return verdicts.drop_duplicates(["rule", "model", "version", "partner"], keep="last")
+def last_verdict_table(store: Store, since: int, until: int) -> pd.DataFrame:
+    """Give the last verdict of each rule on each subject, as of ``until``.
+
+    Those of (since, until], and those of the last window that each rule judged by then, however long ago: a rule that looks
+    at a week has its say on every day.
+    """
+    found = read_verdicts(store, since, until)
+    for rule, end in _last_windows(store, until):
+        if end <= since:
+            found += read_verdicts(store, end - 1, end, rule)
+    table = _table(found).sort_values("time", kind="stable")
+    return table.drop_duplicates(["rule", "model", "version", "partner"], keep="last")
+
+
+def _last_windows(store: Store, until: int) -> list[tuple[str, int]]:
+    if not store.connection.table_exists(None, "verdicts"):
+        return []
+    rows: Any = store.connection.execute(
+        'SELECT rule, max("end") FROM verdicts WHERE "end" <= ? GROUP BY rule ORDER BY rule', (until,)
+    )
+    return [(rule, end) for rule, end in rows]
 
 
 def _table(verdicts: list[Verdict]) -> pd.DataFrame:
@@ -94,13 +112,8 @@ def worst_status(statuses: pd.Series) -> Status:
     return next((status for status in _WORST_FIRST if (statuses == status).any()), "no data")
 
 
-def fleet_table(store: Store, span: Span, verdicts: pd.DataFrame) -> pd.DataFrame:
+def fleet_table(store: Store, span: Span) -> pd.DataFrame:
     """Sum up each version of each model over a span.
-
-    Parameters
-    ----------
-    verdicts
-        Those of the span, from `verdict_table`.
 
     Returns
     -------
@@ -131,7 +144,7 @@ def fleet_table(store: Store, span: Span, verdicts: pd.DataFrame) -> pd.DataFram
     fleet = fleet.join(
         pair_table(store, span.whole).drop_duplicates(identity).set_index(identity)[["partner", "mean", "sd"]]
     )
-    fleet = fleet.join(_judged(verdicts, fleet.index))
+    fleet = fleet.join(_judged(store, span, fleet.index))
     fleet = fleet.reset_index()
     fleet.insert(0, "role", fleet["model"].map(roles(store, span)))
     order = {role: place for place, role in enumerate(("champion", "challenger", "fallback", "canary"))}
@@ -140,10 +153,10 @@ def fleet_table(store: Store, span: Span, verdicts: pd.DataFrame) -> pd.DataFram
     )
 
 
-def _judged(verdicts: pd.DataFrame, subjects: pd.Index) -> pd.DataFrame:
+def _judged(store: Store, span: Span, subjects: pd.Index) -> pd.DataFrame:
     """Give the part of the fleet table that comes from verdicts."""
     found = pd.DataFrame(index=subjects)
-    last = latest_verdicts(verdicts).set_index(["model", "version"])
+    last = last_verdict_table(store, span.since, span.until).set_index(["model", "version"])
     found["status"] = last.groupby(level=[0, 1])["status"].agg(worst_status)
     found["status"] = found["status"].fillna("no data")
     waiting = last[last["status"] == "no data"]
@@ -155,6 +168,7 @@ def _judged(verdicts: pd.DataFrame, subjects: pd.Index) -> pd.DataFrame:
     pairs = last[last["kind"] == "paired"].groupby(level=[0, 1]).last()
     for name in ("disagreement", "disagreement_tolerance"):
         found[name] = pairs[name]
+    verdicts = verdict_table(store, span.since, span.until)
     over_time = verdicts[(verdicts["kind"] == "distribution") & (verdicts["tolerance"] > 0)]
     multiples = over_time["value"] / over_time["tolerance"]
     found["drift"] = multiples.groupby([over_time["model"], over_time["version"]]).agg(list)

@@ -1,0 +1,152 @@
+"""The dashboard in a real browser: what it shows, that links are shared, that it follows the store, that nothing complains."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from birdwatch.windows.pane import Counts, Series
+from birdwatch.windows.store import Store
+
+from ..dashboards.synthetic import DAY, DAYS, START, write_store  # noqa: TID252
+
+pytestmark = [
+    pytest.mark.e2e,
+    # pytest-base-url, on which pytest-playwright stands, is behind pytest.
+    pytest.mark.filterwarnings("ignore:Session-scoped fixtures defined as instance methods"),
+]
+
+CHROMIUM = Path("/usr/bin/chromium")
+PATIENCE = 60_000  # milliseconds: a bound, not a wait
+CHARTS = 6
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args):
+    """Use Debian's Chromium; in a container it has no sandbox of its own."""
+    if not CHROMIUM.exists():
+        pytest.skip(f"there is no {CHROMIUM}: apt-get install chromium")
+    return {
+        **browser_type_launch_args,
+        "executable_path": str(CHROMIUM),
+        "args": ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
+    }
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    made = tmp_path_factory.mktemp("dashboard") / "birdwatch.db"
+    write_store(made).close()
+    return made
+
+
+@pytest.fixture(scope="module")
+def address(path):
+    """Where `birdwatch dashboard` serves the store."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "birdwatch", "dashboard", "--no-browser", "--store", str(path)],
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            found = ""
+            while not found:
+                line = process.stdout.readline()
+                assert line, "the dashboard ended before it listened"
+                found = "".join(re.findall(r"listening on (\S+)", line))
+            yield found
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+@pytest.fixture
+def complaints(page):
+    """Collect what the browser finds wrong with a page."""
+    found = []
+    page.on("console", lambda message: found.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: found.append(str(error)))
+    page.on("requestfailed", lambda request: found.append(request.url))
+    return found
+
+
+def settle(page):
+    """Wait until the page is drawn to its end."""
+    expect(page.get_by_test_id("stVegaLiteChart")).to_have_count(CHARTS, timeout=PATIENCE)
+    expect(page.locator("[data-testid=stVegaLiteChart] canvas, [data-testid=stVegaLiteChart] svg")).to_have_count(
+        CHARTS, timeout=PATIENCE
+    )
+    expect(page.get_by_role("heading", name="Alerts")).to_be_visible(timeout=PATIENCE)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 844)])
+def test_the_page_is_drawn_without_a_complaint(page, address, complaints, scheme, width, height):
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": height})
+    page.goto(address)
+    settle(page)
+    expect(page.get_by_text("All in order: no alert firing, 4 models judged")).to_be_visible()
+    expect(page.get_by_text("Data as of Sun 31 Mar 2024 00:00 UTC")).to_be_visible()
+    # Nothing but wide tables, which scroll by themselves, may be wider than the page.
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert complaints == []
+
+
+def test_choices_go_into_the_address_and_a_link_shows_the_same(page, context, address, complaints):
+    page.goto(address)
+    settle(page)
+    page.get_by_role("radio", name="month").click()
+    expect(page).to_have_url(re.compile("range=month"), timeout=PATIENCE)
+    page.get_by_role("radio", name="queue").click()
+    expect(page).to_have_url(re.compile("stage=queue"), timeout=PATIENCE)
+    settle(page)
+    page.get_by_test_id("stMultiSelect").locator("input").click()
+    page.get_by_role("option", name="champion").click()
+    expect(page).to_have_url(re.compile("models=champion"), timeout=PATIENCE)
+    page.keyboard.press("Escape")
+
+    colleague = context.new_page()
+    colleague.goto(page.url)
+    settle(colleague)
+    expect(colleague.get_by_role("radio", name="month")).to_be_checked()
+    expect(colleague.get_by_role("radio", name="queue")).to_be_checked()
+    expect(colleague.get_by_text("a point on a chart is 6 hours")).to_be_visible()
+    assert complaints == []
+
+
+def test_the_past_is_shown_with_what_fired_then(page, address, complaints):
+    page.goto(f"{address}/?range=custom&from=2024-03-18T00:00&to=2024-03-26T06:00")
+    settle(page)
+    expect(page.get_by_text("1 page firing: challenger 2 – the model changed")).to_be_visible()
+    expect(page.get_by_text("page, firing")).to_be_visible()
+    expect(page.get_by_text("ticket, resolved")).to_be_visible()
+    assert complaints == []
+
+
+def test_a_live_page_follows_the_store(page, address, path, complaints):
+    page.goto(address)
+    settle(page)
+    expect(page.get_by_text("Data as of Sun 31 Mar 2024 00:00 UTC")).to_be_visible()
+    store = Store(path)
+    start = START + DAYS * DAY
+    store.put(start, {Series("counts"): Counts.of([0], [5]), Series("counts", "champion", "1"): Counts.of([1], [5])})
+    store.close()
+    try:
+        expect(page.get_by_text("Data as of Sun 31 Mar 2024 01:00 UTC")).to_be_visible(timeout=PATIENCE)
+        settle(page)
+    finally:
+        store = Store(path)
+        store.connection.execute("DELETE FROM closed WHERE start = ?", (start,))
+        store.connection.execute("DELETE FROM panes WHERE start = ?", (start,))
+        store.close()
+    assert complaints == []
