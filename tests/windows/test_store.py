@@ -1,5 +1,9 @@
 """The store keeps panes as they were, and refuses what it cannot mix."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
 import pytest
 
 from birdwatch.errors import StoreError
@@ -71,6 +75,41 @@ def test_after_a_failed_transaction_a_new_series_can_still_be_written(store):
         write_and_crash(store)
     store.put(60, {SCORE: Counts.of([1])})
     assert store.pane(60, 120)[SCORE].counts.tolist() == [1]
+
+
+def test_a_transaction_inside_another_is_kept_or_undone_by_itself(store):
+    with store.transaction():
+        store.note("outer", 1)
+        with pytest.raises(ZeroDivisionError), store.transaction():
+            store.note("inner", 1 / 0)
+        with store.transaction():
+            store.note("inner", 2)
+    assert (store.noted("outer"), store.noted("inner")) == (1, 2)
+    with pytest.raises(RuntimeError, match="crash"), store.transaction():
+        write_and_crash(store)
+    assert store.closed_range() is None
+
+
+def test_a_thread_that_waits_to_write_lets_the_one_that_writes_finish(store):
+    other = Store(store.path)
+    other.connection.set_busy_timeout(5_000)
+    waiting = threading.Event()
+
+    def write():
+        with closing(other):
+            waiting.set()
+            with other.transaction():
+                other.note("second", 1)
+
+    with ThreadPoolExecutor(1) as pool:
+        with store.transaction():
+            second = pool.submit(write)
+            assert waiting.wait(10)
+            # While the other thread waits, this one still has a little to do that needs the interpreter.
+            for step in range(2000):
+                store.note("first", step)
+        second.result(10)
+    assert (store.noted("first"), store.noted("second")) == (1999, 1)
 
 
 def test_another_pane_length_is_refused_by_name(store):

@@ -119,9 +119,6 @@ class Store:
         if not readonly:
             self.connection.pragma("journal_mode", "wal")
             self.connection.pragma("synchronous", "normal")  # safe against kill -9
-            # A transaction that reads before it writes fails at once when another process wrote in between (the delivery
-            # of alerts does): taking the write lock at the start waits for it instead.
-            self.connection.transaction_mode = "IMMEDIATE"
             self.connection.execute(_TABLES)
         self._series: dict[Series, int] = {}
         self.pane_seconds = self._agree(pane_seconds, readonly=readonly)
@@ -148,11 +145,20 @@ class Store:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Keep all that is written inside, or nothing of it."""
+        # A transaction that reads before it writes fails at once when another process wrote in between (the delivery of
+        # alerts does): taking the write lock at the start waits for it instead. Not by `with connection`: that keeps
+        # Python's lock while it waits, and so waits in vain for another thread of the same process.
+        begin, keep, undo = ("BEGIN IMMEDIATE", "COMMIT", "ROLLBACK")
+        if self.connection.in_transaction:
+            begin, keep, undo = ("SAVEPOINT inside", "RELEASE inside", "ROLLBACK TO inside; RELEASE inside")
+        self.connection.execute(begin)
         try:
-            with self.connection:
-                yield
+            yield
+            self.connection.execute(keep)
         except BaseException:
             self._series.clear()  # numbers given inside are forgotten by the file too
+            if self.connection.in_transaction:  # what SQLite cannot go on with, it has undone itself
+                self.connection.execute(undo)
             raise
 
     def series_id(self, series: Series) -> int:
