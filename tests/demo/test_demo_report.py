@@ -133,13 +133,9 @@ def test_answers_and_latencies_are_counted(streams):
     served = Served()
     latencies = [draw.expovariate(5) for _ in range(1000)]
     for latency in latencies:
-        served.add(
-            Answer(
-                "champion" if latency < 0.4 else "fallback", "first choice" if latency < 0.4 else "timed out", latency
-            ),
-            1.0,
-        )
-    served.add(None, 1.0)
+        model, reason = ("champion", "first choice") if latency < 0.4 else ("fallback", "timed out")
+        served.add(Answer(model, reason, latency, within_sla=latency <= 1.0))
+    served.add(None)
     report = report_of(streams, served)
     assert (report.requests, report.answers) == (1001, 1000)
     assert report.answers_within_sla == sum(latency <= 1.0 for latency in latencies)
@@ -189,7 +185,7 @@ def test_an_alert_is_delivered_when_the_receiver_says_so(streams):
 
 def test_the_report_is_written_with_its_promised_keys_and_printed(streams, tmp_path):
     served = Served()
-    served.add(Answer("champion", "first choice", 0.012), 1.0)
+    served.add(Answer("champion", "first choice", 0.012, within_sla=True))
     report = report_of(streams, served, [alert("2013-06-08")])
     write(report, tmp_path / "made" / "report.json")
     read = pd.read_json(tmp_path / "made" / "report.json", typ="series")

@@ -36,7 +36,7 @@ class Pipeline:
         for stream in ("scores", "canary")[: self.scored + 1]:
             self.streams.append(stream, [(b"", b"{}")] * self.scored)
         self.streams.append("metrics", [(b"", b"{}")])
-        return Answer("champion", "first choice", 0.01)
+        return Answer("champion", "first choice", 0.01, within_sla=True)
 
 
 class Clock:
@@ -72,7 +72,6 @@ def feeder(streams, ask, clock, caught_up=lambda: True, **options):
         streams,
         ask,
         caught_up,
-        deadline_seconds=1.0,
         models=1,
         clock=clock,
         sleep=clock.sleep,
@@ -107,7 +106,7 @@ def test_an_answer_that_comes_late_or_never_is_counted_as_such(streams, clock):
 
     async def ask(question):
         answer = await pipeline.ask(question)
-        return {0: None, 1: answer._replace(latency_seconds=1.5)}.get(question.row, answer)
+        return {0: None, 1: answer._replace(latency_seconds=1.5, within_sla=False)}.get(question.row, answer)
 
     served = asyncio.run(feeder(streams, ask, clock).play(asked_at(1, 2, 3), {}))
     assert (served.requests, served.answers, served.answers_within_sla) == (3, 2, 1)

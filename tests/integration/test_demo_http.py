@@ -101,7 +101,7 @@ def gateway():
     made.close()
 
 
-GOOD = (200, b'{"model": "champion", "reason": "first choice", "score": 0.2}')
+GOOD = (200, b'{"model": "champion", "reason": "first choice", "score": 0.2, "within_sla": true}')
 QUESTION = Question(0, "flight-0", 60.0, {"origin": "EWR"})
 
 
@@ -115,7 +115,7 @@ def ask(gateway):
 def test_a_question_is_one_request_with_its_id_and_event_time(gateway):
     gateway.answers = [GOOD]
     answer, said = ask(gateway)
-    assert (answer.model, answer.reason) == ("champion", "first choice")
+    assert (answer.model, answer.reason, answer.within_sla) == ("champion", "first choice", True)
     assert answer.latency_seconds > 0
     assert gateway.asked == [{"id": "flight-0", "ts": 60.0, "features": {"origin": "EWR"}}]
     assert said == []

@@ -28,11 +28,16 @@ _SCORES_SECONDS: Final = 3.0
 
 
 class Answer(NamedTuple):
-    """What came back for a request: from whom, why from them, and after how long on the client's clock."""
+    """What came back for a request: from whom, why from them, after how long, and whether that was in time.
+
+    ``latency_seconds`` is the client's: it holds the way there and back. ``within_sla`` is the gateway's: the deadline
+    counts from its receipt of the request.
+    """
 
     model: str
     reason: str
     latency_seconds: float
+    within_sla: bool
 
 
 class Landing(NamedTuple):
@@ -61,13 +66,13 @@ class Served:
     reasons: Counter[str] = field(default_factory=Counter)
     incomplete_steps: int = 0
 
-    def add(self, answer: Answer | None, deadline_seconds: float) -> None:
+    def add(self, answer: Answer | None) -> None:
         """Count a request, and its answer if there is one."""
         self.requests += 1
         if answer is None:
             return
         self.answers += 1
-        self.answers_within_sla += answer.latency_seconds <= deadline_seconds
+        self.answers_within_sla += answer.within_sla
         self.latencies.append(answer.latency_seconds)
         self.models[answer.model] += 1
         self.reasons[answer.reason] += 1
@@ -100,7 +105,6 @@ class Feeder:
         ask: Ask,
         caught_up: CaughtUp,
         *,
-        deadline_seconds: float,
         models: int,
         canaries: int = 1,
         pane_seconds: int = 3600,
@@ -114,7 +118,6 @@ class Feeder:
         self._streams = streams
         self._ask = ask
         self._caught_up = caught_up
-        self._deadline_seconds = deadline_seconds
         self._per_request = {"scores": models, "canary": canaries, "metrics": 1}
         self._pane_seconds = pane_seconds
         self._speed = speed
@@ -176,7 +179,7 @@ class Feeder:
 
         async def ask(question: Question) -> None:
             try:
-                self.served.add(await self._ask(question), self._deadline_seconds)
+                self.served.add(await self._ask(question))
             finally:
                 places.release()
 

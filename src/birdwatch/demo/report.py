@@ -37,7 +37,7 @@ __all__ = [
 
 
 class Latency(msgspec.Struct, frozen=True):
-    """Percentiles of the time from question to answer, on the client's clock; None without an answer."""
+    """Percentiles of the time from question to answer as the client sees it; None without an answer."""
 
     p50: float | None
     p99: float | None
@@ -99,6 +99,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes
     ----------
+    answers_within_sla
+        Given before the deadline, which counts from the gateway's receipt.
     scores
         How many each model gave, the canary among them, without the month before the first request.
     canary_answers

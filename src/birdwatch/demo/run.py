@@ -131,7 +131,6 @@ def run(options: Options, console: Console) -> Report:
                 streams,
                 client.ask,
                 TailProgress(streams, store, supervisor.check).caught_up,
-                deadline_seconds=story.DEADLINE_SECONDS,
                 models=len(MODELS) - 1,
                 pane_seconds=story.PANE_SECONDS,
                 speed=options.speed,
