@@ -35,6 +35,7 @@ _LEVELS: Final = {
     "ok": (st.success, ":material/check_circle:"),
 }
 _MOST_TOLD: Final = 5
+_MOST_ALERTS: Final = 20
 _CLOCK: Final = "%a %d %b %Y %H:%M UTC"
 
 
@@ -223,7 +224,8 @@ def charts(facts: Facts, view: View, span: Span, closed: tuple[int, int]) -> Non
         latency = latency[latency["model"].isin({*view.models, ""})]
         _chart(latency, latency_chart, "No latency has been measured in this time.", marks, colours)
     with right:
-        st.subheader("Score drift", anchor="drift", help="Distance of each model's scores from its reference")
+        title = st.container(horizontal=True, vertical_alignment="center")
+        title.subheader("Score drift", anchor="drift", help="Distance of each model's scores from its reference")
         _chart(scores, drift_chart, "No rule has compared scores with a reference in this time.", marks, colours)
     left, right = st.columns(2, gap="medium")
     with left:
@@ -260,20 +262,23 @@ def alerts(facts: Facts) -> None:
     if table.empty:
         st.markdown("None fired in this time.")
         return
+    shown = table.head(_MOST_ALERTS)
+    until = shown["resolved"].dt.strftime("%d %b %H:%M").fillna("now")
     st.table(
         pd.DataFrame(
             {
-                "State": [_state(alert) for _, alert in table.iterrows()],
-                "What": [alert_in_words(alert) for _, alert in table.iterrows()],
-                "Why": table["reason"],
-                "Fired, UTC": table["fired"].dt.strftime("%d %b %H:%M"),
-                "Resolved, UTC": table["resolved"].dt.strftime("%d %b %H:%M").fillna("–"),
-                "Rule": table["rule"],
+                "Alert": [
+                    f"{_state(alert)} **{alert_in_words(alert)}**{_by_rule(alert)}  \n{alert['reason']}"
+                    for _, alert in shown.iterrows()
+                ],
+                "UTC": shown["fired"].dt.strftime("%d %b %H:%M") + "  \nto " + until,
             }
-        ).head(20),
+        ),
         hide_index=True,
         border="horizontal",
     )
+    if len(table) > len(shown):
+        st.caption(f"and {len(table) - len(shown)} earlier ones: choose a shorter time")
 
 
 def _chart(table: pd.DataFrame, chart: Callable[..., Drawing], otherwise: str, *arguments: Any) -> None:
@@ -287,6 +292,10 @@ def _chart(table: pd.DataFrame, chart: Callable[..., Drawing], otherwise: str, *
 
 def _of(view: View, table: pd.DataFrame) -> pd.DataFrame:
     return table[table["model"].isin(view.models)]
+
+
+def _by_rule(alert: "pd.Series[str]") -> str:
+    return f" ({alert['rule']})" if alert["attribution"] else ""
 
 
 def _state(alert: "pd.Series[str]") -> str:

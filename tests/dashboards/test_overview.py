@@ -86,7 +86,11 @@ def test_the_past_is_shown_as_it_was(full, view):
     assert page_box.value.startswith("**1 page firing: challenger 2 – the model changed**")
     assert "54 % of requests differ" in page_box.value
     assert "Data as of **Tue 26 Mar 2024 06:00 UTC**" in words(app)
-    assert app.table[0].value["What"].tolist() == ["challenger 2 – the model changed", "inputs changed"]
+    newest, older = app.table[0].value["Alert"]
+    assert "page, firing" in newest
+    assert "**challenger 2 – the model changed** (pairs)" in newest
+    assert "ticket, resolved" in older
+    assert "**inputs changed** (scores)" in older
 
 
 def test_models_can_be_chosen_and_come_with_the_address(full, view):

@@ -65,7 +65,7 @@ def _spec(colours: Colours, models: tuple[str, ...], percentiles: tuple[str, ...
             color=model_colour(colours, models) if models else by_percentile,
             detail=["version:N", "percentile:N"],
             width=alt.StrokeWidth(
-                "percentile:N", scale=alt.Scale(domain=names, range=[1.8, 1.8, 1.8, 4.5]), legend=None
+                "percentile:O", scale=alt.Scale(domain=names, range=[1.8, 1.8, 1.8, 4.5]), legend=None
             ),
             tooltip=[*told, "model:N", "version:N"] if models else told,
         )

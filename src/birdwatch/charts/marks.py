@@ -91,7 +91,7 @@ def model_colour(colours: Colours, shown: tuple[str, ...]) -> alt.Color:
     return alt.Color(
         "model:N",
         scale=alt.Scale(domain=list(colours.models), range=list(colours.codes)),
-        legend=alt.Legend(orient="top", title=None, columns=4, symbolOpacity=1, values=list(shown)),
+        legend=alt.Legend(orient="top", title=None, columns=3, symbolOpacity=1, values=list(shown)),
     )
 
 
@@ -127,7 +127,7 @@ def verdict_points(*, tooltip: Sequence[Any], **encodings: Any) -> Layer:
     base = alt.Chart(alt.NamedData("main")).encode(x=time_axis(), **encodings)
     statuses = ["ok", "drifting", "no data", "error"]
     marks = base.mark_point(filled=True, opacity=0.9).encode(
-        size=alt.Size("status:N", scale=alt.Scale(domain=statuses, range=[25, 130, 25, 80]), legend=None),
+        size=alt.Size("status:O", scale=alt.Scale(domain=statuses, range=[25, 160, 25, 80]), legend=None),
         shape=alt.Shape(
             "status:N",
             scale=alt.Scale(domain=statuses, range=["circle", "triangle-up", "circle", "cross"]),

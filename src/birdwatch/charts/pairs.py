@@ -80,7 +80,7 @@ def _disagreements(colours: Colours, models: tuple[str, ...]) -> dict[str, Any]:
             "disagreement:Q",
             title="share of unusual disagreements",
             axis=alt.Axis(format="%"),
-            scale=alt.Scale(zero=True),
+            scale=alt.Scale(zero=True, nice=4),
         ),
         tooltip=[
             when(),

@@ -40,7 +40,7 @@ def drift_chart(verdicts: pd.DataFrame, marks: Marks, colours: Colours) -> Drawi
 @lru_cache(maxsize=32)
 def _spec(colours: Colours, models: tuple[str, ...]) -> dict[str, Any]:
     lines = verdict_points(
-        y=alt.Y("multiple:Q", title="distance ÷ tolerance", scale=alt.Scale(zero=True)),
+        y=alt.Y("multiple:Q", title="distance ÷ tolerance", scale=alt.Scale(zero=True, nice=4)),
         color=model_colour(colours, models),
         detail=["version:N", "rule:N"],
         tooltip=[
