@@ -71,7 +71,7 @@ def test_a_model_scores_alike_in_any_batch_and_gives_probabilities(artifacts, na
     score = load(artifacts / f"{name}.skops")
     rows = [*flights(50, seed=2), flight(carrier="ZZ", dest="XXX", wind_speed=None, precip=None, visib=None)]
     together = score(rows)
-    assert together == pytest.approx([score([row])[0] for row in rows], abs=1e-12)
+    assert together == [score([row])[0] for row in rows]  # to the last bit
     assert all(0 < value < 1 for value in together)
     assert len(set(together)) > 10
 
