@@ -144,11 +144,12 @@ def load_utc(path: str | Path) -> Model:
 def _score(model: dict[str, Any], zone: tzinfo, rows: Sequence[dict[str, Any]]) -> list[float]:
     numbers = matrix(rows, model["known"], zone)
     estimator = model["estimator"]
-    if "usual" not in model:
-        scores: list[float] = estimator.predict_proba(numbers)[:, 1].tolist()
-        return scores
-    # Row by row, as a matrix product is not: that rounds differently with the size of the batch, and a request must
-    # score the same whoever it travels with.
-    design = _design(numbers, model["known"], model["usual"])
-    scores = special.expit(np.einsum("ij,j->i", design, estimator.coef_[0]) + estimator.intercept_[0]).tolist()
+    scores: list[float]
+    if "usual" in model:
+        # Row by row, as a matrix product is not: that rounds differently with the size of the batch, and a request must
+        # score the same whoever it travels with.
+        design = _design(numbers, model["known"], model["usual"])
+        scores = special.expit(np.einsum("ij,j->i", design, estimator.coef_[0]) + estimator.intercept_[0]).tolist()
+    else:
+        scores = estimator.predict_proba(numbers)[:, 1].tolist()
     return scores
