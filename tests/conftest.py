@@ -19,6 +19,11 @@ def root():
     return ROOT
 
 
+def pytest_collection_modifyitems(items):
+    # The browser's driver leaves an event loop running for the rest of the session: who needs one of their own goes first.
+    items.sort(key=lambda item: item.get_closest_marker("e2e") is not None)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport():
     report = yield

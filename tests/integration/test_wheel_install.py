@@ -64,4 +64,3 @@ def test_it_runs_the_demo(run, tmp_path):
     run("birdwatch", "demo", "--days", "1", "--no-dashboard", "--json", "out.json", seconds=900)
     found = json.loads((tmp_path / "out.json").read_text())
     assert found["answers"] == found["requests"] > 500
-    assert found["answers_within_sla"] == found["answers"]
