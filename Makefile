@@ -28,8 +28,7 @@ test-integration: $(VENV)/.dev  ## Run the tests that need real servers, process
 	@for tool in chromium java mvn; do \
 		command -v $$tool > /dev/null || echo "$$tool is not there: the tests that need it are skipped (.ci/run installs it)"; \
 	done
-	$(BIN)/pytest -m integration $(ARGS)
-	$(BIN)/pytest -m e2e $(ARGS)  # apart: the browser's driver keeps an event loop running, and asyncio.run wants none
+	$(BIN)/pytest -m "integration or e2e" $(ARGS)
 
 test-unpinned: $(VENV)/.dev  ## Install the newest of everything, as a user would, and import every module
 	rm -rf $(VENV)-unpinned && $(PYTHON) -m venv --without-pip $(VENV)-unpinned
