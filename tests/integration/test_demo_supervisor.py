@@ -22,7 +22,9 @@ if kind == "fails":
 if kind == "silent":
     time.sleep(60)
 if kind == "parent":
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
+    child = subprocess.Popen([sys.executable, "-c", deaf], stdout=subprocess.PIPE)
+    child.stdout.readline()
     print(f"child {child.pid}", flush=True)
 if kind == "stubborn":
     import signal
@@ -71,7 +73,7 @@ def until(condition, seconds=20.0):
         time.sleep(0.01)
 
 
-def test_everything_is_stopped_with_the_children_that_it_started(tmp_path, program):
+def test_everything_is_stopped_with_its_children_even_those_that_do_not_listen(tmp_path, program):
     with Supervisor(tmp_path / "logs", print, program) as supervisor:
         for name in ("plain", "parent"):
             supervisor.start(Command(name, [name]))

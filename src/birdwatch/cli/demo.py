@@ -59,13 +59,17 @@ def demo(
         report=report,
         recording=recording,
     )
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    # Whatever asks it to end, it ends as by Ctrl-C: in order, with all that it started.
+    asked = (signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, lambda *_: os.kill(os.getpid(), signal.SIGINT)) for number in asked]
     try:
         run(options, console)
     except KeyboardInterrupt:
         console.print(f"Stopped; nothing is left running. What was made so far is in {run_dir}.")
         raise typer.Exit(130) from None
+    finally:
+        for number, handler in zip(asked, before, strict=True):
+            signal.signal(number, handler)
 
 
 def _require_extras() -> None:
