@@ -38,7 +38,21 @@ def observed(store, *, sources=("canary",)):
 def test_roles_are_read_off_the_streams_and_the_pairs(store):
     observed(store)
     store.add(0, {Series("selection", "f", "1"): Counts.of([selection_bin(1, "timed out")])})
-    assert roles(store, DAY) == {"b": "challenger", "c": "champion", "f": "fallback", "old": "canary"}
+    assert roles(store, DAY.until) == {"b": "challenger", "c": "champion", "f": "fallback", "old": "canary"}
+
+
+def test_a_challenger_that_gets_a_share_of_the_answers_is_no_fallback(store):
+    observed(store)
+    answers = Counts.of([selection_bin(0, "explored"), selection_bin(1, "timed out")], [1, 9])
+    store.add(0, {Series("selection", "b", "1"): answers})
+    assert roles(store, DAY.until)["b"] == "challenger"
+
+
+def test_nothing_that_comes_later_counts(store):
+    observed(store)
+    store.put(DAY.until, {Series("selection", "f", "1"): Counts.of([selection_bin(1, "timed out")])})
+    assert roles(store, DAY.until)["f"] == "challenger"
+    assert roles(store, DAY.until + HOUR)["f"] == "fallback"
 
 
 def test_control_records_say_who_is_champion_and_who_falls_back(store):
@@ -56,5 +70,5 @@ def test_control_records_say_who_is_champion_and_who_falls_back(store):
     ]
     for offset, control in enumerate(said):
         store.put_control(Partition("control"), offset, control)
-    assert roles(store, DAY) == {"b": "champion", "c": "fallback", "f": "challenger", "old": "canary"}
+    assert roles(store, DAY.until) == {"b": "champion", "c": "fallback", "f": "challenger", "old": "canary"}
     assert control_table(store, 0, DAY.until)["what"].tolist() == ["champion b", "schedule"]

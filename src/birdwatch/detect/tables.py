@@ -146,7 +146,7 @@ def fleet_table(store: Store, span: Span) -> pd.DataFrame:
     )
     fleet = fleet.join(_judged(store, span, fleet.index))
     fleet = fleet.reset_index()
-    fleet.insert(0, "role", fleet["model"].map(roles(store, span)))
+    fleet.insert(0, "role", fleet["model"].map(roles(store, span.until)))
     order = {role: place for place, role in enumerate(("champion", "challenger", "fallback", "canary"))}
     return fleet.sort_values(
         ["role", *identity], key=lambda c: c.map(order) if c.name == "role" else c, ignore_index=True

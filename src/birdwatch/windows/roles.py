@@ -1,15 +1,20 @@
 """Who is there, and what for: read off what was counted and what operators did."""
 
 from collections import Counter
-from typing import Any, Literal
+from typing import Any, Final, Literal
+
+import numpy as np
 
 from birdwatch.records import Control
+from birdwatch.windows.pane import selection_of
 from birdwatch.windows.store import Store
-from birdwatch.windows.tables import Span, selection_table
 
 __all__ = ["Role", "models", "roles"]
 
 Role = Literal["champion", "challenger", "fallback", "canary"]
+
+_PANES: Final = 50
+"""So many of the panes in which a model answered tell from which tier it does."""
 
 
 def models(store: Store) -> list[str]:
@@ -18,19 +23,19 @@ def models(store: Store) -> list[str]:
     return [model for (model,) in rows]
 
 
-def roles(store: Store, span: Span) -> dict[str, Role]:
-    """Tell what each model is there for, at the end of a span.
+def roles(store: Store, until: int) -> dict[str, Role]:
+    """Tell what each model is there for, as of ``until``.
 
     The canary is the model on the canary stream. The champion is the one that the last control record names, or else
     the one with which most others are compared. A fallback stands in a later tier of the schedule, or has answered from
     later tiers alone. All others are challengers.
     """
     canaries = {source.model for source in store.sources() if source.stream == "canary"}
-    champion, fallbacks = "", _answered_late(store, span)
+    champion, fallbacks = "", _answered_late(store, until)
     for control in store.controls():
-        if control.ts < span.until and control.action == "champion":
+        if control.ts < until and control.action == "champion":
             champion = control.model
-        elif control.ts < span.until and control.action == "schedule":
+        elif control.ts < until and control.action == "schedule":
             fallbacks = _later_tiers(control)
     pairs: Any = store.connection.execute("SELECT DISTINCT model, partner FROM series WHERE partner != ''")
     partners = Counter(partner for _, partner in sorted(pairs) if partner not in canaries)
@@ -52,7 +57,17 @@ def _later_tiers(control: Control) -> set[str]:
     return {str(m) for tier in later for m in tier.get("models", [])} - set(first.get("models", []))
 
 
-def _answered_late(store: Store, span: Span) -> set[str]:
-    answers = selection_table(store, span.whole).dropna(subset=["n"])
-    first = answers.groupby("model")["tier"].min()
-    return {str(model) for model, tier in first.items() if tier > 0}
+def _answered_late(store: Store, until: int) -> set[str]:
+    """Name the models that answered, but in none of the last panes in which they did from the first tier."""
+    rows: Any = store.connection.execute(
+        "SELECT id, model FROM series WHERE measure = 'selection' AND model != '' AND segment = ''"
+    ).fetchall()
+    first: dict[str, int] = {}
+    for series, model in rows:
+        panes: Any = store.connection.execute(
+            "SELECT bins FROM panes WHERE series = ? AND start < ? ORDER BY start DESC LIMIT ?", (series, until, _PANES)
+        )
+        tiers = [selection_of(int(b))[0] for (bins,) in panes for b in np.frombuffer(bins, "<i8")]
+        if tiers:
+            first[model] = min(*tiers, first.get(model, tiers[0]))
+    return {model for model, tier in first.items() if tier > 0}
