@@ -17,6 +17,7 @@ from birdwatch.errors import RecordError
 __all__ = [
     "RECORDS",
     "STREAMS",
+    "UNREADABLE",
     "Alert",
     "Control",
     "Decision",
@@ -203,6 +204,9 @@ RECORDS: Final[dict[str, type[msgspec.Struct]]] = {
 STREAMS: Final = (*RECORDS, "deadletters")
 """All streams by name."""
 
+UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What reading somebody's JSON may raise; the last comes of objects nested a thousand deep."""
+
 R = TypeVar("R", bound=msgspec.Struct)
 
 _encoder = msgspec.json.Encoder()
@@ -220,14 +224,15 @@ def decode(value: bytes, kind: type[R]) -> R:
     Raises
     ------
     RecordError
-        The bytes are not JSON, or a field is missing or of the wrong type; the message names which.
+        The bytes are not JSON, or nested beyond reading, or a field is missing or of the wrong type; the message names
+        which.
     """
     decoder = _decoders.get(kind)
     if decoder is None:
         decoder = _decoders[kind] = msgspec.json.Decoder(kind)
     try:
         record: R = decoder.decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise RecordError(f"not a {kind.__name__}: {error}") from error
     return record
 

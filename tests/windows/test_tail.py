@@ -343,3 +343,27 @@ def test_when_judging_fails_nothing_of_the_step_is_kept(place, tmp_path):
     with pytest.raises(RuntimeError, match="ill"):
         follow(tail)
     assert store.closed_range() is None
+
+
+@pytest.mark.parametrize("depth", [1_000, 100_000])
+def test_objects_nested_beyond_reading_are_dead_letters(place, tmp_path, depth):
+    for stream in ("scores", "control"):
+        place.append(stream, [(b"", b'{"zz":' + b"[" * depth)])
+    store = count(place, tmp_path / "a.db")
+    assert {letter["stream"] for letter in letters(place)} == {"control", "scores"}
+    assert store.closed_range() is None
+
+
+@pytest.mark.parametrize(
+    ("mappings", "says"),
+    [
+        ({"scores": Mapping(fields={"request_id": "a"}, units={"model": 2.0})}, "'model' is not a number"),
+        ({"scores": Mapping(units={"elapsed_seconds": 0.001})}, "say where"),
+        ({"control": Mapping(fields={"model": "m"})}, "only its `topic`"),
+        ({"skores": Mapping(topic="x")}, "no such stream"),
+    ],
+)
+def test_a_mapping_that_would_do_nothing_is_refused(place, tmp_path, mappings, says):
+    store = Store(tmp_path / "a.db", pane_seconds=LENGTH)
+    with pytest.raises(SettingsError, match=says):
+        Tail(place, store, settings(mappings=mappings))

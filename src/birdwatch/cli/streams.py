@@ -171,27 +171,33 @@ def _as_json(message: "Message") -> Iterator[str]:
 
     import msgspec  # noqa: PLC0415
 
+    from birdwatch.records import UNREADABLE  # noqa: PLC0415
+
     place = {"stream": message.stream, "partition": message.partition, "offset": message.offset}
     for value in _rows(message.value):
         said: dict[str, Any]
         try:
             msgspec.json.decode(value)
             said = {"value": msgspec.Raw(value)}
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             said = {"base64": base64.b64encode(value).decode()}
         key = message.key.decode(errors="backslashreplace")
         yield msgspec.json.encode({**place, "key": key, **said}).decode()
 
 
 def _rows(value: bytes) -> list[bytes]:
-    """Give a message as lines: a table's rows as JSON objects, anything else as it lies."""
-    if not value.startswith(b"\xff\xff\xff\xff"):
-        return [value]
+    """Give a message as lines: a table's rows as JSON objects, anything else, a damaged table too, as it lies."""
     import msgspec  # noqa: PLC0415
-    import pyarrow as pa  # noqa: PLC0415
 
-    with pa.ipc.open_stream(value) as stream:
-        return [msgspec.json.encode(row) for row in stream.read_all().to_pylist()]
+    from birdwatch.errors import RecordError  # noqa: PLC0415
+    from birdwatch.streams.arrow import is_arrow, read_rows  # noqa: PLC0415
+
+    if not is_arrow(value):
+        return [value]
+    try:
+        return [msgspec.json.encode(row, enc_hook=str) for row in read_rows(value)]
+    except RecordError:
+        return [value]
 
 
 def _print(rows: list[dict[str, Any]], *, as_json: bool, empty: str) -> None:

@@ -112,6 +112,6 @@ def _row(message: Message) -> Row:
     try:
         seen = decode(message.value, _Seen)
         datetime.fromtimestamp(seen.ts, UTC)  # a day must follow from it
-    except (RecordError, RecursionError, ValueError, OverflowError, OSError):
+    except (RecordError, ValueError, OverflowError, OSError):
         return Row(message, None, None)
     return Row(message, seen.id, seen.ts)

@@ -85,7 +85,7 @@ class Desk:
                     self._take_result(decode(message.value, Result), now)
                 else:
                     self._take_request(message, now)
-            except (RecordError, RecursionError, UnicodeDecodeError):
+            except (RecordError, UnicodeDecodeError):  # the latter: of the key
                 unreadable += 1
         self._forget(now)
         return unreadable

@@ -170,7 +170,7 @@ class Mailboxes:
                     self._take_decided(decode(message.value, _Decided).request_id, now)
                 else:
                     self._take_score(decode(message.value, Score), now, canary=message.stream == "canary")
-            except (RecordError, RecursionError) as error:
+            except RecordError as error:
                 self.counts["dead_letters", ""] += 1
                 faults.append(Fault(message, str(error)))
         return faults

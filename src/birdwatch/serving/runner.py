@@ -149,7 +149,7 @@ class Runner:
         for message in messages:
             try:
                 requests.append(decode(message.value, Request))
-            except (RecordError, RecursionError) as error:
+            except RecordError as error:
                 self.counts["dead_letters", self.model] += 1
                 dead_letter(self._streams, message, str(error))
         if not requests:

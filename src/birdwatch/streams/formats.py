@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol, Self
 
 from birdwatch.errors import StreamError
+from birdwatch.streams.arrow import encode_table
 
 __all__ = ["ROWS_A_MESSAGE", "SUFFIXES", "Lines", "Recording", "Table", "open_recording"]
 
@@ -186,17 +187,7 @@ def _thousands(tables: Iterator[Any]) -> Iterator[bytes]:
     for table in tables:
         rest = table if rest is None else pa.concat_tables([rest, table])
         while rest.num_rows >= ROWS_A_MESSAGE:
-            yield _encode(rest.slice(0, ROWS_A_MESSAGE))
+            yield encode_table(rest.slice(0, ROWS_A_MESSAGE))
             rest = rest.slice(ROWS_A_MESSAGE)
     if rest is not None and rest.num_rows:
-        yield _encode(rest)
-
-
-def _encode(table: Any) -> bytes:
-    import pyarrow as pa  # noqa: PLC0415
-
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table.combine_chunks())
-    value: bytes = sink.getvalue().to_pybytes()
-    return value
+        yield encode_table(rest)

@@ -1,21 +1,20 @@
 """Putting recorded streams back: merged in order of event time, and paced by it."""
 
 import heapq
-import io
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import attrgetter
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
-from birdwatch.errors import SettingsError, StreamError
+from birdwatch.errors import RecordError, SettingsError, StreamError
+from birdwatch.records import UNREADABLE
+from birdwatch.streams.arrow import is_arrow, read_table
 from birdwatch.streams.base import Message, Streams
 
 __all__ = ["Recorded", "append", "merge", "pace", "parse_speed"]
-
-_ARROW: Final = b"\xff\xff\xff\xff"
 
 
 class Recorded(NamedTuple):
@@ -166,20 +165,20 @@ def _dated(recorded: Streams, name: str, on_fault: Callable[[StreamError], objec
 
 
 def _glance(value: bytes) -> tuple[float | None, bytes]:
-    if value.startswith(_ARROW):
+    if is_arrow(value):
         return _first_ts(value), b""
     try:
         seen = _decoder.decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return None, b""
     return seen.ts, (seen.request_id or seen.id or seen.fingerprint or seen.model or "").encode()
 
 
 def _first_ts(value: bytes) -> float | None:
-    import pyarrow as pa  # noqa: PLC0415 - slow to import, and recorded streams are mostly lines
-
-    with pa.ipc.open_stream(io.BytesIO(value)) as stream:
-        table: Any = stream.read_all()
+    try:
+        table = read_table(value)
+    except RecordError:
+        return None
     if "ts" not in table.column_names or table.num_rows == 0:
         return None
     first = table["ts"][0].as_py()

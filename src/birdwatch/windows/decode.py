@@ -5,7 +5,6 @@ through a `Mapping`. A row that cannot be read is a `Fault`, which the tail turn
 """
 
 import datetime as dt
-import io
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple, cast
@@ -16,16 +15,14 @@ from numpy.typing import NDArray
 
 from birdwatch.config import Mapping
 from birdwatch.errors import RecordError, SettingsError
-from birdwatch.records import RECORDS, Reason
+from birdwatch.records import RECORDS, UNREADABLE, Reason
 from birdwatch.streams import Message
+from birdwatch.streams.arrow import is_arrow, read_rows
 
 __all__ = ["COUNTED", "Columns", "Decoder", "Fault", "Names"]
 
 Columns = dict[str, NDArray[Any]]
 """Arrays of one length, by field; ``id`` is the request's id as a 64-bit hash, ``name`` its text, ``time`` event time."""
-
-ARROW_MAGIC: Final = b"\xff\xff\xff\xff"
-"""How an Arrow IPC stream begins (the continuation marker); no JSON does."""
 
 _DAY: Final = 86_400.0
 
@@ -106,6 +103,7 @@ _OPTIONAL_WHEN_MAPPED: Final[dict[str, Any]] = {
     "reason": "first choice",
     "within_sla": True,
 }
+_NUMBERS: Final = (float, float | None)
 _TIMES: Final = ("request_ts", "ts")
 _TEXTS: Final = ("id", "request_id", "model", "version")
 
@@ -140,7 +138,7 @@ class Decoder:
         self._paths: dict[str, list[str]] | None = None
         self._constants: dict[str, Any] = {}
         self._units: dict[str, float] = {}
-        if mapping is not None and (mapping.fields or mapping.constants):
+        if mapping is not None and (mapping.fields or mapping.constants or mapping.units):
             self._adopt(mapping)
             fields = {
                 name: field._replace(default=_OPTIONAL_WHEN_MAPPED[name]) if self._may_miss(name) else field
@@ -166,6 +164,8 @@ class Decoder:
                 f"mappings.{self.stream}: a {RECORDS[self.stream].__name__} has no field {name!r};"
                 f" it has {', '.join(known)}"
             )
+        for name in set(mapping.units) - {name for name, field in known.items() if field.kind in _NUMBERS}:
+            raise SettingsError(f"mappings.{self.stream}.units: {name!r} is not a number of any unit: leave it out")
         for name, field in known.items():
             needed = field.default is msgspec.NODEFAULT and not self._may_miss(name)
             if needed and name not in mapping.fields and name not in mapping.constants:
@@ -187,13 +187,13 @@ class Decoder:
         faults: list[Fault] = []
         for index, message in enumerate(messages):
             try:
-                if message.value.startswith(ARROW_MAGIC):
+                if is_arrow(message.value):
                     found = self._from_arrow(message, faults)
                 elif self._paths is None:
                     found = [self._json.decode(message.value)]
                 else:
-                    found = [self._from_foreign(_plain(message.value))]
-            except (RecordError, msgspec.DecodeError, UnicodeDecodeError) as error:
+                    found = [self._from_foreign(msgspec.json.decode(message.value))]
+            except (RecordError, *UNREADABLE) as error:
                 faults.append(Fault(message, f"not a {self._row.__name__}: {error}"))
                 continue
             rows += found
@@ -232,17 +232,8 @@ class Decoder:
 
     def _from_arrow(self, message: Message, faults: list[Fault]) -> list[Any]:
         """Read the rows of an Arrow payload; what is wrong with one row is that row's fault alone."""
-        import pyarrow as pa  # noqa: PLC0415 - slow to import, and seldom needed
-
-        try:
-            with pa.ipc.open_stream(io.BytesIO(message.value)) as reader:
-                table = reader.read_all()
-        except (pa.ArrowInvalid, OSError) as error:
-            raise RecordError(f"not an Arrow stream: {error}") from error
-        if self._paths is None:
-            table = table.select([name for name in table.column_names if name in self._fields])
         rows = []
-        for number, record in enumerate(table.to_pylist()):
+        for number, record in enumerate(read_rows(message.value)):
             try:
                 rows.append(
                     self._from_foreign(record)
@@ -265,7 +256,7 @@ class Decoder:
         if "model" in self._fields:
             columns["who"] = self._names.codes((r.model for r in rows), (r.version for r in rows))
         for name, field in self._fields.items():
-            if field.kind in (float, float | None) and name != self._time_field:
+            if field.kind in _NUMBERS and name != self._time_field:
                 columns[name] = _numbers(rows, name)
         if "error" in self._fields:
             columns["error"] = np.fromiter((r.error is not None for r in rows), np.bool_, len(rows))
@@ -298,10 +289,6 @@ def _as_ours(name: str, value: Any, path: list[str]) -> Any:
     if name in _TEXTS and isinstance(value, int | float):
         return str(value)
     return value
-
-
-def _plain(value: bytes) -> Any:
-    return msgspec.json.decode(value)
 
 
 def _json_of(record: Any) -> bytes:

@@ -91,6 +91,9 @@ class Tail:
         unknown = sorted(set(settings.mappings) - {*COUNTED, "control"})
         if unknown:
             raise SettingsError(f"mappings.{unknown[0]}: no such stream; there are {', '.join([*COUNTED, 'control'])}")
+        control = settings.mappings.get("control")
+        if control is not None and (control.fields or control.constants or control.units):
+            raise SettingsError("mappings.control: only its `topic` can be set, control records are Birdwatch's own")
         self._ours: dict[str, list[str]] = {}
         for stream in (*COUNTED, "control"):
             mapping = settings.mappings.get(stream)
