@@ -199,7 +199,7 @@ def test_the_report_is_written_with_its_promised_keys_and_printed(streams, tmp_p
     text = console.file.getvalue()
     assert "p50 12.0 ms" in text
     assert "2013-06-08 08:00Z" in text
-    assert "precision 100%, recall 33%" in text
+    assert "precision 100% (21-100%), recall 33% (6-79%)" in text  # Wilson (1927), by hand
 
 
 def test_a_run_without_an_answer_can_still_be_reported(streams):

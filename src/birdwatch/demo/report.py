@@ -80,6 +80,8 @@ class CalledDays(msgspec.Struct, frozen=True, kw_only=True):
     ----------
     judged
         How many days there were.
+    hits
+        How many of the called days were disrupted.
     precision
         Share of the called days that were disrupted; None when none was called.
     recall
@@ -89,6 +91,7 @@ class CalledDays(msgspec.Struct, frozen=True, kw_only=True):
     judged: int
     called: int
     disrupted: int
+    hits: int
     precision: float | None
     recall: float | None
     days: list[Day]
@@ -216,6 +219,7 @@ def call_days(alerts: Iterable[AlertLine], truth: pd.DataFrame, verdicts: Iterab
         judged=len(truth),
         called=calls,
         disrupted=disruptions,
+        hits=hits,
         precision=hits / calls if calls else None,
         recall=hits / disruptions if disruptions else None,
         days=days,
@@ -327,7 +331,7 @@ def _days(report: Report) -> RenderableType:
     title = f'tickets "{INPUTS_CHANGED}" beside the truth, which no detector saw'
     caption = (
         f"{days.judged} days, {days.disrupted} disrupted (35 % late or 10 % cancelled); {days.called} called:"
-        f" precision {_share(days.precision)}, recall {_share(days.recall)}"
+        f" precision {_with_interval(days.hits, days.called)}, recall {_with_interval(days.hits, days.disrupted)}"
     )
     table = Table(
         "day", "ticket", "disrupted", "late", "cancelled", "flights", title=title, caption=caption, box=box.SIMPLE
@@ -343,6 +347,20 @@ def _days(report: Report) -> RenderableType:
             f"{day.flights:,}",
         )
     return table
+
+
+def _with_interval(hits: int, of: int) -> str:
+    """Write a share with its 95 % interval (Wilson's score): so few days leave much open.
+
+    >>> _with_interval(6, 6), _with_interval(0, 0)
+    ('100% (61-100%)', '–')
+    """
+    from statsmodels.stats.proportion import proportion_confint  # noqa: PLC0415 - takes seconds to import
+
+    if not of:
+        return "–"
+    low, high = proportion_confint(hits, of, method="wilson")
+    return f"{hits / of:.0%} ({low * 100:.0f}-{high:.0%})"
 
 
 def _ms(seconds: float | None) -> str:
