@@ -119,6 +119,32 @@ def test_a_model_without_a_reference_is_inconclusive(run, tmp_path):
     assert "new" in found.output
 
 
+def test_a_model_that_is_gone_does_not_pass(run, tmp_path):
+    reference = save(frame(10, models=("m", "lost")), tmp_path / "a.csv")
+    found = run(reference, save(frame(1, start=20, seed=2), tmp_path / "b.csv"))
+    assert found.exit_code == 3
+    assert "lost is in the reference and not in the current data" in found.output.replace("\n", " ")
+
+
+def test_a_model_that_gave_no_score_at_all_does_not_pass(run, tmp_path):
+    mute = frame(1, start=20, seed=3).assign(model="mute", p=None)
+    found = run(
+        save(frame(10), tmp_path / "a.csv"), save(pd.concat([frame(1, start=20, seed=2), mute]), tmp_path / "b.csv")
+    )
+    assert found.exit_code == 3
+    assert "mute is in the current data and gave no score" in found.output.replace("\n", " ")
+
+
+def test_a_pair_that_was_never_compared_before_does_not_pass(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("BIRDWATCH_CHAMPION", "champion")
+    both = frame(10, models=("challenger", "champion"))
+    apart = both.assign(trace=both["trace"] + both["model"])  # they never met: other requests
+    current = frame(1, start=20, seed=2, models=("challenger", "champion"))
+    found = run(save(apart, tmp_path / "a.csv"), save(current, tmp_path / "b.csv"))
+    assert found.exit_code == 3
+    assert "blocks" in found.output
+
+
 def test_too_few_scores_are_inconclusive(run, tmp_path):
     found = run(save(frame(10), tmp_path / "a.csv"), save(frame(1, start=20, rows=20), tmp_path / "b.csv"))
     assert found.exit_code == 3

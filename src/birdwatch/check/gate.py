@@ -21,6 +21,7 @@ from birdwatch.detect.verdict import Verdict
 from birdwatch.errors import ReferenceMissingError, SettingsError
 from birdwatch.streams import Streams, open_streams
 from birdwatch.streams.deadletters import DEADLETTERS, DeadLetter
+from birdwatch.windows.pane import Pane
 from birdwatch.windows.store import Store
 from birdwatch.windows.tail import Tail
 
@@ -106,7 +107,15 @@ def check(reference: Store, current: Store, rules: RuleSet, settings: Settings) 
         case = Case(subject, *now, pane, known, settings.scale, settings.unit, extremes)
         verdict, _ = _with_tolerance(rule, known, case).judge(case, {}, threshold)
         verdicts.append(verdict)
-    return Report(*_conclude(verdicts), verdicts)
+    return Report(*_conclude(verdicts, _absent(reference.pane(*before), pane, verdicts)), verdicts)
+
+
+def _absent(before: Pane, now: Pane, verdicts: list[Verdict]) -> list[str]:
+    """Say which models of either side were not compared at all: one that is gone, or that gave errors only, must not pass."""
+    heard = {v.subject.model for v in verdicts}
+    there = [{s.model for s in pane if s.measure == "counts" and s.model} for pane in (before, now)]
+    gone = [f"{model} is in the reference and not in the current data" for model in sorted(there[0] - there[1] - heard)]
+    return gone + [f"{model} is in the current data and gave no score" for model in sorted(there[1] - heard)]
 
 
 def _aligned(moment: int, rule: Rule, settings: Settings) -> int:
@@ -138,14 +147,13 @@ def _with_tolerance(rule: Rule, known: Reference, case: Case) -> Rule:
     return rule.model_copy(update={"tolerance": fallback})
 
 
-def _conclude(verdicts: list[Verdict]) -> tuple[Exit, str]:
+def _conclude(verdicts: list[Verdict], absent: list[str]) -> tuple[Exit, str]:
     moved = [v for v in verdicts if v.status == "drifting"]
     if moved:
         return Exit.FAIL, "; ".join(v.reason for v in moved)
-    unheard = sorted({v.subject.model for v in verdicts} - {v.subject.model for v in verdicts if v.status == "ok"})
-    if not verdicts or unheard:
-        why = "; ".join(dict.fromkeys(v.reason for v in verdicts if v.subject.model in unheard))
-        return Exit.INCONCLUSIVE, why or "no rule compares anything in the current data"
+    untold = [*dict.fromkeys(v.reason for v in verdicts if v.status != "ok"), *absent]
+    if not verdicts or untold:
+        return Exit.INCONCLUSIVE, "; ".join(untold) or "no rule compares anything in the current data"
     return Exit.PASS, f"{len(verdicts)} comparisons, all within their tolerance"
 
 
