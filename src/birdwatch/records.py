@@ -25,13 +25,28 @@ __all__ = [
     "Request",
     "Result",
     "Score",
+    "Snapshot",
+    "Token",
+    "as_token",
     "decode",
     "encode",
     "new_id",
 ]
 
 Reason = Literal["first choice", "timed out", "explored", "override", "all failed", "default"]
-Action = Literal["register", "champion", "schedule", "rollback", "retire"]
+Action = Literal[
+    "register",
+    "warm",
+    "ramp",
+    "hold",
+    "champion",
+    "schedule",
+    "override",
+    "rollback",
+    "retire",
+    "swap",
+    "swapped",
+]
 
 
 class Request(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -53,8 +68,8 @@ class Request(msgspec.Struct, kw_only=True, omit_defaults=True):
         What stays with one arm during a ramp (a user, say); the id when there is none.
     features
         What the models see, injected state included.
-    override
-        The model that must answer, or none.
+    override, override_by
+        The model that must answer, or none; and who says so: ``request``, or the name of a rule in the schedule.
     """
 
     id: str
@@ -65,6 +80,7 @@ class Request(msgspec.Struct, kw_only=True, omit_defaults=True):
     reply_to: str = ""
     key: str = ""
     override: str | None = None
+    override_by: str = ""
     provenance: dict[str, Any] = {}
 
 
@@ -89,7 +105,10 @@ class Score(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class Result(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """The answer to a request. The first Result in the log is *the* answer."""
+    """The answer to a request. The first Result in the log is *the* answer.
+
+    The fields that `Decision` has too mean the same there.
+    """
 
     request_id: str
     request_ts: float
@@ -102,6 +121,13 @@ class Result(msgspec.Struct, kw_only=True, omit_defaults=True):
     reason: Reason = "first choice"
     latency_seconds: float = 0.0
     reply_to: str = ""
+    propensity: float = 1.0
+    propensities: dict[str, float] = {}
+    drawn: str = ""
+    override_by: str = ""
+    accepted: bool | None = None
+    model_accepts: bool | None = None
+    acceptance_propensity: float | None = None
 
 
 class Decision(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -114,7 +140,15 @@ class Decision(msgspec.Struct, kw_only=True, omit_defaults=True):
     tier
         Which tier of the schedule answered, from 0; -1 is the default.
     propensity, propensities
-        The probability with which the chosen arm, and each arm, would have been chosen.
+        The probability with which the chosen arm, and each arm, would have been chosen, among those that had not failed.
+        An answer that is ``timed out`` or the ``default`` was brought about by time, which is not drawn.
+    drawn
+        The arm that the policy drew, where another one answered: by time, or by an override.
+    override_by
+        Who forced the model: ``request``, or the name of the schedule's rule.
+    accepted, model_accepts, acceptance_propensity
+        Where the schedule says what is accepted: whether this request is, whether the answering model would by itself,
+        and the probability with which it is.
     scores, elapsed_seconds
         By model, of all that came before the mailbox closed; ``missing`` names the rest.
     schedule
@@ -137,6 +171,11 @@ class Decision(msgspec.Struct, kw_only=True, omit_defaults=True):
     elapsed_seconds: dict[str, float | None] = {}
     missing: list[str] = []
     schedule: str = ""
+    drawn: str = ""
+    override_by: str = ""
+    accepted: bool | None = None
+    model_accepts: bool | None = None
+    acceptance_propensity: float | None = None
 
 
 class Outcome(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -152,8 +191,19 @@ class Outcome(msgspec.Struct, kw_only=True, omit_defaults=True):
 class Control(msgspec.Struct, kw_only=True, omit_defaults=True):
     """An operational change, so that it is ordered, kept and audited.
 
-    ``params`` depends on the action: ``register`` takes ``target`` (what the runner loads), ``schedule`` takes
-    ``tiers`` and ``default``; ``rollback`` retires ``version`` and names in ``to`` the version that serves instead.
+    ``params`` depends on the action:
+
+    - ``register``: ``target``, ``artifact``, ``options`` (what the runner loads), ``role``;
+    - ``warm``: the evidence that the version is fit to answer;
+    - ``ramp``: ``percent`` of the keys that get this model, ``guard`` (``hold`` or ``rollback``, when an alert names it),
+      ``anyway`` (though it is not warm, or held);
+    - ``hold``: the ramp may not be raised;
+    - ``schedule``: any field of a schedule; what is left out stays;
+    - ``override``: ``name`` of the rule, ``when`` it holds (by feature), or ``clear``;
+    - ``rollback``: ``to``, the version that serves instead;
+    - ``swap``: ``component`` (``features`` or ``rendezvous``), ``token``, and what follows: ``to`` (the rendezvous' name),
+      ``target`` and ``config`` (of the features);
+    - ``swapped``: ``component``, ``token`` and ``at``, where it lies: the offset by partition of ``requests``.
     """
 
     ts: float
@@ -189,6 +239,33 @@ class Alert(msgspec.Struct, kw_only=True, omit_defaults=True):
     n: int = 0
 
 
+class Token(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A cut through ``requests``: what lies before it is the old instance's, what lies after it the new one's.
+
+    It travels among the requests, in every partition, and is read by `as_token`; who is not meant passes it by. ``by``
+    is the gateway whose requests a swap of ``features`` cuts.
+    """
+
+    token: str
+    component: Literal["features", "rendezvous"]
+    to: str
+    by: str = ""
+
+
+class Snapshot(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """The state of a component at a cut, from which a new instance starts.
+
+    ``positions`` says how far the state had read: the next offset, by ``stream/partition``.
+    """
+
+    component: str
+    by: str
+    ts: float
+    state: Any
+    positions: dict[str, int] = {}
+    token: str = ""
+
+
 RECORDS: Final[dict[str, type[msgspec.Struct]]] = {
     "requests": Request,
     "scores": Score,
@@ -198,6 +275,7 @@ RECORDS: Final[dict[str, type[msgspec.Struct]]] = {
     "outcomes": Outcome,
     "control": Control,
     "alerts": Alert,
+    "snapshots": Snapshot,
 }
 """The record that each stream carries."""
 
@@ -209,6 +287,7 @@ UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 R = TypeVar("R", bound=msgspec.Struct)
 
+_TOKEN: Final = b'{"token":'
 _encoder = msgspec.json.Encoder()
 _decoders: dict[type[msgspec.Struct], msgspec.json.Decoder[Any]] = {}
 
@@ -235,6 +314,24 @@ def decode(value: bytes, kind: type[R]) -> R:
     except UNREADABLE as error:
         raise RecordError(f"not a {kind.__name__}: {error}") from error
     return record
+
+
+def as_token(value: bytes) -> Token | None:
+    """Give the token that lies among the requests in place of one, or None: mostly it is a request.
+
+    Examples
+    --------
+    >>> as_token(b'{"token": "t1", "component": "rendezvous", "to": "second"}').to
+    'second'
+    >>> as_token(b'{"id": "r1", "features": {}}') is None
+    True
+    """
+    if not value.startswith(_TOKEN):  # a look at nine bytes: this is asked of every request
+        return None
+    try:
+        return decode(value, Token)
+    except RecordError:
+        return None
 
 
 def new_id(now: float | None = None) -> str:

@@ -73,6 +73,10 @@ class MemoryStreams:
                 log = self._messages.setdefault(stream, [])
                 log += [Message(stream, 0, offset, *pair) for offset, pair in enumerate(pairs, len(log))]
 
+    def broadcast(self, stream: str, key: bytes, value: bytes) -> None:
+        """Write one message to the stream's one partition."""
+        self.append(stream, [(key, value)])
+
     def reader(
         self, streams: Sequence[str], *, group: str | None = None, start: Literal["earliest", "latest"] = "earliest"
     ) -> LocalReader:

@@ -93,6 +93,17 @@ def test_keys_come_back(place):
     assert [message.key for message in read(streams.reader([name]), 3)] == [b"k1", b"", "ключ".encode()]
 
 
+def test_what_is_broadcast_lies_at_the_end_of_every_partition(place):
+    streams, name = place.open(), place.name("scores")
+    write(streams, name, 1, 2, 3, 4)
+    partitions = streams.ends([name])
+    streams.broadcast(name, b"cut", b'{"token":"t"}')
+    messages = read(streams.reader([name]), 4 + len(partitions))
+    last = {message.partition: message.value for message in messages}
+    assert last == {at.number: b'{"token":"t"}' for at in partitions}
+    assert len(messages) == 4 + len(partitions)
+
+
 def test_a_poll_gives_no_more_than_its_limit(place):
     streams, name = place.open(), place.name("scores")
     write(streams, name, *range(25))

@@ -66,6 +66,10 @@ class Streams(Protocol):
         """Write (key, value) pairs to the end of a stream, durably before it returns."""
         ...
 
+    def broadcast(self, stream: str, key: bytes, value: bytes) -> None:
+        """Write one message to the end of every partition of a stream, durably before it returns."""
+        ...
+
     def reader(
         self, streams: Sequence[str], *, group: str | None = None, start: Literal["earliest", "latest"] = "earliest"
     ) -> Reader:

@@ -88,6 +88,10 @@ class FileStreams:
                 begin = b"" if _ends_in_line_break(file) else b"\n"
                 file.write(begin + b"\n".join(lines) + b"\n")
 
+    def broadcast(self, stream: str, key: bytes, value: bytes) -> None:
+        """Write one message to the stream's one partition."""
+        self.append(stream, [(key, value)])
+
     def reader(
         self, streams: Sequence[str], *, group: str | None = None, start: Literal["earliest", "latest"] = "earliest"
     ) -> LocalReader:

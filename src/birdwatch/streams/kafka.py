@@ -30,6 +30,7 @@ from birdwatch.streams.kafka_reader import KafkaReader
 __all__ = ["KafkaStreams"]
 
 _ANSWER_SECONDS = 10.0
+_ANY = -1  # the partition that belongs to the key
 
 # Nobody waits half a minute for a record; what the brokers have not taken by then is an error.
 _PRODUCER = {
@@ -81,8 +82,25 @@ class KafkaStreams:
         StreamError
             One was not delivered; others of the batch may have been.
         """
-        pairs = list(messages)
-        if not pairs:
+        self._append(stream, [(key, value, _ANY) for key, value in messages])
+
+    def broadcast(self, stream: str, key: bytes, value: bytes) -> None:
+        """Write one message to every partition; returns when all in-sync replicas have all of them.
+
+        Raises
+        ------
+        StreamError
+            One was not delivered; others may have been.
+        """
+        with self._lock:
+            try:
+                self._ensure(stream)
+            except KafkaException as error:
+                raise self._at.error(error, f"making {stream}") from error
+        self._append(stream, [(key, value, number) for _, number in self._of([stream])])
+
+    def _append(self, stream: str, rows: list[tuple[bytes, bytes, int]]) -> None:
+        if not rows:
             return
         errors: list[KafkaError] = []
 
@@ -95,14 +113,14 @@ class KafkaStreams:
                 self._ensure(stream)
                 if self._producer is None:
                     self._producer = Producer(self._at.client(_PRODUCER))
-                for key, value in pairs:
-                    self._produce(stream, key or None, value, delivered)
+                for key, value, number in rows:
+                    self._produce(stream, key or None, value, number, delivered)
                 while self._producer.flush(1.0):
                     pass
             except KafkaException as error:
                 raise self._at.error(error, f"appending to {stream}") from error
         if errors:
-            raise self._at.error(errors[0], f"appending to {stream}, {len(errors)} of {len(pairs)} messages")
+            raise self._at.error(errors[0], f"appending to {stream}, {len(errors)} of {len(rows)} messages")
 
     def reader(
         self, streams: Sequence[str], *, group: str | None = None, start: Literal["earliest", "latest"] = "earliest"
@@ -151,11 +169,11 @@ class KafkaStreams:
         with self._lock:
             self._producer = None
 
-    def _produce(self, stream: str, key: bytes | None, value: bytes, delivered: Any) -> None:
+    def _produce(self, stream: str, key: bytes | None, value: bytes, number: int, delivered: Any) -> None:
         assert self._producer is not None  # noqa: S101 - `append` made it
         while True:
             try:
-                self._producer.produce(stream, value, key, on_delivery=delivered)
+                self._producer.produce(stream, value, key, number, on_delivery=delivered)
             except BufferError:
                 # The queue to the brokers is full: wait for some to be delivered.
                 self._producer.poll(0.1)

@@ -73,6 +73,10 @@ class SqliteStreams:
                         connection.execute("ROLLBACK")
                     raise
 
+    def broadcast(self, stream: str, key: bytes, value: bytes) -> None:
+        """Write one message to the stream's one partition."""
+        self.append(stream, [(key, value)])
+
     def reader(
         self, streams: Sequence[str], *, group: str | None = None, start: Literal["earliest", "latest"] = "earliest"
     ) -> LocalReader:
