@@ -9,7 +9,8 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from concurrent.futures import Future
+from typing import Any, Final, NamedTuple, TypeVar
 
 from birdwatch.errors import StreamError
 from birdwatch.serving.horizon import Horizon, catch_up
@@ -23,12 +24,19 @@ _BATCH: Final = 1000
 _IDLE_SECONDS: Final = 0.1
 _RETRY_SECONDS: Final = 1.0
 
+T = TypeVar("T")
+
 
 class _Append(NamedTuple):
     stream: str
     key: bytes
     value: bytes
     failed: Callable[[StreamError], None]
+
+
+class _Job(NamedTuple):
+    run: Callable[[], Any]
+    done: Future[Any]
 
 
 class Wire:
@@ -61,7 +69,7 @@ class Wire:
         self._control = streams.reader(["control"])
         self._reader = streams.reader(_READ, group=group)
         self._horizon = Horizon(self._reader, horizon_seconds)
-        self._appends: queue.SimpleQueue[_Append | None] = queue.SimpleQueue()
+        self._appends: queue.SimpleQueue[_Append | _Job | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -87,6 +95,12 @@ class Wire:
         """Put a message on a stream soon; ``failed`` is called in the event loop when that cannot be done."""
         self._appends.put(_Append(stream, key, value, failed))
 
+    def then(self, run: Callable[[], T]) -> Future[T]:
+        """Run something in the writer's thread: after all that was appended before it, and before what comes after."""
+        done: Future[T] = Future()
+        self._appends.put(_Job(run, done))
+        return done
+
     def close(self) -> None:
         """Write what is waiting, and stop."""
         self._stopping.set()
@@ -107,11 +121,18 @@ class Wire:
                     break
             last = None in waiting
             by_stream: dict[str, list[_Append]] = {}
-            for append in waiting:
-                if append is not None:
-                    by_stream.setdefault(append.stream, []).append(append)
-            for stream, appends in by_stream.items():
-                self._write_batch(stream, appends)
+            for what in waiting:
+                if isinstance(what, _Append):
+                    by_stream.setdefault(what.stream, []).append(what)
+                elif what is not None:
+                    self._write_batches(by_stream)
+                    _run(what)
+            self._write_batches(by_stream)
+
+    def _write_batches(self, by_stream: dict[str, list[_Append]]) -> None:
+        for stream, appends in by_stream.items():
+            self._write_batch(stream, appends)
+        by_stream.clear()
 
     def _write_batch(self, stream: str, appends: list[_Append]) -> None:
         try:
@@ -141,3 +162,10 @@ class Wire:
     def _call(self, function: Callable[[Any], None], argument: Any) -> None:
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(function, argument)
+
+
+def _run(job: _Job) -> None:
+    try:
+        job.done.set_result(job.run())
+    except Exception as error:  # noqa: BLE001 - who waits for it is told
+        job.done.set_exception(error)
