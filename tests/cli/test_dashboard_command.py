@@ -32,6 +32,12 @@ def test_a_search_that_finds_no_port_says_so(taken):
         free_port(taken, most=1)
 
 
+@pytest.mark.parametrize("host", ["192.0.2.1", "no.such.host.invalid"])
+def test_an_address_of_another_machine_is_refused(host):
+    with pytest.raises(BirdwatchError, match=f"--host {host} is no address of this machine: "):
+        free_port(8501, host=host)
+
+
 def test_pages_that_are_not_there_are_named(tmp_path):
     with pytest.raises(SettingsError, match=r"there is no .*mine\.py: give --app"):
         CliRunner().invoke(app, ["--app", str(tmp_path / "mine.py")], catch_exceptions=False)

@@ -1,5 +1,6 @@
-"""``birdwatch dashboard``: run the Streamlit pages over a store, for this machine alone."""
+"""``birdwatch dashboard``: run the Streamlit pages over a store, for this machine alone unless told otherwise."""
 
+import errno
 import os
 import socket
 import subprocess
@@ -18,7 +19,7 @@ __all__ = ["app", "free_port"]
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
-_HOST: Final = "127.0.0.1"  # the pages ask nobody who they are
+_HERE: Final = "127.0.0.1"
 _START_SECONDS: Final = 60.0
 
 
@@ -26,6 +27,9 @@ _START_SECONDS: Final = 60.0
 def dashboard(
     settings: Annotated[Path | None, typer.Option(help="A YAML file of settings; ./birdwatch.yaml by default.")] = None,
     store: Annotated[Path | None, typer.Option(help="The file with panes, verdicts and alerts.")] = None,
+    host: Annotated[
+        str, typer.Option(help="The address to listen on; beware, the pages ask nobody who they are.")
+    ] = _HERE,
     port: Annotated[
         int, typer.Option(min=1, max=65535, help="The port to listen on; if it is taken, a later one.")
     ] = 8501,
@@ -43,38 +47,40 @@ def dashboard(
     script = page or content("dashboards") / "app.py"
     if not script.is_file():
         raise SettingsError(f"there is no {script}: give --app a Streamlit script")
-    chosen = free_port(port)
+    chosen = free_port(port, host=host)
     if chosen != port:
         typer.echo(f"port {port} is taken, using {chosen}")
-    raise typer.Exit(_run(script, shown, chosen, browser=not no_browser))
+    raise typer.Exit(_run(script, shown, host, chosen, browser=not no_browser))
 
 
-def free_port(wanted: int, most: int = 100) -> int:
+def free_port(wanted: int, most: int = 100, host: str = _HERE) -> int:
     """Give the first port from ``wanted`` on that nobody listens on.
 
     Raises
     ------
     BirdwatchError
-        ``most`` ports in a row are taken.
+        ``most`` ports in a row are taken, or the host is not this machine.
     """
     for port in range(wanted, min(wanted + most, 65536)):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind((_HOST, port))
-            except OSError:
+                probe.bind((host, port))
+            except OSError as error:
+                if error.errno not in {errno.EADDRINUSE, errno.EACCES}:
+                    raise BirdwatchError(f"--host {host} is no address of this machine: {error.strerror}") from error
                 continue
             return port
     raise BirdwatchError(f"ports {wanted} to {wanted + most - 1} are taken: give --port another")
 
 
-def _run(script: Path, store: Path, port: int, *, browser: bool) -> int:
+def _run(script: Path, store: Path, host: str, port: int, *, browser: bool) -> int:
     """Run Streamlit until it ends or we are asked to; give its exit code."""
     import signal  # noqa: PLC0415
     import webbrowser  # noqa: PLC0415
 
     options = {
-        "server.address": _HOST,
+        "server.address": host,
         "server.port": str(port),
         "server.headless": "true",
         "browser.gatherUsageStats": "false",
@@ -87,8 +93,8 @@ def _run(script: Path, store: Path, port: int, *, browser: bool) -> int:
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: process.terminate())
-    if _listens(process, port):
-        url = f"http://{_HOST}:{port}"
+    if _listens(process, host, port):
+        url = f"http://{host}:{port}"
         typer.echo(f"listening on {url}\nready")
         if browser:
             webbrowser.open(url)
@@ -96,12 +102,12 @@ def _run(script: Path, store: Path, port: int, *, browser: bool) -> int:
     return 0 if code == -signal.SIGTERM else code
 
 
-def _listens(process: "subprocess.Popen[bytes]", port: int) -> bool:
+def _listens(process: "subprocess.Popen[bytes]", host: str, port: int) -> bool:
     """Wait until Streamlit listens; False when it ended instead."""
     until = time.monotonic() + _START_SECONDS
     while process.poll() is None:
         with socket.socket() as probe:
-            if probe.connect_ex((_HOST, port)) == 0:
+            if probe.connect_ex((host, port)) == 0:
                 return True
         if time.monotonic() > until:
             process.kill()
