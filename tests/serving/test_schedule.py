@@ -1,32 +1,7 @@
-import math
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from birdwatch.errors import SettingsError
-from birdwatch.records import Score
-from birdwatch.serving.schedule import Choice, Schedule, Wait, decide, load_schedule, parse_schedule
-
-RECEIVED = 1_000_000.0
-
-
-class Box:
-    """What `decide` looks at."""
-
-    def __init__(self, *scores, override=None, deadline=1.0):
-        self.received_ts = RECEIVED
-        self.deadline_seconds = deadline
-        self.override = override
-        self.scores = {score.model: score for score in scores}
-
-
-def score(model, value=0.5, error=None, version="1"):
-    return Score(request_id="r", request_ts=0.0, ts=0.0, model=model, version=version, score=value, error=error)
-
-
-def failed(model):
-    return score(model, None, "ValueError: no")
+from birdwatch.serving.schedule import Schedule, load_schedule, parse_schedule
 
 
 def three_tiers(**changes):
@@ -44,134 +19,10 @@ def three_tiers(**changes):
     return parse_schedule(values | changes, place="test")
 
 
-def test_the_first_tier_answers_as_soon_as_its_score_is_there():
-    assert decide(Box(score("m3", 0.9)), three_tiers(), RECEIVED) == Choice("m3", "1", 0.9, None, 0, "first choice")
-
-
-@pytest.mark.parametrize(
-    ("after", "expected"),
-    [
-        (math.nextafter(0.25, 0), Wait(RECEIVED + 0.25)),
-        (0.25, Choice("m2", "1", 0.5, None, 1, "timed out")),
-        (math.nextafter(0.25, 1) + 0.001, Choice("m2", "1", 0.5, None, 1, "timed out")),
-    ],
-)
-def test_the_second_tier_opens_exactly_at_its_time(after, expected):
-    # Not at RECEIVED, where floats are too coarse for the next one to 0.25.
-    box = Box(score("m2"), score("m1"))
-    box.received_ts = 0.0
-    if isinstance(expected, Wait):
-        expected = Wait(0.25)
-    assert decide(box, three_tiers(), after) == expected
-
-
-def test_a_lower_tier_does_not_answer_before_its_time_even_when_it_alone_has_a_score():
-    box = Box(score("m1"))
-    assert decide(box, three_tiers(), RECEIVED + 0.49) == Wait(RECEIVED + 0.5)
-    assert decide(box, three_tiers(), RECEIVED + 0.5).model == "m1"
-
-
-def test_a_preferred_score_still_wins_after_lower_tiers_have_opened():
-    choice = decide(Box(score("m1"), score("m2"), score("m3")), three_tiers(), RECEIVED + 0.6)
-    assert (choice.model, choice.tier, choice.reason) == ("m3", 0, "first choice")
-
-
-@pytest.mark.parametrize("missing_since", [0.0, 0.3, 0.6, 0.8])
-def test_with_nothing_in_the_mailbox_it_waits_until_the_next_boundary(missing_since):
-    boundaries = [0.25, 0.5, 0.875]
-    expected = min(b for b in boundaries if b > missing_since)
-    assert decide(Box(), three_tiers(), RECEIVED + missing_since) == Wait(RECEIVED + expected)
-
-
-def test_the_default_answers_when_the_return_margin_begins():
-    assert decide(Box(), three_tiers(), RECEIVED + 0.875) == Choice("default", "7", 0.25, None, -1, "default")
-
-
-def test_within_the_return_margin_a_score_is_better_than_the_default():
-    assert decide(Box(score("m1")), three_tiers(), RECEIVED + 0.9).model == "m1"
-
-
-def test_after_the_deadline_only_the_default_is_given():
-    assert decide(Box(score("m3")), three_tiers(), RECEIVED + 1.0).model == "default"
-
-
-def test_it_moves_down_at_once_when_every_preferred_model_has_failed():
-    choice = decide(Box(failed("m3"), score("m2")), three_tiers(), RECEIVED)
-    assert (choice.model, choice.tier, choice.reason) == ("m2", 1, "all failed")
-    choice = decide(Box(failed("m3"), failed("m2"), score("m1")), three_tiers(), RECEIVED)
-    assert (choice.model, choice.tier, choice.reason) == ("m1", 2, "all failed")
-
-
-def test_a_failed_model_opens_the_next_tier_but_not_the_one_after_it():
-    assert decide(Box(failed("m3"), score("m1")), three_tiers(), RECEIVED) == Wait(RECEIVED + 0.5)
-
-
-def test_the_default_answers_at_once_when_all_have_failed():
-    choice = decide(Box(failed("m3"), failed("m2"), failed("m1")), three_tiers(), RECEIVED)
-    assert choice == Choice("default", "7", 0.25, None, -1, "all failed")
-
-
-def test_a_null_score_without_an_error_counts_as_failed():
-    assert decide(Box(score("m3", None), score("m2")), three_tiers(), RECEIVED).model == "m2"
-
-
-def test_a_score_that_is_not_admitted_counts_as_failed():
-    box = Box(score("m3", version="bad"), score("m2"))
-    choice = decide(box, three_tiers(), RECEIVED, lambda s: s.version != "bad")
-    assert (choice.model, choice.reason) == ("m2", "all failed")
-
-
-def test_of_several_models_in_a_tier_the_first_named_that_has_a_score_answers():
-    schedule = parse_schedule({"default": 0, "tiers": [{"models": ["a", "b"]}]}, place="test")
-    assert decide(Box(score("b")), schedule, RECEIVED).model == "b"
-    assert decide(Box(score("b"), score("a")), schedule, RECEIVED).model == "a"
-
-
-def test_a_tier_waits_for_its_last_model_before_the_next_one_opens():
-    tiers = [{"models": ["a", "b"]}, {"models": ["c"], "after_seconds": 0.5}]
-    schedule = parse_schedule({"default": 0, "tiers": tiers}, place="test")
-    assert decide(Box(failed("a"), score("c")), schedule, RECEIVED) == Wait(RECEIVED + 0.5)
-    assert decide(Box(failed("a"), failed("b"), score("c")), schedule, RECEIVED).model == "c"
-
-
-def test_an_override_forces_the_named_model():
-    choice = decide(Box(score("m3"), score("shadow"), override="shadow"), three_tiers(), RECEIVED)
-    assert (choice.model, choice.reason) == ("shadow", "override")
-    assert decide(Box(score("m3"), override="shadow"), three_tiers(), RECEIVED + 0.6) == Wait(RECEIVED + 0.875)
-
-
-def test_an_override_falls_to_the_default_in_time():
-    choice = decide(Box(score("m3"), override="dead"), three_tiers(), RECEIVED + 0.875)
-    assert (choice.model, choice.reason) == ("default", "default")
-    choice = decide(Box(score("m3"), failed("bad"), override="bad"), three_tiers(), RECEIVED)
-    assert (choice.model, choice.reason) == ("default", "all failed")
-
-
-def test_a_request_with_a_shorter_deadline_is_answered_within_it():
-    assert decide(Box(deadline=0.2), three_tiers(), RECEIVED) == Wait(RECEIVED + 0.2 - 0.125)
-    assert decide(Box(score("m1"), deadline=0.2), three_tiers(), RECEIVED + 0.1).model == "m1"
-
-
-states = st.sampled_from(["missing", "failed", "there"])
-
-
-@given(m3=states, m2=states, m1=states, elapsed=st.floats(0, 1.5))
-def test_it_always_answers_or_waits_for_a_later_time_before_the_deadline(m3, m2, m1, elapsed):
-    given_states = {"m3": m3, "m2": m2, "m1": m1}
-    box = Box(*(score(m) if s == "there" else failed(m) for m, s in given_states.items() if s != "missing"))
-    now = RECEIVED + elapsed
-    choice = decide(box, three_tiers(), now)
-    if isinstance(choice, Wait):
-        assert now < choice.until <= RECEIVED + 0.875
-    else:
-        assert choice.model == "default" or given_states[choice.model] == "there"
-        assert (choice.model == "default") == (choice.tier == -1)
-
-
 @pytest.mark.parametrize(
     ("changes", "place"),
     [
-        ({"default": math.nan}, "default"),
+        ({"default": float("nan")}, "default"),
         ({"default": "high"}, "default = 'high'"),
         ({"deadline_seconds": -1}, "deadline_seconds = -1"),
         ({"deadline": 1}, "deadline"),
@@ -184,6 +35,15 @@ def test_it_always_answers_or_waits_for_a_later_time_before_the_deadline(m3, m2,
         ({"tiers": [{"models": ["a"]}, {"models": ["a"], "after_seconds": 0.1}]}, "tiers.1.models names 'a'"),
         ({"tiers": [{"models": ["default"]}]}, "tiers.0.models names 'default'"),
         ({"canary": ["m2"]}, "tiers.1.models names 'm2', the canary"),
+        ({"tiers": [{"models": ["a"], "ramps": {"a": 5}}]}, "tiers.0.models names 'a' a second time"),
+        ({"tiers": [{"models": ["a"], "ramps": {"b": 0}}]}, "tiers.0.ramps.b = 0"),
+        ({"tiers": [{"models": ["a"], "policy": {"kind": "luck"}}]}, "tiers.0.policy"),
+        ({"tiers": [{"models": ["a"], "policy": {"kind": "weights", "weights": {"b": 1}}}]}, "weights names b"),
+        ({"tiers": [{"models": ["a"], "policy": {"kind": "weights", "weights": {"a": 0}}}]}, "weights.a = 0"),
+        ({"tiers": [{"models": ["a"], "policy": {"kind": "epsilon", "epsilon": 2}}]}, "epsilon = 2"),
+        ({"overrides": [{"name": "n", "model": "bird"}], "canary": ["bird"]}, "rule 'n', names 'bird', the canary"),
+        ({"acceptance": {"threshold": 0.5, "accepts": "above"}}, "acceptance.accepts = 'above'"),
+        ({"dithering": {"epsilon": 0.5}}, "dithering.epsilon = 0.5"),
     ],
 )
 def test_a_mistake_is_named_with_its_place(changes, place):
@@ -211,8 +71,7 @@ def test_a_file_that_is_no_schedule_is_named(tmp_path, text):
 
 def test_a_schedule_without_some_models_loses_their_empty_tiers():
     assert [t.models for t in three_tiers().without({"m2"}).tiers] == [("m3",), ("m1",)]
-    nothing = three_tiers().without({"m1", "m2", "m3"})
-    assert decide(Box(), nothing, RECEIVED).model == "default"
+    assert three_tiers().without({"m1", "m2", "m3"}).tiers == ()
 
 
 def test_a_promoted_model_is_alone_in_the_first_tier():
@@ -221,3 +80,33 @@ def test_a_promoted_model_is_alone_in_the_first_tier():
     promoted = three_tiers().promote("m2")
     assert [(t.models, t.after_seconds) for t in promoted.tiers] == [(("m2",), 0.0), (("m1",), 0.5)]
     assert isinstance(promoted, Schedule)
+
+
+def test_a_ramp_keeps_the_policy_of_the_tier_and_leaves_the_others():
+    weights = {"kind": "weights", "weights": {"a": 1, "b": 3}}
+    before = three_tiers(tiers=[{"models": ["a", "b"], "policy": weights}, {"models": ["c"], "after_seconds": 0.25}])
+    ramped = before.ramp("c", 5).ramp("d", 10).ramp("c", 20)
+    assert list(ramped.tiers[0].ramps.items()) == [("c", 20), ("d", 10)]
+    assert ramped.tiers[0].policy == before.tiers[0].policy
+    assert [t.models for t in ramped.tiers] == [("a", "b")]  # who is ramped up is not waited for a second time
+    assert ramped.ramp("c", 0).ramp("d", 0).tiers[0] == before.tiers[0]
+    with pytest.raises(SettingsError, match="it needs no ramp"):
+        before.ramp("a", 5)
+
+
+def test_without_a_model_the_weights_of_the_others_stay():
+    weights = {"kind": "weights", "weights": {"a": 1, "b": 3}}
+    schedule = three_tiers(tiers=[{"models": ["a", "b"], "policy": weights, "ramps": {"c": 5}}])
+    assert schedule.without({"a"}).tiers[0].policy.weights == {"b": 3}
+    assert schedule.without({"a", "b"}).tiers[0].models == ("c",)
+
+
+def test_a_schedule_survives_the_control_stream():
+    schedule = three_tiers(
+        tiers=[{"models": ["a", "b"], "policy": {"kind": "thompson", "half_life_seconds": 60}, "ramps": {"c": 5}}],
+        overrides=[{"name": "n", "when": {"dest": ["LEX"], "distance": {"at_least": 5}}, "model": "z"}],
+        acceptance={"threshold": 0.5, "accepts": "below", "rate": 0.02},
+        dithering={"epsilon": 2},
+        salt="s",
+    )
+    assert parse_schedule(schedule.model_dump(mode="json"), place="test") == schedule

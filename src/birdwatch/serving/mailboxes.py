@@ -9,71 +9,32 @@ import heapq
 import math
 from collections import Counter
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
 from birdwatch.errors import RecordError
-from birdwatch.records import Decision, Result, Score, decode
+from birdwatch.records import Decision, Result, Score, Token, as_token, decode
+from birdwatch.serving.answer import make_result
+from birdwatch.serving.decision import Wait, decide
 from birdwatch.serving.fleet import Fleet
-from birdwatch.serving.schedule import Wait, decide
+from birdwatch.serving.mailbox import Envelope, Mailbox
+from birdwatch.serving.turns import FIRST, Turns
 from birdwatch.streams import Message
 
-__all__ = ["STREAMS_READ", "Fault", "Mailbox", "Mailboxes"]
+if TYPE_CHECKING:
+    from birdwatch.serving.policy import Posteriors
+
+__all__ = ["STREAMS_READ", "Fault", "Mailboxes"]
 
 STREAMS_READ: Final = ("requests", "scores", "canary", "results", "metrics")
 """All that belongs to a request; by its key, in partitions of the same number."""
-
-
-class _Envelope(msgspec.Struct, gc=False):
-    """What the rendezvous needs of a Request: not its features."""
-
-    id: str
-    ts: float
-    received_ts: float
-    deadline_seconds: float
-    reply_to: str = ""
-    override: str | None = None
 
 
 class _Decided(msgspec.Struct, gc=False):
     """What it needs of a Decision."""
 
     request_id: str
-
-
-class Mailbox:
-    """A request and all that has come for it so far."""
-
-    __slots__ = (
-        "answer",
-        "deadline_seconds",
-        "override",
-        "received_ts",
-        "request",
-        "scores",
-        "sent",
-        "since",
-    )
-
-    def __init__(self, request: _Envelope, since: float) -> None:
-        self.request = request
-        self.since = since
-        self.received_ts = request.received_ts
-        self.deadline_seconds = request.deadline_seconds
-        self.override = request.override
-        self.scores: dict[str, Score] = {}
-        self.answer: Result | None = None
-        self.sent = False
-
-    @property
-    def deadline(self) -> float:
-        """Wall time by which the client must have its answer."""
-        return self.received_ts + self.deadline_seconds
-
-    def event_now(self, now: float) -> float:
-        """Give the event time: as long after the request's as has passed on the wall."""
-        return self.request.ts + (now - self.received_ts)
 
 
 class Fault(NamedTuple):
@@ -84,13 +45,14 @@ class Fault(NamedTuple):
 
 
 class _Closed:
-    """What is remembered of a closed mailbox: since when, and who scored."""
+    """What is remembered of a closed mailbox: since when, who scored, and whether it was this rendezvous'."""
 
-    __slots__ = ("models", "since")
+    __slots__ = ("mine", "models", "since")
 
-    def __init__(self, since: float, models: frozenset[str]) -> None:
+    def __init__(self, since: float, models: frozenset[str], *, mine: bool) -> None:
         self.since = since
         self.models = models
+        self.mine = mine
 
 
 class _Early:
@@ -112,6 +74,8 @@ class Mailboxes:
     ----------
     fleet
         The schedule in force and who is live; the caller applies control records to it.
+    turns
+        Which requests are for this rendezvous; the others' mailboxes are filled, and left to them.
     horizon_seconds
         How long a closed mailbox is remembered, so that what comes late or twice is known for what it is, and how long
         scores wait for their request.
@@ -120,10 +84,17 @@ class Mailboxes:
     ----------
     counts
         (what, model) counted since the start. For each model, requests = scores + errors + missing.
+    posteriors
+        What Thompson sampling has learnt so far; the caller keeps it up to date.
+    taken_over
+        The tokens read after which the requests are this rendezvous'; the caller puts that on record.
     """
 
-    def __init__(self, fleet: Fleet, *, horizon_seconds: float = 60.0) -> None:
+    def __init__(self, fleet: Fleet, turns: Turns | None = None, *, horizon_seconds: float = 60.0) -> None:
         self.fleet = fleet
+        self.turns = turns or Turns(FIRST)
+        self.posteriors: Posteriors = {}
+        self.taken_over: list[tuple[Message, Token]] = []
         self.counts: Counter[tuple[str, str]] = Counter()
         self._horizon = horizon_seconds
         self._open: dict[str, Mailbox] = {}
@@ -163,7 +134,7 @@ class Mailboxes:
         for message in messages:
             try:
                 if message.stream == "requests":
-                    self._take_request(decode(message.value, _Envelope), now)
+                    self._take_from_requests(message, now)
                 elif message.stream == "results":
                     self._take_result(decode(message.value, Result), now)
                 elif message.stream == "metrics":
@@ -175,12 +146,20 @@ class Mailboxes:
                 faults.append(Fault(message, str(error)))
         return faults
 
-    def _take_request(self, request: _Envelope, now: float) -> None:
+    def _take_from_requests(self, message: Message, now: float) -> None:
+        token = as_token(message.value)
+        if token is None:
+            mine = self.turns.mine(message.partition, message.offset)
+            self._take_request(decode(message.value, Envelope), now, mine=mine)
+        elif self.turns.cut(message.partition, message.offset, token):
+            self.taken_over.append((message, token))
+
+    def _take_request(self, request: Envelope, now: float, *, mine: bool) -> None:
         if request.id in self._open or request.id in self._closed:
             self.counts["duplicate_requests", ""] += 1
             return
-        self.counts["requests", ""] += 1
-        box = self._open[request.id] = self._touched[request.id] = Mailbox(request, now)
+        self.counts["requests" if mine else "requests_of_others", ""] += 1
+        box = self._open[request.id] = self._touched[request.id] = Mailbox(request, now, mine=mine)
         heapq.heappush(self._due, (box.deadline, request.id))
         early = self._early.pop(request.id, None)
         if early is not None:
@@ -219,13 +198,15 @@ class Mailboxes:
         if score.model in (closed.models if closed is not None else box.scores if box is not None else ()):
             self.counts["duplicate_scores", score.model] += 1
             return
-        self.counts["scores" if score.error is None else "errors", score.model] += 1
+        holder = box or closed
+        if holder is not None and holder.mine:
+            self.counts["scores" if score.error is None else "errors", score.model] += 1
+            self.counts["late_scores", score.model] += box is None
         if box is not None:
             box.scores[score.model] = score
             self._touched[score.request_id] = box
         elif closed is not None:
             closed.models |= {score.model}
-            self.counts["late_scores", score.model] += 1
 
     def _before_request(self, request_id: str, now: float) -> _Early:
         early = self._early.get(request_id)
@@ -248,6 +229,10 @@ class Mailboxes:
         for request_id, box in self._touched.items():
             if request_id not in self._open:
                 continue
+            if not box.mine:
+                if now >= box.deadline:
+                    self._close(box, now)
+                continue
             if box.answer is None and not box.sent:
                 results += self._answer(box, now)
             if box.answer is not None and (now >= box.deadline or self._complete(box)):
@@ -258,27 +243,13 @@ class Mailboxes:
         return results, decisions
 
     def _answer(self, box: Mailbox, now: float) -> list[Result]:
-        choice = decide(box, self.fleet.schedule, now, self.fleet.admits)
+        choice = decide(box, self.fleet.schedule, now, self.fleet.admits, self.posteriors)
         if isinstance(choice, Wait):
             heapq.heappush(self._due, (choice.until, box.request.id))
             return []
         box.sent = True
         self.counts["answers", choice.model] += 1
-        return [
-            Result(
-                request_id=box.request.id,
-                request_ts=box.request.ts,
-                ts=box.event_now(now),
-                model=choice.model,
-                version=choice.version,
-                score=choice.score,
-                output=choice.output,
-                tier=choice.tier,
-                reason=choice.reason,
-                latency_seconds=now - box.received_ts,
-                reply_to=box.request.reply_to,
-            )
-        ]
+        return [make_result(box.request, choice, self.fleet.schedule, now)]
 
     def _complete(self, box: Mailbox) -> bool:
         return all(model in box.scores for model in self.fleet.live)
@@ -292,7 +263,7 @@ class Mailboxes:
         return Decision(
             request_id=box.request.id,
             request_ts=box.request.ts,
-            ts=box.event_now(now),
+            ts=box.request.ts + (now - box.received_ts),
             latency_seconds=answer.latency_seconds,
             deadline_seconds=box.deadline_seconds,
             model=answer.model,
@@ -300,18 +271,22 @@ class Mailboxes:
             tier=answer.tier,
             reason=answer.reason,
             within_sla=within_sla,
-            # The schedule leaves nothing to chance.
-            propensity=1.0,
-            propensities={answer.model: 1.0},
+            propensity=answer.propensity,
+            propensities=answer.propensities,
             scores={model: score.score for model, score in box.scores.items()},
             elapsed_seconds={model: score.elapsed_seconds for model, score in box.scores.items()},
             missing=missing,
             schedule=self.fleet.schedule.version,
+            drawn=answer.drawn,
+            override_by=answer.override_by,
+            accepted=answer.accepted,
+            model_accepts=answer.model_accepts,
+            acceptance_propensity=answer.acceptance_propensity,
         )
 
     def _close(self, box: Mailbox, now: float) -> None:
         del self._open[box.request.id]
-        self._closed[box.request.id] = _Closed(now, frozenset(box.scores))
+        self._closed[box.request.id] = _Closed(now, frozenset(box.scores), mine=box.mine)
 
     def _forget(self, now: float) -> None:
         """Let go of what lies before the horizon; scores whose request never came are counted."""

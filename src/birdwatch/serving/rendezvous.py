@@ -1,20 +1,27 @@
 """The rendezvous process: brings messages and the time to the mailboxes, and their answers to the streams.
 
 One thread, one loop: it waits for messages until the next moment at which a mailbox is due. On start it reads the last
-while of the log again before it answers anything, so that no request is answered twice or lost after ``kill -9``.
+while of the log again before it answers anything, so that no request is answered twice or lost after ``kill -9``. Where the
+schedule learns from outcomes, a second thread does that.
+
+Of several instances the one whose turn it is answers; the others are ready to take over at a swap.
 """
 
+import threading
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final, Literal
 
 from birdwatch.errors import RecordError
 from birdwatch.records import Control, decode, encode
 from birdwatch.serving.fleet import Fleet
 from birdwatch.serving.horizon import Horizon, catch_up
+from birdwatch.serving.learner import Learner
 from birdwatch.serving.mailboxes import STREAMS_READ, Mailboxes
+from birdwatch.serving.policy import Posteriors
 from birdwatch.serving.process import warn
 from birdwatch.serving.schedule import Schedule
+from birdwatch.serving.turns import FIRST, Turns
 from birdwatch.streams import Message, Streams
 from birdwatch.streams.deadletters import dead_letter, dead_letters
 
@@ -22,6 +29,7 @@ __all__ = ["Rendezvous"]
 
 _BATCH: Final = 1000
 _IDLE_SECONDS: Final = 0.5
+_AUTHOR: Final = "rendezvous"
 
 
 class Rendezvous:
@@ -30,11 +38,14 @@ class Rendezvous:
     Parameters
     ----------
     schedule
-        The one in force until a control record brings another.
+        The one in force until a control record brings another. It is put on control itself, when it is not there yet, or
+        was another one when the rendezvous was last started.
     horizon_seconds
         How much of the log is read again on start, and remembered.
-    group
-        The consumer group.
+    name
+        Of this instance, and its consumer group; the first is called ``rendezvous``.
+    label_horizon_seconds
+        How long after its decision an outcome still teaches Thompson sampling.
     clock
         The wall clock.
     """
@@ -45,21 +56,34 @@ class Rendezvous:
         schedule: Schedule,
         *,
         horizon_seconds: float = 60.0,
-        group: str = "rendezvous",
+        name: str = FIRST,
+        label_horizon_seconds: float = 7 * 86_400.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._streams = streams
+        self._schedule = schedule
         self._clock = clock
         self._control = streams.reader(["control"])
-        self._reader = streams.reader(STREAMS_READ, group=group)
+        self._reader = streams.reader(STREAMS_READ, group=name)
         self._horizon = Horizon(self._reader, horizon_seconds)
-        self.mailboxes = Mailboxes(Fleet(schedule), horizon_seconds=horizon_seconds)
+        self._label_horizon = label_horizon_seconds
+        self._learning: _Learning | None = None
+        self._started_with: dict[str, Any] | None = None
+        self.mailboxes = Mailboxes(Fleet(schedule), Turns(name), horizon_seconds=horizon_seconds)
+
+    @property
+    def in_charge(self) -> bool:
+        """Whether what comes next is for this instance to answer."""
+        return self.mailboxes.turns.in_charge
 
     def start(self) -> None:
         """Read the last while of the log again; what was open is answered at the first step."""
         self._read_control()
         for messages in catch_up(self._streams, self._reader, STREAMS_READ):
             self._take(messages)
+        self._record_turns()
+        if self.in_charge:
+            self._record_schedule()
 
     def step(self, timeout: float = _IDLE_SECONDS) -> int:
         """Wait for messages or for a mailbox to fall due, and do what is to be done.
@@ -71,7 +95,10 @@ class Rendezvous:
         """
         wait = min(timeout, max(0.0, self.mailboxes.due() - self._clock()))
         self._take(self._reader.poll(_BATCH, wait))
+        self._record_turns()
         self._read_control()
+        if self._learning is not None:
+            self.mailboxes.posteriors = self._learning.arms
         now = self._clock()
         results, decisions = self.mailboxes.settle(now)
         if results:
@@ -90,7 +117,9 @@ class Rendezvous:
             self.step(0.01)
 
     def close(self) -> None:
-        """Let go of the readers."""
+        """Keep what was learnt, and let go of the readers."""
+        if self._learning is not None:
+            self._learning.close()
         self._reader.close()
         self._control.close()
 
@@ -103,10 +132,78 @@ class Rendezvous:
         while messages := self._control.poll(_BATCH, 0.0):
             for message in messages:
                 try:
-                    refused = self.mailboxes.fleet.apply(decode(message.value, Control))
+                    control = decode(message.value, Control)
                 except RecordError as error:
                     dead_letter(self._streams, message, str(error))
-                    refused = f"a record that cannot be read: {error}"
+                    self._refused(f"a record that cannot be read: {error}")
+                    continue
+                self.mailboxes.turns.apply(control)
+                if control.action == "schedule" and control.author == _AUTHOR:
+                    self._started_with = control.params
+                refused = self.mailboxes.fleet.apply(control)
                 if refused:
-                    self.mailboxes.counts["control_refused", ""] += 1
-                    warn("rendezvous", refused)
+                    self._refused(refused)
+        learns = self.mailboxes.fleet.schedule.learns
+        if learns is not None and self._learning is None:
+            learner = Learner(
+                self._streams,
+                half_life_seconds=learns.half_life_seconds,
+                prior=learns.prior,
+                label_horizon_seconds=self._label_horizon,
+                clock=self._clock,
+            )
+            self._learning = _Learning(learner)
+
+    def _refused(self, reason: str) -> None:
+        self.mailboxes.counts["control_refused", ""] += 1
+        warn("rendezvous", reason)
+
+    def _record_schedule(self) -> None:
+        """Put the schedule this was started with on control, so that everybody knows it, and when it came."""
+        params = self._schedule.model_dump(mode="json", exclude={"version"})
+        if params != self._started_with:
+            self._append(
+                "schedule", params, reason="the rendezvous was started with it", version=self._schedule.version
+            )
+            self._read_control()
+
+    def _record_turns(self) -> None:
+        """Put on control that this instance has taken over, and where: later starts read it there."""
+        for message, token in self.mailboxes.taken_over:
+            params = {
+                "component": token.component,
+                "token": token.token,
+                "to": token.to,
+                "at": {str(message.partition): message.offset},
+            }
+            self._append("swapped", params, reason=f"{token.to} answers what lies after the token")
+        self.mailboxes.taken_over.clear()
+
+    def _append(
+        self, action: Literal["schedule", "swapped"], params: dict[str, Any], *, reason: str, version: str = ""
+    ) -> None:
+        control = Control(
+            ts=self._clock(), action=action, author=_AUTHOR, reason=reason, version=version, params=params
+        )
+        self._streams.append("control", [(action.encode(), encode(control))])
+
+
+class _Learning:
+    """Lets a learner learn in a thread of its own."""
+
+    def __init__(self, learner: Learner) -> None:
+        self._learner = learner
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="learner", daemon=True)
+        self._thread.start()
+
+    @property
+    def arms(self) -> Posteriors:
+        return self._learner.arms
+
+    def _run(self) -> None:
+        self._learner.run(self._stopping.is_set)
+
+    def close(self) -> None:
+        self._stopping.set()
+        self._thread.join()

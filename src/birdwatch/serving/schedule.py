@@ -8,28 +8,32 @@
     default: 0.2                  # the answer when no model has one
     tiers:
       - models: [champion]        # at once
-      - models: [cheap]           # after so many seconds also this one
+        ramps: {challenger: 5}    # but for 5 % of the keys this one
+      - models: [cheap, cheaper]  # after so many seconds also these
         after_seconds: 0.4
+        policy: {kind: weights, weights: {cheap: 3, cheaper: 1}}
 
-`decide` is pure: what is in the mailbox, the schedule and the time give the choice, or until when to wait for it.
+`birdwatch.serving.decision` chooses by it.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Any, Final, NamedTuple, Protocol, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, ValidationError, model_validator
 
 from birdwatch.errors import SettingsError
-from birdwatch.records import Reason, Score
+from birdwatch.serving.overrides import OverrideRule
+from birdwatch.serving.policy import Policy, Priority, Thompson, Weights
 
-__all__ = ["DEFAULT_MODEL", "Choice", "Open", "Schedule", "Tier", "Wait", "decide", "load_schedule", "parse_schedule"]
+__all__ = ["DEFAULT_MODEL", "Acceptance", "Dithering", "Schedule", "Tier", "load_schedule", "parse_schedule"]
 
 DEFAULT_MODEL: Final = "default"
 """The name under which the default answers; its version is the schedule's."""
 
 ModelName = Annotated[str, StringConstraints(min_length=1)]
+Percent = Annotated[FiniteFloat, Field(gt=0, le=100)]
 
 
 class _Strict(BaseModel):
@@ -37,10 +41,84 @@ class _Strict(BaseModel):
 
 
 class Tier(_Strict):
-    """Models that may answer from ``after_seconds`` after receipt on; of several that have, the first named does."""
+    """Models that may answer from ``after_seconds`` after receipt on.
+
+    Attributes
+    ----------
+    models
+        Among these the policy chooses.
+    policy
+        Fixed priority by default: of several that have a score, the first named answers.
+    ramps
+        By model, the percentage of the keys that it answers before the policy chooses.
+    """
 
     models: tuple[ModelName, ...] = Field(min_length=1)
     after_seconds: Annotated[FiniteFloat, Field(ge=0)] = 0.0
+    policy: Policy = Priority()
+    ramps: dict[ModelName, Percent] = Field(default_factory=dict)
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """All that may answer here."""
+        return (*self.ramps, *self.models)
+
+    @model_validator(mode="after")
+    def _weighed(self) -> Self:
+        if isinstance(self.policy, Weights) and set(self.policy.weights) != set(self.models):
+            raise ValueError(
+                f"policy.weights names {', '.join(self.policy.weights)}, the tier {', '.join(self.models)}: give every"
+                " model of the tier its weight"
+            )
+        return self
+
+    def without(self, models: Collection[str]) -> "Tier | None":
+        """Give the tier without some models; None when nothing is left of it."""
+        kept = tuple(model for model in self.models if model not in models)
+        ramps = {model: percent for model, percent in self.ramps.items() if model not in models}
+        if not kept:
+            # A tier that has lost its own models is left to those that were ramped up in it.
+            return Tier(models=tuple(ramps), after_seconds=self.after_seconds) if ramps else None
+        policy = self.policy
+        if isinstance(policy, Weights):
+            policy = Weights(kind="weights", weights={model: policy.weights[model] for model in kept})
+        return Tier(models=kept, after_seconds=self.after_seconds, policy=policy, ramps=ramps)
+
+
+class Acceptance(_Strict):
+    """What the answer means: which scores are accepted, and how many of the others are let through all the same.
+
+    Those let through are drawn, so that there is data on what the models would reject.
+    """
+
+    threshold: FiniteFloat
+    accepts: Literal["below", "at_least"]
+    rate: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+    def accepts_score(self, score: float) -> bool:
+        """Say whether the model itself accepts.
+
+        Examples
+        --------
+        >>> Acceptance(threshold=0.5, accepts="below").accepts_score(0.5)
+        False
+        """
+        return score < self.threshold if self.accepts == "below" else score >= self.threshold
+
+
+class Dithering(_Strict):
+    """Reorders ranked outputs a little, the deep results more than the top ones; see `birdwatch.serving.dithering`.
+
+    Attributes
+    ----------
+    epsilon
+        1 leaves the order, 1.5 to 3 are usual.
+    field
+        Where in the output the ranking lies; the output itself by default.
+    """
+
+    epsilon: Annotated[FiniteFloat, Field(ge=1)]
+    field: str | None = None
 
 
 class Schedule(_Strict):
@@ -56,6 +134,14 @@ class Schedule(_Strict):
         The score when no model has one.
     canary
         Models that must never answer, named so that a mistake is found here.
+    salt
+        Any text; keep it to yourself where clients choose their ids, or they could choose their model.
+    overrides
+        Rules that force a model by the features of a request; the first that matches does.
+    acceptance
+        Which scores are accepted; None leaves that to the client.
+    dithering
+        How much ranked outputs are reordered; None leaves them as they are.
     """
 
     version: str = "1"
@@ -64,6 +150,10 @@ class Schedule(_Strict):
     default: FiniteFloat
     tiers: tuple[Tier, ...] = Field(min_length=1)
     canary: tuple[ModelName, ...] = ()
+    salt: str = ""
+    overrides: tuple[OverrideRule, ...] = ()
+    acceptance: Acceptance | None = None
+    dithering: Dithering | None = None
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -85,20 +175,30 @@ class Schedule(_Strict):
                     f" before the deadline less the return margin ({closes:g})"
                 )
             before = tier.after_seconds
-            for model in tier.models:
-                if model in self.canary:
-                    raise ValueError(f"{place}.models names {model!r}, the canary: it never answers")
-                if model == DEFAULT_MODEL:
-                    raise ValueError(f"{place}.models names {model!r}: that is what the default is called")
+            for model in tier.arms:
+                self._check_may_answer(model, f"{place}.models")
                 if model in seen:
                     raise ValueError(f"{place}.models names {model!r} a second time: a model has one place")
                 seen.add(model)
+        for rule in self.overrides:
+            self._check_may_answer(rule.model, f"overrides, rule {rule.name!r},")
         return self
+
+    def _check_may_answer(self, model: str, place: str) -> None:
+        if model in self.canary:
+            raise ValueError(f"{place} names {model!r}, the canary: it never answers")
+        if model == DEFAULT_MODEL:
+            raise ValueError(f"{place} names {model!r}: that is what the default is called")
 
     @property
     def models(self) -> tuple[str, ...]:
-        """All models that may answer, the most preferred first."""
-        return tuple(model for tier in self.tiers for model in tier.models)
+        """All models that may answer by the tiers, the most preferred first."""
+        return tuple(model for tier in self.tiers for model in tier.arms)
+
+    @property
+    def learns(self) -> Thompson | None:
+        """The policy that learns from outcomes, if there is one."""
+        return next((tier.policy for tier in self.tiers if isinstance(tier.policy, Thompson)), None)
 
     def without(self, models: Collection[str]) -> Self:
         """Give the schedule without some models; tiers left empty go, and there may be none left.
@@ -109,10 +209,10 @@ class Schedule(_Strict):
         >>> both.without({"a"}).models
         ('b',)
         """
-        kept = [(tuple(m for m in tier.models if m not in models), tier.after_seconds) for tier in self.tiers]
-        tiers = tuple(Tier(models=names, after_seconds=after) for names, after in kept if names)
+        tiers = tuple(kept for tier in self.tiers if (kept := tier.without(models)) is not None)
+        rules = tuple(rule for rule in self.overrides if rule.model not in models)
         # Not validated again: what is left of a valid schedule may lack its first tier, or all of them.
-        return self.model_copy(update={"tiers": tiers})
+        return self.model_copy(update={"tiers": tiers, "overrides": rules})
 
     def promote(self, model: str) -> "Schedule":
         """Give the schedule with ``model`` as the only one in the first tier; the others there go on in shadow.
@@ -122,83 +222,34 @@ class Schedule(_Strict):
         >>> Schedule(default=0.5, tiers=[{"models": ["a"]}, {"models": ["b"], "after_seconds": 0.1}]).promote("b").models
         ('b',)
         """
-        rest = [tier for tier in self.without({model}).tiers if tier.after_seconds > 0]
-        return parse_schedule({**self.model_dump(), "tiers": [Tier(models=(model,)), *rest]}, place="champion")
+        rest = [kept for tier in self.tiers[1:] if (kept := tier.without({model})) is not None]
+        return self._with_tiers(Tier(models=(model,)), *rest)
 
+    def ramp(self, model: str, percent: float) -> "Schedule":
+        """Give the schedule in which ``model`` answers a percentage of the keys in the first tier; 0 ends its ramp.
 
-class Open(Protocol):
-    """What `decide` looks at: an open request, with the scores of those models that may answer."""
+        Raises
+        ------
+        SettingsError
+            The percentage is none, or the model is in the first tier without a ramp.
 
-    @property
-    def received_ts(self) -> float: ...  # noqa: D102 - as in `birdwatch.records.Request`
-    @property
-    def deadline_seconds(self) -> float: ...  # noqa: D102
-    @property
-    def override(self) -> str | None: ...  # noqa: D102
-    @property
-    def scores(self) -> Mapping[str, Score]: ...  # noqa: D102
+        Examples
+        --------
+        >>> Schedule(default=0.5, tiers=[{"models": ["a"]}]).ramp("b", 10).tiers[0].ramps
+        {'b': 10.0}
+        """
+        first, *rest = self.tiers
+        if model in first.models:
+            raise SettingsError(f"it is in the first tier with {', '.join(first.models)}: it needs no ramp")
+        # A model keeps its place among the ramps: the keys of those after it depend on it.
+        ramps = {name: share for name, share in {**first.ramps, model: percent}.items() if share != 0}
+        if percent != 0:
+            rest = [kept for tier in rest if (kept := tier.without({model})) is not None]
+        return self._with_tiers(first.model_dump() | {"ramps": ramps}, *rest)
 
-
-class Choice(NamedTuple):
-    """The answer: whose, which, and why. Tier -1 is the default."""
-
-    model: str
-    version: str
-    score: float
-    output: Any
-    tier: int
-    reason: Reason
-
-
-class Wait(NamedTuple):
-    """No answer yet: decide again when a score comes, or at this time."""
-
-    until: float
-
-
-def decide(
-    mailbox: Open, schedule: Schedule, now: float, admits: Callable[[Score], bool] = lambda _: True
-) -> Choice | Wait:
-    """Choose the answer to a request, or say until when to wait.
-
-    A tier opens at its time, or at once when every model before it has failed. An override is a single tier of its own.
-    When the return margin begins, any admissible score is better than the default; once the deadline has passed, only
-    the default is given, since that is what the gateway has told the client by then.
-
-    Parameters
-    ----------
-    mailbox
-        The request and the scores that have come, by model.
-    now
-        The wall clock.
-    admits
-        Whether a score may answer; one that may not (of a version rolled back, say) counts as failed.
-    """
-    deadline = mailbox.received_ts + mailbox.deadline_seconds
-    closes = deadline - schedule.return_margin_seconds
-    default = Choice(DEFAULT_MODEL, schedule.version, schedule.default, None, -1, "default")
-    if now >= deadline:
-        return default
-    tiers = schedule.tiers if mailbox.override is None else (Tier(models=(mailbox.override,)),)
-    all_failed = True
-    for number, tier in enumerate(tiers):
-        opens = min(mailbox.received_ts + tier.after_seconds, closes)
-        if not all_failed and now < opens:
-            return Wait(opens)
-        for model in tier.models:
-            score = mailbox.scores.get(model)
-            if score is None:
-                all_failed = False
-            elif score.score is not None and score.error is None and admits(score):
-                reason: Reason = "first choice" if number == 0 else "timed out"
-                if mailbox.override is not None:
-                    reason = "override"
-                elif number > 0 and all_failed:
-                    reason = "all failed"
-                return Choice(model, score.version, score.score, score.output, number, reason)
-    if all_failed:
-        return default._replace(reason="all failed")
-    return default if now >= closes else Wait(closes)
+    def _with_tiers(self, *tiers: Any) -> "Schedule":
+        plain = [tier.model_dump() if isinstance(tier, Tier) else tier for tier in tiers]
+        return parse_schedule(self.model_dump() | {"tiers": plain}, place="schedule")
 
 
 def parse_schedule(values: Any, *, place: str) -> Schedule:
