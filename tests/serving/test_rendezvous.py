@@ -5,7 +5,7 @@ from birdwatch.serving.horizon import Horizon
 from birdwatch.serving.rendezvous import Rendezvous
 from birdwatch.serving.schedule import parse_schedule
 from birdwatch.streams import Partition
-from birdwatch.testing import FakeClock, MemoryStreams, a_request, a_score
+from birdwatch.testing import FakeClock, MemoryStreams, a_request, a_score, an_outcome
 
 TIERS = [{"models": ["champion"]}, {"models": ["cheap"], "after_seconds": 0.4}]
 SCHEDULE = parse_schedule({"default": 0.1, "tiers": TIERS}, place="test")
@@ -147,6 +147,65 @@ def test_control_that_was_put_on_its_stream_before_a_request_is_in_force_for_it(
     )
     rendezvous.step(0.0)
     assert [r.model for r in read(streams, "results", Result)] == ["cheap"]
+
+
+def schedules(streams):
+    return [(c.author, c.version) for c in read(streams, "control", Control) if c.action == "schedule"]
+
+
+def test_the_schedule_it_is_started_with_is_put_on_control_once(streams, start):
+    start()
+    start()
+    assert schedules(streams) == [("rendezvous", "1")]
+
+
+def test_what_operators_said_outlives_a_restart_with_the_same_schedule(streams, clock, start):
+    start()
+    put(streams, "control", Control(ts=0, action="champion", model="challenger", author="ann", reason="better"))
+    assert start().mailboxes.fleet.schedule.models == ("challenger", "cheap")
+    assert len(schedules(streams)) == 1
+
+
+def test_a_start_with_another_schedule_puts_it_in_force(streams, clock, start):
+    start()
+    put(streams, "control", Control(ts=0, action="champion", model="challenger", author="ann", reason="better"))
+    other = SCHEDULE.model_copy(update={"default": 0.7, "version": "2"})
+    rendezvous = Rendezvous(streams, other, clock=clock)
+    rendezvous.start()
+    assert schedules(streams) == [("rendezvous", "1"), ("rendezvous", "2")]
+    assert (rendezvous.mailboxes.fleet.schedule.default, rendezvous.mailboxes.fleet.schedule.models) == (
+        0.7,
+        ("champion", "cheap"),
+    )
+
+
+def test_outcomes_teach_thompson_sampling(streams, clock):
+    tiers = [{"models": ["champion", "cheap"], "policy": {"kind": "thompson"}}]
+    plan = parse_schedule({"default": 0.1, "tiers": tiers}, place="test")
+    rendezvous = Rendezvous(streams, plan, clock=clock)
+    rendezvous.start()
+    for number in range(200):
+        ask(streams, clock, f"r{number}")
+        scores = [a_score(request_id=f"r{number}", model=model) for model in ("champion", "cheap")]
+        put(streams, "scores", *scores)
+        while rendezvous.step(0.0):
+            pass
+    decisions = read(streams, "metrics", Decision)
+    rewards = [
+        an_outcome(request_id=d.request_id, request_ts=d.request_ts, ts=d.ts, reward=float(d.model == "cheap"))
+        for d in decisions
+    ]
+    put(streams, "outcomes", *rewards)
+    while not rendezvous.mailboxes.posteriors.get("cheap", (1, 1))[0] > 50:
+        rendezvous.step(0.0)  # the learner is a thread: it will have read them at some time
+    ask(streams, clock, "last")
+    put(streams, "scores", *(a_score(request_id="last", model=model) for model in ("champion", "cheap")))
+    while rendezvous.step(0.0):
+        pass
+    rendezvous.close()
+    last = read(streams, "metrics", Decision)[-1]
+    assert (last.request_id, last.model) == ("last", "cheap")
+    assert last.propensities["cheap"] > 0.999
 
 
 def test_control_is_remembered_over_a_restart(streams, clock, start):

@@ -159,9 +159,16 @@ class Rendezvous:
         warn("rendezvous", reason)
 
     def _record_schedule(self) -> None:
-        """Put the schedule this was started with on control, so that everybody knows it, and when it came."""
+        """Put the schedule this was started with on control, so that everybody knows it, and when it came.
+
+        What operators have said meanwhile stays in force, unless somebody has started this with another schedule.
+        """
         params = self._schedule.model_dump(mode="json", exclude={"version"})
-        if params != self._started_with:
+        if self._started_with is None:
+            new = self.mailboxes.fleet.schedule == self._schedule
+        else:
+            new = params != self._started_with
+        if new:
             self._append(
                 "schedule", params, reason="the rendezvous was started with it", version=self._schedule.version
             )
