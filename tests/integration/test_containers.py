@@ -65,8 +65,8 @@ class Pipeline:
         scheduled = ["--schedule", "/etc/birdwatch/schedule.yaml", *serve]
         self.arguments = {
             "rendezvous": ["serve", "rendezvous", *scheduled],
-            **{name: ["serve", "runner", "--model", name, "--target", f"models:{name}", *serve] for name in MODELS},
-            "canary": ["serve", "runner", "--model=canary", "--target=models:canary", "--role=canary", *serve],
+            **{name: ["serve", "runner", "--model", name, "--target", f"payments:{name}", *serve] for name in MODELS},
+            "canary": ["serve", "runner", "--model=canary", "--target=payments:canary", "--role=canary", *serve],
             "decoy": ["serve", "decoy", "--archive", "archive", "--flush-seconds", "0.5", *serve],
             "tail": ["tail", "--pane-seconds", "5", *serve],
             "dashboard": ["dashboard", "--no-browser"],
@@ -89,7 +89,7 @@ class Pipeline:
         volumes = {
             "/data": self.folder / "data",
             "/tmp": scratch,  # noqa: S108 - in the container, and its own
-            "/models:ro": ROOT / "containers",
+            "/models:ro": ROOT / "containers" / "models",
             "/etc/birdwatch:ro": self.folder / "etc",
         }
         (self.folder / "etc").mkdir(exist_ok=True)
@@ -263,7 +263,7 @@ def test_any_container_may_be_lost_while_a_thousand_requests_are_answered(pipeli
 def check_answers(pipeline, clients):
     """Each request has one answer, the first Result in the log; in time, unless the gateway was dead."""
     wait_for(lambda: pipeline.count("metrics") >= len(clients.replies))
-    models = runpy.run_path(str(ROOT / "containers" / "models.py"))
+    models = runpy.run_path(str(ROOT / "containers/models/payments.py"))
     decisions = {decision.request_id: decision for decision in pipeline.read("metrics")}
     first = {}
     for result in pipeline.read("results"):

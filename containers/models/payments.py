@@ -1,5 +1,6 @@
 """Models to begin with: how likely is a payment to be a fraud? Put your own beside them, or in their place."""
 
+# ruff: noqa: INP001 - it is found in the folder that is mounted
 import math
 from typing import Any
 
@@ -9,12 +10,12 @@ Payments = list[dict[str, Any]]
 
 
 def champion(payments: Payments) -> list[float]:
-    """Large payments at night are suspicious."""
+    """Suspect large payments at night."""
     return [_logistic(-6 + 0.6 * math.log1p(payment["amount"]) + 1.5 * _at_night(payment)) for payment in payments]
 
 
 def challenger(payments: Payments) -> list[float]:
-    """As the champion, and less so for customers of long standing."""
+    """Suspect what the champion does, and customers of long standing less."""
     return [
         _logistic(-5.5 + 0.6 * math.log1p(payment["amount"]) + 1.2 * _at_night(payment) - 0.3 * payment.get("years", 2))
         for payment in payments
@@ -22,12 +23,12 @@ def challenger(payments: Payments) -> list[float]:
 
 
 def fallback(payments: Payments) -> list[float]:
-    """Three steps by the amount: nothing in it can be slow or go wrong."""
+    """Take three steps by the amount: nothing in it can be slow or go wrong."""
     return [0.01 if payment["amount"] < 100 else 0.05 if payment["amount"] < 1000 else 0.2 for payment in payments]
 
 
 def canary(payments: Payments) -> list[float]:
-    """The champion of last year; it is never changed."""
+    """Score as the champion of last year did; it is never changed."""
     return [_logistic(-5.8 + 0.6 * math.log1p(payment["amount"]) + 1.2 * _at_night(payment)) for payment in payments]
 
 
