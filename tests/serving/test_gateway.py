@@ -206,7 +206,7 @@ def test_asking_again_while_the_first_is_open_joins_the_wait(streams):
         threads = [threading.Thread(target=ask) for _ in range(3)]
         for thread in threads:
             thread.start()
-        wait_for(lambda: client.gateway._in_flight == 3)
+        wait_for(lambda: client.gateway._intake.in_flight == 3)
         streams.append("results", [(b"a", encode(a_result("a", score=0.9)))])
         for thread in threads:
             thread.join()
@@ -272,7 +272,7 @@ def test_when_too_many_wait_the_next_is_told_to_come_again(streams):
         ]
         for thread in threads:
             thread.start()
-        wait_for(lambda: client.gateway._in_flight == 2)
+        wait_for(lambda: client.gateway._intake.in_flight == 2)
         response = client.post("/v1/score", json={"features": {}})
         assert response.status_code == 503
         assert response.headers["Retry-After"] == "1"
@@ -280,7 +280,7 @@ def test_when_too_many_wait_the_next_is_told_to_come_again(streams):
             streams.append("results", [(name.encode(), encode(a_result(name)))])
         for thread in threads:
             thread.join()
-        wait_for(lambda: client.gateway._in_flight == 0)
+        wait_for(lambda: client.gateway._intake.in_flight == 0)
     assert len(requests(streams)) == 2
 
 
@@ -366,7 +366,7 @@ def test_it_says_how_it_is(streams):
 def test_while_the_streams_cannot_be_read_it_is_not_ready_and_recovers(streams, monkeypatch):
     monkeypatch.setattr("birdwatch.serving.wire._RETRY_SECONDS", 0.01)
     with gateway(streams) as client:
-        reader = client.gateway._wire._reader
+        reader = client.gateway._intake._wire._reader
         poll = reader.poll
 
         def broken(*_):

@@ -1,4 +1,4 @@
-"""What a client may ask: read from the body of a request, or refused in words that name the field."""
+"""What a client may ask, read from the body of a request or refused in words that name the field; and what it gets."""
 
 import json
 import math
@@ -6,7 +6,9 @@ from typing import Any, Final
 
 import msgspec
 
-__all__ = ["MOST_BYTES", "Ask", "RefusedError", "parse_ask"]
+from birdwatch.records import Result
+
+__all__ = ["MOST_BYTES", "Ask", "RefusedError", "Reply", "check_ask", "not_finite", "parse_ask", "reply_to"]
 
 MOST_BYTES: Final = 1 << 20
 """Larger bodies are refused."""
@@ -40,6 +42,43 @@ class Ask(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     override: str | None = None
 
 
+class Reply(msgspec.Struct, kw_only=True):
+    """What a client gets: the answer, and how it came about."""
+
+    id: str
+    score: float | None
+    model: str
+    version: str
+    tier: int
+    reason: str
+    latency_seconds: float
+    within_sla: bool
+    output: Any = None
+    accepted: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+def reply_to(result: Result, latency: float, deadline: float) -> Reply:
+    """Give a client the answer.
+
+    Parameters
+    ----------
+    latency, deadline
+        Seconds from the receipt: until now, and until the answer had to be there.
+    """
+    return Reply(
+        id=result.request_id,
+        score=result.score,
+        model=result.model,
+        version=result.version,
+        tier=result.tier,
+        reason=result.reason,
+        latency_seconds=latency,
+        within_sla=latency <= deadline,
+        output=result.output,
+        accepted=msgspec.UNSET if result.accepted is None else result.accepted,
+    )
+
+
 class RefusedError(Exception):
     """A request that is not taken, with the HTTP status and the reason for the client."""
 
@@ -65,21 +104,32 @@ def parse_ask(body: bytes) -> Ask:
     try:
         ask = _decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise RefusedError(422, _not_finite(body) or str(error)) from error
+        raise RefusedError(422, not_finite(body) or str(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise RefusedError(400, _not_finite(body) or f"the body is not JSON: {error}") from error
+        raise RefusedError(400, not_finite(body) or f"the body is not JSON: {error}") from error
     except RecursionError as error:
         raise RefusedError(422, "features: nested too deeply") from error
+    check_ask(ask)
+    return ask
+
+
+def check_ask(ask: Ask) -> None:
+    """Refuse values that no field may have.
+
+    Raises
+    ------
+    RefusedError
+        422.
+    """
     if ask.id is not None and not 0 < len(ask.id) <= _MOST_ID:
         raise RefusedError(422, f"id: has {len(ask.id)} characters, 1 to {_MOST_ID} are allowed")
     if ask.ts is not None and not _FIRST_TS <= ask.ts <= _LAST_TS:
         raise RefusedError(422, f"ts: {ask.ts} is no time in Unix seconds between the years 1 and 9999")
     if ask.override == "":
         raise RefusedError(422, "override: names no model; leave it out, or send null")
-    return ask
 
 
-def _not_finite(body: bytes) -> str | None:
+def not_finite(body: bytes) -> str | None:
     """Name the first number that JSON has no word for, where that is what is wrong: Python's own reader lets it pass."""
     try:
         found = _first_not_finite(json.loads(body), "")

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from birdwatch.errors import RecordError, StreamError
-from birdwatch.records import Result, decode
+from birdwatch.records import Result, as_token, decode
 from birdwatch.streams import Message
 
 __all__ = ["Desk", "Pending"]
@@ -29,6 +29,8 @@ class Pending(msgspec.Struct, gc=False):
     ts: float
     received_ts: float
     deadline_seconds: float
+    reply_to: str = ""
+    override_by: str = ""
     answer: asyncio.Future[Result | StreamError] | None = None
     default: Result | None = None
 
@@ -92,11 +94,18 @@ class Desk:
 
     def _take_request(self, message: Message, now: float) -> None:
         known = message.key.decode()  # most are this gateway's own: the key tells without decoding
-        if known not in self._open and known not in self._answered:
-            request = decode(message.value, _Logged)
-            self._open[request.id] = (
+        if known not in self._open and known not in self._answered and as_token(message.value) is None:
+            logged = decode(message.value, _Logged)
+            self._open[logged.id] = (
                 now,
-                Pending(request.id, request.ts, request.received_ts, request.deadline_seconds),
+                Pending(
+                    logged.id,
+                    logged.ts,
+                    logged.received_ts,
+                    logged.deadline_seconds,
+                    logged.reply_to,
+                    logged.override_by,
+                ),
             )
 
     def _take_result(self, result: Result, now: float) -> None:
@@ -120,6 +129,8 @@ class _Logged(msgspec.Struct, gc=False):
     ts: float
     received_ts: float
     deadline_seconds: float
+    reply_to: str = ""
+    override_by: str = ""
 
 
 def _resolve(pending: Pending, answer: Result | StreamError) -> None:

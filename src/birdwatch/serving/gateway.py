@@ -1,52 +1,35 @@
-"""The gateway: HTTP in front of the streams.
+"""The gateway: HTTP in front of the streams, in two protocols.
 
-A request is put on ``requests``, and the first Result that the log gives for it is the answer. When the deadline comes
-near and there is none, with the rendezvous dead, say, the gateway appends the default itself; whichever Result the log then
-has first is what the client gets. Asking again with the same id gives the same answer, also from another gateway.
+``POST /v1/score`` takes one request as JSON; under ``/v2`` clients of the Open Inference Protocol find what they know. Asking
+again with the same id gives the same answer, also from another gateway.
 """
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from importlib.metadata import version
+from typing import Any
 
 import msgspec
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import generate_latest
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from birdwatch.errors import RecordError, StreamError
-from birdwatch.records import Control, Request, Result, decode, encode, new_id
-from birdwatch.serving.ask import MOST_BYTES, Ask, RefusedError, parse_ask
-from birdwatch.serving.desk import Desk, Pending
+from birdwatch.records import new_id
+from birdwatch.serving.ask import MOST_BYTES, RefusedError, parse_ask
+from birdwatch.serving.extraction import Extraction
 from birdwatch.serving.features import Inject, as_they_are
-from birdwatch.serving.fleet import Fleet
-from birdwatch.serving.process import provenance, warn
-from birdwatch.serving.schedule import DEFAULT_MODEL, Schedule
-from birdwatch.serving.wire import Wire
-from birdwatch.streams import Message, Streams
+from birdwatch.serving.intake import Intake
+from birdwatch.serving.meters import Meters
+from birdwatch.serving.oip import HEADER_LENGTH, WHOLE, describe, parse_inference, respond
+from birdwatch.serving.schedule import Schedule
+from birdwatch.streams import Streams
 
-__all__ = ["Gateway", "Reply"]
-
-_LATENCIES: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
-
-
-class Reply(msgspec.Struct, kw_only=True):
-    """What a client gets: the answer, and how it came about."""
-
-    id: str
-    score: float | None
-    model: str
-    version: str
-    tier: int
-    reason: str
-    latency_seconds: float
-    within_sla: bool
-    output: Any = None
+__all__ = ["Gateway"]
 
 
 class Gateway:
@@ -55,15 +38,19 @@ class Gateway:
     Parameters
     ----------
     schedule
-        Gives the deadline and the default, until a control record brings another.
+        Gives the deadline, the default and the overrides, until a control record brings another.
     inject
-        Adds external state to the features, once for all models.
+        Adds external state to the features, once for all models, until a control record brings another.
+    target, config
+        What ``inject`` was loaded from.
     name
         The gateway's name: the return address, and its consumer group. Of several, each has its own.
     max_in_flight
-        How many clients may wait at a time; the next one is told to come again.
+        How many requests may wait at a time; the next one is told to come again.
     horizon_seconds
         How long answers are remembered for those who ask again.
+    snapshot_seconds
+        How often what the plug-in remembers is kept.
     clock
         The wall clock.
     """
@@ -74,215 +61,189 @@ class Gateway:
         schedule: Schedule,
         *,
         inject: Inject = as_they_are,
+        target: str | None = None,
+        config: Any = None,
         name: str = "gateway",
         max_in_flight: int = 256,
         horizon_seconds: float = 300.0,
+        snapshot_seconds: float = 10.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._fleet = Fleet(schedule)
-        self._inject = inject
-        self._name = name
-        self._max_in_flight = max_in_flight
         self._clock = clock
-        self._who = provenance("gateway")
-        # What is open must not be forgotten before its deadline.
-        self._desk = Desk(horizon_seconds=max(horizon_seconds, 2 * schedule.deadline_seconds))
-        self._wire = Wire(streams, self._take, group=name, horizon_seconds=horizon_seconds, clock=clock)
-        self._in_flight = 0
-        self._metrics = _Metrics()
+        self._meters = Meters()
+        self._extraction = Extraction(
+            streams,
+            inject,
+            name=name,
+            target=target,
+            config=config,
+            snapshot_seconds=snapshot_seconds,
+            clock=clock,
+        )
+        self._intake = Intake(
+            streams,
+            schedule,
+            self._extraction,
+            self._meters,
+            name=name,
+            max_in_flight=max_in_flight,
+            horizon_seconds=horizon_seconds,
+            clock=clock,
+        )
+        self._ends_at = 0.0
+        routes = [
+            Route("/v1/score", self._post(self._score), methods=["POST"]),
+            Route("/healthz", self._healthz),
+            Route("/readyz", self._readyz),
+            Route("/metrics", self._scrape),
+            Route("/v2", self._v2),
+            Route("/v2/health/live", self._v2_live),
+            Route("/v2/health/ready", self._v2_ready),
+        ]
+        for path in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
+            routes += [
+                Route(path, self._get(self._v2_model)),
+                Route(f"{path}/ready", self._get(self._v2_model_ready)),
+                Route(f"{path}/infer", self._post(self._v2_infer), methods=["POST"]),
+            ]
         self.app = Starlette(
-            routes=[
-                Route("/v1/score", self._score, methods=["POST"]),
-                Route("/healthz", self._healthz),
-                Route("/readyz", self._readyz),
-                Route("/metrics", self._scrape),
-            ],
+            routes=routes,
             lifespan=self._lifespan,
+            exception_handlers={HTTPException: _no_such_page},
         )
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
-        loop = asyncio.get_running_loop()
-        await asyncio.to_thread(self._wire.start, loop)
+        await self._intake.start()
         yield
-        await asyncio.to_thread(self._wire.close)
+        await self._intake.stop()
 
-    def _take(self, messages: list[Message]) -> None:
-        records = []
-        for message in messages:
-            if message.stream != "control":
-                records.append(message)
-                continue
+    def drained(self, stopping: Callable[[], bool]) -> Callable[[], bool]:
+        """Give a function that says when to stop serving, for `birdwatch.serving.server.serve_http`.
+
+        Once it is asked to stop, new requests are refused; it stops when those in flight have their answer, and those have
+        it by their deadline.
+        """
+
+        def done() -> bool:
+            if not stopping():
+                return False
+            if not self._intake.draining:
+                self._intake.draining = True
+                schedule = self._intake.fleet.schedule
+                self._ends_at = self._clock() + schedule.deadline_seconds + schedule.return_margin_seconds
+            return self._intake.in_flight == 0 or self._clock() >= self._ends_at
+
+        return done
+
+    def _post(self, answer: Callable[[HttpRequest, float], Awaitable[Response]]) -> Callable[[HttpRequest], Any]:
+        """Give an endpoint that says why it refuses, and counts."""
+
+        async def endpoint(http: HttpRequest) -> Response:
+            received = self._clock()
             try:
-                refused = self._fleet.apply(decode(message.value, Control))
-            except RecordError:
-                continue  # the rendezvous sends it to the dead letters
-            if refused:
-                warn("gateway", refused)
-        self._metrics.unreadable.inc(self._desk.take(records, self._clock()))
+                response = await answer(http, received)
+            except RefusedError as refused:
+                retry = {"Retry-After": "1"} if refused.status == 503 else None
+                response = _json(refused.status, {"error": refused.reason}, retry)
+            except ClientDisconnect:
+                return Response(status_code=499)  # nobody is there to read it
+            self._meters.responses.labels(str(response.status_code)).inc()
+            return response
 
-    async def _score(self, http: HttpRequest) -> Response:
-        received = self._clock()
-        try:
-            ask = parse_ask(await _body(http))
-            reply = await self._answer(ask, received)
-        except RefusedError as refused:
-            self._metrics.responses.labels(str(refused.status)).inc()
-            retry = {"Retry-After": "1"} if refused.status == 503 else None
-            return _json(refused.status, {"error": refused.reason}, retry)
-        except ClientDisconnect:
-            return Response(status_code=499)  # nobody is there to read it
-        self._metrics.responses.labels("200").inc()
+        return endpoint
+
+    async def _score(self, http: HttpRequest, received: float) -> Response:
+        ask = parse_ask(await _body(http))
+        self._meters.requests.labels("v1").inc()
+        [reply] = await self._intake.answer([ask], received)
         return _json(200, reply)
-
-    async def _answer(self, ask: Ask, received: float) -> Reply:
-        """Give the answer in the log, now or when it comes.
-
-        Raises
-        ------
-        RefusedError
-            Too many are waiting, the features or the override cannot be used, or the streams cannot be written.
-        """
-        request_id = ask.id or new_id(received)
-        logged = self._desk.answered(request_id)
-        if logged is not None:
-            return self._reply(logged, logged.latency_seconds, self._fleet.schedule.deadline_seconds)
-        if self._in_flight >= self._max_in_flight:
-            raise RefusedError(503, f"{self._in_flight} requests are waiting: come again")
-        pending = self._desk.pending(request_id) or self._open(ask, request_id, received)
-        self._in_flight += 1
-        try:
-            result = await self._wait(pending, received)
-        finally:
-            self._in_flight -= 1
-        latency = self._clock() - received
-        self._metrics.latency.observe(latency)
-        self._metrics.answers.labels(result.model, result.reason).inc()
-        return self._reply(result, latency, pending.deadline_seconds)
-
-    def _reply(self, result: Result, latency: float, deadline: float) -> Reply:
-        return Reply(
-            id=result.request_id,
-            score=result.score,
-            model=result.model,
-            version=result.version,
-            tier=result.tier,
-            reason=result.reason,
-            latency_seconds=latency,
-            within_sla=latency <= deadline,
-            output=result.output,
-        )
-
-    def _open(self, ask: Ask, request_id: str, received: float) -> Pending:
-        """Put a new request on its stream."""
-        if ask.override in self._fleet.canaries:
-            raise RefusedError(422, f"override: {ask.override!r} is the canary, which never answers")
-        ts = received if ask.ts is None else ask.ts
-        try:
-            features = self._inject(ask.features, ts)
-        except Exception as error:
-            # What a plug-in cannot use is mostly what the client left out.
-            raise RefusedError(422, f"features: the plug-in refused them: {type(error).__name__}: {error}") from error
-        request = Request(
-            id=request_id,
-            ts=ts,
-            received_ts=received,
-            deadline_seconds=self._fleet.schedule.deadline_seconds,
-            features=features,
-            reply_to=self._name,
-            key=ask.key if ask.key is not None else request_id,
-            override=ask.override,
-            provenance=self._who,
-        )
-        try:
-            value = encode(request)
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise RefusedError(422, f"features: cannot travel as JSON: {type(error).__name__}: {error}") from error
-        pending = Pending(request_id, ts, received, request.deadline_seconds)
-        self._desk.add(pending, received)
-        self._wire.append("requests", request_id.encode(), value, lambda error: self._desk.fail(request_id, error))
-        return pending
-
-    async def _wait(self, pending: Pending, received: float) -> Result:
-        """Wait for the first Result in the log; when it is nearly too late, append the default, and wait for what it gives.
-
-        The client that asks again waits no longer than the one that asked first would have; if that is over, as long as
-        it takes to append the default and read it back.
-        """
-        if pending.answer is None:
-            pending.answer = asyncio.get_running_loop().create_future()
-        margin = self._fleet.schedule.return_margin_seconds / 2
-        deadline = received + pending.deadline_seconds
-        answer = await self._until(
-            pending.answer, min(deadline, pending.received_ts + pending.deadline_seconds) - margin
-        )
-        if answer is None:
-            if pending.default is None:
-                pending.default = self._default(pending)
-                key = pending.id.encode()
-                self._wire.append("results", key, encode(pending.default), lambda _: None)
-            answer = await self._until(pending.answer, deadline) or pending.default
-        if isinstance(answer, StreamError):
-            raise RefusedError(503, f"the request was not taken, the streams cannot be written: {answer}")
-        return answer
-
-    async def _until(
-        self, answer: asyncio.Future[Result | StreamError], wall_time: float
-    ) -> Result | StreamError | None:
-        if not answer.done():
-            await asyncio.wait((answer,), timeout=max(0.0, wall_time - self._clock()))
-        return answer.result() if answer.done() else None
-
-    def _default(self, pending: Pending) -> Result:
-        latency = self._clock() - pending.received_ts
-        schedule = self._fleet.schedule
-        return Result(
-            request_id=pending.id,
-            request_ts=pending.ts,
-            ts=pending.ts + latency,
-            model=DEFAULT_MODEL,
-            version=schedule.version,
-            score=schedule.default,
-            tier=-1,
-            reason="default",
-            latency_seconds=latency,
-            reply_to=self._name,
-        )
 
     async def _healthz(self, _: HttpRequest) -> Response:
         return PlainTextResponse("ok\n")
 
+    @property
+    def _unready(self) -> str | None:
+        if self._intake.draining:
+            return "this gateway is about to end"
+        return None if self._intake.reading else "the streams cannot be read"
+
     async def _readyz(self, _: HttpRequest) -> Response:
-        if self._wire.reading:
+        if self._unready is None:
             return PlainTextResponse("ready\n")
-        return PlainTextResponse("the streams cannot be read\n", status_code=503)
+        return PlainTextResponse(f"{self._unready}\n", status_code=503)
 
     async def _scrape(self, _: HttpRequest) -> Response:
-        self._metrics.in_flight.set(self._in_flight)
-        return Response(generate_latest(self._metrics.registry), media_type="text/plain; version=0.0.4")
+        self._meters.in_flight.set(self._intake.in_flight)
+        self._meters.in_flight_limit.set(self._intake.max_in_flight)
+        return Response(generate_latest(self._meters.registry), media_type="text/plain; version=0.0.4")
 
+    async def _v2(self, _: HttpRequest) -> Response:
+        return _json(200, {"name": WHOLE, "version": version("birdwatch"), "extensions": ["binary_tensor_data"]})
 
-class _Metrics:
-    """What the gateway counts and times about itself."""
+    async def _v2_live(self, _: HttpRequest) -> Response:
+        return _json(200, {"live": True})
 
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self.responses = Counter(
-            "birdwatch_gateway_responses", "HTTP responses, by status.", ["status"], registry=self.registry
+    async def _v2_ready(self, _: HttpRequest) -> Response:
+        return _json(200 if self._unready is None else 503, {"ready": self._unready is None})
+
+    def _get(self, answer: Callable[[str, str], Response]) -> Callable[[HttpRequest], Any]:
+        """Give an endpoint that speaks of a model."""
+
+        async def endpoint(http: HttpRequest) -> Response:
+            try:
+                return answer(*self._model(http))
+            except RefusedError as refused:
+                return _json(refused.status, {"error": refused.reason})
+
+        return endpoint
+
+    def _model(self, http: HttpRequest) -> tuple[str, str]:
+        """Find the model that a path names, and what of it answers.
+
+        Raises
+        ------
+        RefusedError
+            404: there is none of this name that may answer, or another version of it does.
+        """
+        model, asked = http.path_params["model"], http.path_params.get("version")
+        fleet = self._intake.fleet
+        if model == WHOLE:
+            found = fleet.schedule.version
+        elif model in fleet.canaries:
+            raise RefusedError(404, f"{model!r} is the canary, which never answers")
+        elif model not in fleet.live:
+            live = ", ".join(name for name in fleet.live if name not in fleet.canaries)
+            raise RefusedError(404, f"there is no model {model[:50]!r}: there are {WHOLE}, {live}")
+        else:
+            found = fleet.pinned(model) or self._intake.heard.get(model, "")
+        if asked is not None and asked != found:
+            said = f"version {found!r} of {model!r} answers" if found else f"no version of {model!r} is known yet"
+            raise RefusedError(404, f"{said}, not {asked[:50]!r}: leave the version out to ask the one that does")
+        return model, found
+
+    def _v2_model(self, model: str, found: str) -> Response:
+        return _json(200, describe(model, [found] if found else []))
+
+    def _v2_model_ready(self, model: str, _: str) -> Response:
+        return _json(200 if self._unready is None else 503, {"name": model, "ready": self._unready is None})
+
+    async def _v2_infer(self, http: HttpRequest, received: float) -> Response:
+        model, found = self._model(http)
+        coding = http.headers.get("content-encoding", "identity")
+        if coding != "identity":
+            raise RefusedError(415, f"Content-Encoding {coding[:20]!r} is not read here: send the body as it is")
+        asked = parse_inference(
+            await _body(http),
+            http.headers.get(HEADER_LENGTH),
+            most_rows=self._intake.max_in_flight,
+            accepts=self._intake.fleet.schedule.acceptance is not None,
         )
-        self.answers = Counter(
-            "birdwatch_gateway_answers", "Answers, by model and reason.", ["model", "reason"], registry=self.registry
-        )
-        self.latency = Histogram(
-            "birdwatch_gateway_latency_seconds",
-            "From receipt to the answer.",
-            buckets=_LATENCIES,
-            registry=self.registry,
-        )
-        self.in_flight = Gauge("birdwatch_gateway_in_flight", "Clients that wait.", registry=self.registry)
-        self.unreadable = Counter(
-            "birdwatch_gateway_unreadable", "Messages that could not be read.", registry=self.registry
-        )
+        self._meters.requests.labels("v2").inc(len(asked.rows))
+        base = asked.id or new_id(received)
+        replies = await self._intake.answer(asked.asks(base, None if model == WHOLE else model), received)
+        body, headers = respond(asked, model, found or replies[0].version, base, replies)
+        return Response(body, headers=headers)
 
 
 async def _body(http: HttpRequest) -> bytes:
@@ -297,3 +258,9 @@ async def _body(http: HttpRequest) -> bytes:
 
 def _json(status: int, content: Any, headers: dict[str, str] | None = None) -> Response:
     return Response(msgspec.json.encode(content), status, headers, media_type="application/json")
+
+
+async def _no_such_page(http: HttpRequest, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else None
+    return _json(status, {"error": f"{http.method} {http.url.path[:200]} is not offered here"}, headers)
