@@ -40,7 +40,7 @@ def gateway(
         float, typer.Option(min=1, help="How long answers are remembered for those who ask again.")
     ] = 300.0,
 ) -> None:
-    """Take requests over HTTP and give the answers: POST /v1/score."""
+    """Take requests over HTTP and give the answers: POST /v1/score, and the Open Inference Protocol under /v2."""
     from birdwatch.serving.features import load_features  # noqa: PLC0415 - `--help` should not wait for a web server
     from birdwatch.serving.gateway import Gateway  # noqa: PLC0415
     from birdwatch.serving.process import until_signalled  # noqa: PLC0415
@@ -52,9 +52,16 @@ def gateway(
     inject = load_features(features, features_config)
     with until_signalled() as stopping, bind(host, port) as bound, closing(open_streams(streams)) as place:
         made = Gateway(
-            place, plan, inject=inject, name=name, max_in_flight=max_in_flight, horizon_seconds=horizon_seconds
+            place,
+            plan,
+            inject=inject,
+            target=features,
+            config=features_config,
+            name=name,
+            max_in_flight=max_in_flight,
+            horizon_seconds=horizon_seconds,
         )
-        serve_http(made.app, bound, stopping)
+        serve_http(made.app, bound, made.drained(stopping))
 
 
 @app.command()
