@@ -5,6 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from birdwatch.records import Control, Decision, Result, Token, decode, encode
+from birdwatch.serving import rendezvous
 from birdwatch.serving.rendezvous import Rendezvous
 from birdwatch.serving.schedule import parse_schedule
 from birdwatch.testing import FakeClock, MemoryStreams, a_request, a_score
@@ -28,11 +29,12 @@ class Place(MemoryStreams):
 
     def append(self, stream, messages):
         messages = list(messages)
-        if self.kill == "before" and self.writer:
+        doomed = self.writer and messages
+        if self.kill == "before" and doomed:
             raise KilledError
         super().append(stream, messages)
         self.wrote += [(self.writer, stream, value) for _, value in messages]
-        if self.kill == "after" and self.writer:
+        if self.kill == "after" and doomed:
             raise KilledError
 
 
@@ -59,12 +61,19 @@ class Stage:
                 self.place.writer = ""
             return instance
 
-    def step(self, name, kill=None):
-        self.place.writer, self.place.kill = name, kill
+    def step(self, name):
+        self.place.writer = name
+        self.instances[name].step(0.0)
+        self.place.writer = ""
+
+    def kill(self, name, when):
+        """Let an instance go on until it writes, and kill it right before or after that."""
+        self.place.kill = when
         try:
-            self.instances[name].step(0.0)
+            for _ in range(20):
+                self.step(name)
         except KilledError:
-            self.place.writer, self.place.kill = "", None
+            self.place.kill = None
             self.instances[name] = self.started(name)
         finally:
             self.place.writer, self.place.kill = "", None
@@ -85,13 +94,21 @@ class Stage:
             self.cut = True
 
     def finish(self):
-        for _ in range(8):
-            self.clock.sleep(0.5)
+        for round_ in range(60):
+            self.clock.sleep(0.5 if round_ % 10 == 0 else 0.0)
             for name in NAMES:
                 self.step(name)
 
     def written(self, stream, kind):
         return [(who, decode(value, kind)) for who, where, value in self.place.wrote if where == stream]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_at_a_time():
+    """Let an instance read few messages in a step, so that much lies between two of its writes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rendezvous, "_BATCH", 2)
+        yield
 
 
 def check(stage):
@@ -142,8 +159,8 @@ def test_with_the_old_one_dead_the_new_one_takes_over_all_the_same():
     stage.swap()
     stage.ask()
     stage.score(0)
-    for _ in range(8):
-        stage.clock.sleep(0.5)
+    for _ in range(20):
+        stage.clock.sleep(0.1)
         stage.step("second")
     check(stage)
 
@@ -156,7 +173,8 @@ def test_who_is_not_in_charge_puts_no_schedule_on_control():
 events = st.one_of(
     st.just(("ask",)),
     st.tuples(st.just("score"), st.integers(0, 12)),
-    st.tuples(st.just("step"), st.sampled_from(NAMES), st.sampled_from([None, None, "before", "after"])),
+    st.tuples(st.just("step"), st.sampled_from(NAMES)),
+    st.tuples(st.just("kill"), st.sampled_from(NAMES), st.sampled_from(["before", "after"])),
     st.tuples(st.just("wait"), st.floats(0.0, 0.6)),
     st.just(("swap",)),
 )
