@@ -1,7 +1,7 @@
 import pyarrow.parquet as pq
 import pytest
 
-from birdwatch.records import Score, decode, encode
+from birdwatch.records import Score, Token, decode, encode
 from birdwatch.serving.decoy import Decoy
 from birdwatch.serving.model import Spec
 from birdwatch.serving.runner import Runner
@@ -111,6 +111,18 @@ def test_what_cannot_be_read_is_archived_too(streams, clock, tmp_path):
     assert [(row["id"], row["value"]) for row in archived(tmp_path)] == list(
         zip([None, None, "good"], bad, strict=True)
     )
+
+
+def test_tokens_are_archived_as_they_lie_without_an_id(streams, clock, tmp_path):
+    decoy = Decoy(streams, tmp_path, flush_count=3, clock=clock)
+    token = encode(Token(token="t", component="features", to="", by="gateway"))
+    ask(streams, 1)
+    streams.broadcast("requests", b"", token)
+    ask(streams, 2)
+    assert decoy.step(0.0) == 3
+    assert [(row["offset"], row["id"]) for row in archived(tmp_path)] == [(0, "r1"), (1, None), (2, "r2")]
+    assert archived(tmp_path)[1]["value"] == token
+    assert streams.names() == ["requests"]
 
 
 def test_it_writes_what_is_waiting_when_it_is_stopped(streams, clock, tmp_path):

@@ -29,6 +29,17 @@ def test_a_new_artifact_alone_goes_through_the_same_target(deployment):
     assert deployment.wanted == Spec("3", "models:make", "two.skops")
 
 
+def test_options_stay_with_their_target_until_others_are_given(deployment):
+    deployment.apply(control("register", "2", target="onnx", artifact="2.onnx", options={"output": "p"}))
+    deployment.apply(control("register", "3", artifact="3.onnx"))
+    assert deployment.wanted == Spec("3", "onnx", "3.onnx", {"output": "p"})
+    deployment.apply(control("register", "4", options={}))
+    assert deployment.wanted == Spec("4", "onnx", "3.onnx", {})
+    deployment.apply(control("register", "5", options={"output": "q"}))
+    deployment.apply(control("register", "6", target="a:b"))
+    assert deployment.wanted == Spec("6", "a:b")
+
+
 def test_other_models_are_ignored(deployment):
     deployment.apply(control("register", "2", model="other", target="a:b"))
     deployment.apply(control("rollback", "1", model="other"))
@@ -74,8 +85,9 @@ def test_a_rollback_to_a_version_never_seen_is_refused(deployment, params):
     assert deployment.wanted == FIRST
 
 
-def test_a_registration_that_names_no_text_is_refused(deployment):
-    assert "text" in deployment.apply(control("register", "2", target=3))
+@pytest.mark.parametrize("params", [{"target": 3}, {"artifact": ["a"]}, {"options": "fast"}, {"options": None}])
+def test_a_registration_of_other_kinds_of_values_is_refused(deployment, params):
+    assert "target and artifact are text, options an object" in deployment.apply(control("register", "2", **params))
     assert deployment.wanted == FIRST
 
 

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import numpy as np
@@ -12,12 +13,19 @@ import pathlib
 def score(batch):
     return [row["x"] for row in batch]
 
+def refuses(path):
+    from birdwatch.errors import ServingError
+    raise ServingError("not today")
+
 def factory(path):
     offset = float(pathlib.Path(path).read_text())
     return lambda batch: [row["x"] + offset for row in batch]
 
 def broken(path):
     return 3
+
+def chosen(path=None, *, offset=0, scale=1):
+    return lambda batch: [scale * row["x"] + offset for row in batch]
 """
 
 
@@ -49,12 +57,29 @@ def test_a_factory_is_given_the_artifact(module, tmp_path):
         (Spec("1", "math"), "module:function"),
         (Spec("1", "{module}:factory", "missing.skops"), "FileNotFoundError"),
         (Spec("1", "{module}:broken", "any"), "int, not a callable"),
+        (Spec("1", "{module}:refuses", "any"), r"refuses\('any'\): not today"),
+        (Spec("1", "{module}:chosen", None, {"ofset": 1}), "'ofset'; the options are offset, scale"),
+        (Spec("1", "sklearn", "any"), "module:function, or one of oip, onnx, pickle, skops"),
+        (Spec("1", "skops"), "needs an artifact"),
+        (Spec("1", "pickle", "model.pkl"), "--allow-pickle"),
+        (Spec("1", "birdwatch.serving.loaders.pickled:load", "model.pkl"), "--allow-pickle"),
     ],
 )
 def test_what_cannot_be_loaded_is_named(module, spec, words):
-    spec = spec._replace(target=spec.target.format(module=module))
+    spec = dataclasses.replace(spec, target=spec.target.format(module=module))
     with pytest.raises(ServingError, match=words):
         load_model(spec)
+
+
+@pytest.mark.parametrize("artifact", [None, "any"])
+def test_a_factory_is_given_the_options_as_keywords(module, artifact):
+    model = load_model(Spec("1", f"{module}:chosen", artifact, {"offset": 0.5, "scale": 10}))
+    assert model([{"x": 2}]) == [20.5]
+
+
+def test_specs_of_other_options_are_others():
+    one, two = Spec("1", "a:b", None, {"x": [1]}), Spec("1", "a:b", None, {"x": [2]})
+    assert len({one, two, Spec("1", "a:b", None, {"x": [1]})}) == 2
 
 
 def test_a_module_that_fails_on_import_is_named(tmp_path, monkeypatch):
@@ -104,3 +129,46 @@ def test_the_wrong_number_of_scores_is_an_error():
     answers = score_batch(lambda batch: [0.5], [{}, {}])
     assert answers == [Answer(0.5), Answer(0.5)]  # one by one it gives one each
     assert "2 scores for 1" in score_batch(lambda batch: [0.5, 0.5], [{}])[0].error
+
+
+def test_what_else_the_model_gives_is_kept_as_it_will_travel():
+    rows = [{"score": np.float32(0.5), "output": {"a": (1, None), 2: "b"}}, {"score": 1}, 0.25]
+    assert score_batch(lambda batch: rows, [{}, {}, {}]) == [
+        Answer(0.5, None, {"a": [1, None], "2": "b"}),
+        Answer(1.0),
+        Answer(0.25),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ({"score": 1.0, "output": np.zeros(2)}, "cannot travel as JSON"),
+        ({"score": 1.0, "output": "\ud800"}, "cannot travel as JSON"),
+        ({"score": None, "output": 3}, "returned None, not a number"),
+        ({"output": 3}, "an object without 'score': {'output': 3}"),
+        ("\ud800", "returned '\\ud800'"),
+    ],
+)
+def test_what_cannot_travel_is_an_error_that_can(value, words):
+    bad, good = score_batch(lambda batch: [row["v"] for row in batch], [{"v": value}, {"v": 1}])
+    assert (bad.score, bad.output) == (None, None)
+    assert words in bad.error
+    assert bad.error.encode()
+    assert good == Answer(1.0)
+
+
+def test_what_the_model_raises_can_travel_whatever_it_says():
+    def model(batch):
+        raise ValueError("\ud800" + "x" * 10_000)
+
+    [answer] = score_batch(model, [{}])
+    assert answer.error.startswith("ValueError: ?xxx")
+    assert len(answer.error) < 600
+
+
+def test_a_model_may_say_itself_what_went_wrong():
+    assert score_batch(lambda batch: [Answer(None, "closed on Sundays"), 1], [{}, {}]) == [
+        Answer(None, "closed on Sundays"),
+        Answer(1.0),
+    ]

@@ -1,12 +1,16 @@
 """Run one part of the serving pipeline: each is a process of its own, and all meet on the streams."""
 
+import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from birdwatch.serving.health import Health
 
 __all__ = ["app"]
 
@@ -17,7 +21,11 @@ ScheduleOption = Annotated[
     Path, typer.Option("--schedule", help="YAML file with the tiers, the deadline and the default.")
 ]
 HealthOption = Annotated[
-    int | None, typer.Option("--health-port", help="Answer /healthz and /metrics on this port; 0 takes a free one.")
+    int | None,
+    typer.Option("--health-port", help="Answer /healthz, /readyz and /metrics on this port; 0 takes a free one."),
+]
+HealthHostOption = Annotated[
+    str, typer.Option("--health-host", help="The address of --health-port; in a container, 0.0.0.0.")
 ]
 STREAMS: Final = "sqlite:birdwatch-streams"
 
@@ -67,11 +75,18 @@ def gateway(
 @app.command()
 def runner(
     model: Annotated[str, typer.Option(help="The name under which it scores.")],
-    target: Annotated[str, typer.Option(help="module:function from a list of features to as many numbers.")],
+    target: Annotated[
+        str,
+        typer.Option(help="module:function from a list of features to as many numbers; or skops, onnx, oip, pickle."),
+    ],
     version: Annotated[str, typer.Option(help="The version that is loaded first.")] = "1",
     artifact: Annotated[
-        str | None, typer.Option(help="A path; --target then names a factory that is called with it.")
+        str | None,
+        typer.Option(help="A path, for oip a URL; --target then names a factory that is called with it."),
     ] = None,
+    options: Annotated[
+        str, typer.Option(help='JSON that the factory is given as keywords, as in \'{"positive": "late"}\'.')
+    ] = "{}",
     role: Annotated[
         Literal["model", "canary"], typer.Option(help="A canary scores like any model, and never answers.")
     ] = "model",
@@ -80,7 +95,14 @@ def runner(
         Literal["latest", "earliest"], typer.Option(help="Where to begin the first time; earliest scores all there is.")
     ] = "latest",
     batch: Annotated[int, typer.Option(min=1, help="How many waiting requests to score at once, at most.")] = 64,
+    timeout_seconds: Annotated[
+        float, typer.Option(min=0.001, help="How long the model may take for a batch, which then gets errors.")
+    ] = 10.0,
+    allow_pickle: Annotated[
+        bool, typer.Option("--allow-pickle", help="Load pickles with a known SHA-256; reading one runs its code.")
+    ] = False,
     health_port: HealthOption = None,
+    health_host: HealthHostOption = "127.0.0.1",
 ) -> None:
     """Score requests with one model."""
     from birdwatch.serving.model import Spec  # noqa: PLC0415
@@ -88,15 +110,42 @@ def runner(
     from birdwatch.serving.runner import Runner  # noqa: PLC0415
     from birdwatch.streams import open_streams  # noqa: PLC0415
 
-    spec = Spec(version, target, artifact)
+    spec = Spec(version, target, artifact, _object(options))
     with (
         until_signalled() as stopping,
+        _health(health_port, health_host, "runner") as health,
         closing(open_streams(streams)) as place,
-        closing(Runner(place, model, spec, role=role, start=start, batch=batch)) as made,
-        _health(health_port, "runner", lambda: made.counts),
+        closing(
+            Runner(
+                place,
+                model,
+                spec,
+                role=role,
+                start=start,
+                batch=batch,
+                timeout_seconds=timeout_seconds,
+                allow_pickle=allow_pickle,
+                stopping=stopping,
+            )
+        ) as made,
     ):
-        announce("ready")
-        made.run(stopping)
+        health.show(lambda: made.counts, made.measures.registry, made.trouble)
+        if not stopping():
+            announce("ready")
+        made.run(health.pulse.turning(stopping))
+
+
+def _object(text: str) -> dict[str, Any]:
+    """Read a JSON object from the command line."""
+    from birdwatch.errors import SettingsError  # noqa: PLC0415
+
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise SettingsError(f"--options {text!r} is no JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise SettingsError(f"--options {text!r} is no JSON object, as in {{}}")
+    return value
 
 
 @app.command()
@@ -106,7 +155,14 @@ def rendezvous(
     horizon_seconds: Annotated[
         float, typer.Option(min=1, help="How much of the log is read again on start, and remembered.")
     ] = 60.0,
+    name: Annotated[
+        str, typer.Option(help="This instance's name; another than the first's waits until a swap names it.")
+    ] = "rendezvous",
+    label_horizon_seconds: Annotated[
+        float, typer.Option(min=0, help="How long after its decision an outcome still teaches Thompson sampling.")
+    ] = 604_800.0,
     health_port: HealthOption = None,
+    health_host: HealthHostOption = "127.0.0.1",
 ) -> None:
     """Choose the answer to each request among the scores, in time."""
     from birdwatch.serving.process import announce, until_signalled  # noqa: PLC0415
@@ -117,13 +173,18 @@ def rendezvous(
     plan = load_schedule(schedule)
     with (
         until_signalled() as stopping,
+        _health(health_port, health_host, "rendezvous") as health,
         closing(open_streams(streams)) as place,
-        closing(Rendezvous(place, plan, horizon_seconds=horizon_seconds)) as made,
-        _health(health_port, "rendezvous", lambda: made.mailboxes.counts),
+        closing(
+            Rendezvous(
+                place, plan, horizon_seconds=horizon_seconds, name=name, label_horizon_seconds=label_horizon_seconds
+            )
+        ) as made,
     ):
+        health.show(lambda: made.mailboxes.counts)
         made.start()
         announce("ready")
-        made.run(stopping)
+        made.run(health.pulse.turning(stopping))
 
 
 @app.command()
@@ -135,6 +196,7 @@ def decoy(
         float, typer.Option(min=0.1, help="Write a file when the first of them has waited so long.")
     ] = 60.0,
     health_port: HealthOption = None,
+    health_host: HealthHostOption = "127.0.0.1",
 ) -> None:
     """Archive every request as the models see it, and score none."""
     from birdwatch.serving.decoy import Decoy  # noqa: PLC0415
@@ -143,23 +205,22 @@ def decoy(
 
     with (
         until_signalled() as stopping,
+        _health(health_port, health_host, "decoy") as health,
         closing(open_streams(streams)) as place,
         closing(Decoy(place, archive, flush_count=flush_count, flush_seconds=flush_seconds)) as made,
-        _health(health_port, "decoy", lambda: Counter({("requests", ""): made.archived})),
     ):
+        health.show(lambda: Counter({("requests", ""): made.archived}))
         announce("ready")
-        made.run(stopping)
+        made.run(health.pulse.turning(stopping))
 
 
 @contextmanager
-def _health(port: int | None, component: str, counts: Callable[[], Counter[tuple[str, str]]]) -> Iterator[None]:
-    """Answer /healthz and /metrics meanwhile, where that is wanted."""
-    if port is None:
-        yield
-        return
+def _health(port: int | None, host: str, component: str) -> Iterator["Health"]:
+    """Answer /healthz, /readyz and /metrics meanwhile, where that is wanted."""
     from birdwatch.serving.health import Health  # noqa: PLC0415
     from birdwatch.serving.process import announce  # noqa: PLC0415
 
-    with closing(Health(port, component, counts)) as health:
-        announce(f"health on http://127.0.0.1:{health.port}")
-        yield
+    with closing(Health(port, component, host)) as health:
+        if health.port is not None:
+            announce(f"health on http://{host}:{health.port}")
+        yield health

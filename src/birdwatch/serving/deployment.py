@@ -64,12 +64,15 @@ class Deployment:
         return f"{control.action} {self._model!r} {control.version!r}: {refused}" if refused else None
 
     def _register(self, control: Control) -> str | None:
-        # A new artifact alone goes through the same target; a new target alone takes none.
-        target = control.params.get("target", self.wanted.target)
-        artifact = control.params.get("artifact", None if "target" in control.params else self.wanted.artifact)
-        if not isinstance(target, str) or not isinstance(artifact, str | None):
-            return f"params {control.params!r}: target and artifact are text"
-        spec = Spec(control.version, target, artifact)
+        # A new artifact alone goes through the same target with the same options; a new target alone takes none.
+        params = control.params
+        before = Spec("", "") if "target" in params else self.wanted
+        target = params.get("target", before.target)
+        artifact = params.get("artifact", before.artifact)
+        options = params.get("options", before.options)
+        if not isinstance(target, str) or not isinstance(artifact, str | None) or not isinstance(options, dict):
+            return f"params {params!r}: target and artifact are text, options an object"
+        spec = Spec(control.version, target, artifact, options)
         self._specs[spec.version] = spec
         self._history = [*(old for old in self._history if old.version != spec.version), spec]
         self.retired = False

@@ -1,10 +1,15 @@
-"""A small HTTP server for processes that have none: ``/healthz`` and ``/metrics``."""
+"""A small HTTP server for processes that have none: ``/healthz``, ``/readyz`` and ``/metrics``.
+
+``/healthz`` says that the process lives, ``/readyz`` whether it does its work: 503 with the reason until it is ready, when
+its loop stands still, and when the component itself has trouble.
+"""
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, Metric
@@ -12,9 +17,60 @@ from prometheus_client.registry import Collector
 
 from birdwatch.errors import ServingError
 
-__all__ = ["Health"]
+__all__ = ["Health", "Pulse"]
 
 Counts = Callable[[], Counter[tuple[str, str]]]
+
+_STILL_SECONDS: Final = 10.0
+
+
+class Pulse:
+    """Whether a process is at work: its loop beats this with every turn.
+
+    Parameters
+    ----------
+    still_seconds
+        A loop that has not turned for so long stands still.
+    clock
+        Monotonic seconds.
+
+    Examples
+    --------
+    >>> pulse = Pulse()
+    >>> pulse.reason()
+    'starting'
+    >>> pulse.beat()
+    >>> pulse.reason()
+    """
+
+    def __init__(self, still_seconds: float = _STILL_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
+        self._still_seconds = still_seconds
+        self._clock = clock
+        self._last: float | None = None
+
+    def beat(self) -> None:
+        """Take note of a turn of the loop; the first says that the process is ready."""
+        self._last = self._clock()
+
+    def turning(self, stopping: Callable[[], bool]) -> Callable[[], bool]:
+        """Give what asks ``stopping``, as a loop does with every turn, and beats."""
+
+        def turn() -> bool:
+            self.beat()
+            return stopping()
+
+        return turn
+
+    def reason(self) -> str | None:
+        """Say why the process is not ready, or None when it is."""
+        if self._last is None:
+            return "starting"
+        still = self._clock() - self._last
+        return f"the loop has not turned for {still:.0f} s" if still >= self._still_seconds else None
+
+
+def _no_trouble() -> str | None:
+    return None
 
 
 class _Counted(Collector):
@@ -42,11 +98,20 @@ class Health:
     Parameters
     ----------
     port
-        0 takes a free one.
+        0 takes a free one; None serves nothing.
     component
         Goes into the names of the metrics.
-    counts
-        Gives what the process has counted so far, by (what, model).
+    host
+        Where to listen: in a container, 0.0.0.0.
+    clock
+        Monotonic seconds.
+
+    Attributes
+    ----------
+    port
+        The one it has, or None.
+    pulse
+        Says whether the process is at work.
 
     Raises
     ------
@@ -54,17 +119,28 @@ class Health:
         The port is taken.
     """
 
-    def __init__(self, port: int, component: str, counts: Counts, host: str = "127.0.0.1") -> None:
-        registry = CollectorRegistry()
-        registry.register(_Counted(component, counts))
+    def __init__(
+        self,
+        port: int | None,
+        component: str,
+        host: str = "127.0.0.1",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.port: int | None = None
+        self.pulse = Pulse(clock=clock)
+        self._component = component
+        self._registries: list[CollectorRegistry] = []
+        self._trouble: Callable[[], str | None] = _no_trouble
+        self._server: ThreadingHTTPServer | None = None
+        if port is not None:
+            self._listen(host, port)
+
+    def _listen(self, host: str, port: int) -> None:
+        health = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                status, body = 200, b"ok\n"
-                if self.path == "/metrics":
-                    body = generate_latest(registry)
-                elif self.path != "/healthz":
-                    status, body = 404, b"not found\n"
+                status, body = health._answer(self.path)
                 self.send_response(status)
                 self.send_header("Content-Type", "text/plain; charset=utf-8")
                 self.send_header("Content-Length", str(len(body)))
@@ -75,15 +151,49 @@ class Health:
                 pass
 
         try:
-            self._server = ThreadingHTTPServer((host, port), Handler)
+            server = ThreadingHTTPServer((host, port), Handler)
         except OSError as error:
             raise ServingError(f"port {port} on {host} cannot be used: {error.strerror}; name another one") from error
-        self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="health", daemon=True)
+        self.port = server.server_address[1]
+        self._server = server
+        self._thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="health", daemon=True)
         self._thread.start()
+
+    def show(
+        self,
+        counts: Counts,
+        measures: CollectorRegistry | None = None,
+        trouble: Callable[[], str | None] = _no_trouble,
+    ) -> None:
+        """Show a component from now on.
+
+        Parameters
+        ----------
+        counts
+            Gives what it has counted so far, by (what, model).
+        measures
+            What else is shown at ``/metrics``.
+        trouble
+            Gives why it does not do its work at present, or None.
+        """
+        registry = CollectorRegistry()
+        registry.register(_Counted(self._component, counts))
+        self._registries = [registry] if measures is None else [registry, measures]
+        self._trouble = trouble
+
+    def _answer(self, path: str) -> tuple[int, bytes]:
+        if path == "/healthz":
+            return 200, b"ok\n"
+        if path == "/readyz":
+            reason = self.pulse.reason() or self._trouble()
+            return (503, f"{reason}\n".encode()) if reason else (200, b"ready\n")
+        if path == "/metrics":
+            return 200, b"".join(map(generate_latest, self._registries))
+        return 404, b"not found\n"
 
     def close(self) -> None:
         """Stop serving."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._thread.join()
