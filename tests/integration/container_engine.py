@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 __all__ = ["Container", "base", "build", "clean", "inspect", "missing"]
@@ -36,8 +37,22 @@ def missing():
     )
 
 
+@cache
+def driver():
+    """Name the storage driver: vfs works everywhere, and copies all of an image for every container."""
+    place = CACHE / "trial"
+    lower, upper, work, merged = (place / name for name in ("lower", "upper", "work", "merged"))
+    for folder in (lower, upper, work, merged):
+        folder.mkdir(parents=True, exist_ok=True)
+    options = f"lowerdir={lower},upperdir={upper},workdir={work}"
+    mounting = ["unshare", "--mount", "mount", "-t", "overlay", "-o", options, "overlay", merged]
+    tried = subprocess.run(mounting, capture_output=True, check=False)
+    shutil.rmtree(place)
+    return "vfs" if tried.returncode else "overlay"
+
+
 def command(*arguments):
-    storage = ["--root", CACHE / "storage", "--runroot", CACHE / "run", "--storage-driver", "vfs"]
+    storage = ["--root", CACHE / driver(), "--runroot", CACHE / "run", "--storage-driver", driver()]
     return ["buildah", *map(str, storage), *map(str, arguments)]
 
 

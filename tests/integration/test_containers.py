@@ -60,7 +60,6 @@ class Pipeline:
         self._image = image
         (folder / "data").mkdir()
         (folder / "data").chmod(0o777)
-        (folder / "schedule.yaml").write_text(SCHEDULE)
         serve = ["--streams", "sqlite:streams"]
         scheduled = ["--schedule", "/etc/birdwatch/schedule.yaml", *serve]
         self.arguments = {
@@ -214,11 +213,11 @@ def test_its_user_can_write_nothing_but_data_and_scratch(image):
 
 
 def test_it_holds_all_of_birdwatch_and_nothing_to_build_with(image, root):
-    container = Container(image, {"/ci:ro": root / ".ci"})
+    container = Container(image)
     assert container.execute(
         "sh", "-c", "for tool in gcc cc c++ g++ clang make ld as; do command -v $tool; done; true"
     ) == (0, "")
-    code, said = container.execute("python", "-I", "/ci/import_every_module.py")
+    code, said = container.execute("python", "-I", "-c", (root / ".ci/import_every_module.py").read_text())
     assert code == 0, said
 
 
