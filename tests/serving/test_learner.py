@@ -158,6 +158,20 @@ def test_after_kill_minus_9_what_was_learned_and_what_was_open_are_there(streams
     assert start().arms == second.arms  # nothing was saved in between
 
 
+def test_under_a_longer_horizon_what_was_forgotten_is_not_learned_again(streams, start):
+    first = start(label_horizon_seconds=HOUR)
+    decide(streams, model="a")
+    reward(streams)
+    decide(streams, "later", ts=NOON + DAY)
+    first.step()
+    first.save()
+    second = start(label_horizon_seconds=10 * DAY)
+    decide(streams, model="a")
+    reward(streams)
+    second.step()
+    assert second.arms == {"a": (2.0, 1.0)}
+
+
 def test_the_state_is_plain_json(streams, start):
     learner = start(half_life_seconds=HOUR)
     learner.save()

@@ -9,6 +9,8 @@ import math
 from collections import Counter
 from typing import Final, NamedTuple
 
+import msgspec
+
 from birdwatch.records import Decision, Outcome
 
 __all__ = ["Lesson", "Rewards"]
@@ -30,16 +32,13 @@ class Lesson(NamedTuple):
     ts: float
 
 
-class _Case:
+class _Case(msgspec.Struct, gc=False):
     """What is known of one request: by whom it was answered, and with what reward."""
 
-    __slots__ = ("fresh", "model", "reward", "ts")
-
-    def __init__(self, ts: float) -> None:
-        self.ts = ts
-        self.model: str | None = None
-        self.reward: float | None = None
-        self.fresh = False
+    ts: float
+    model: str | None = None
+    reward: float | None = None
+    fresh: bool = False
 
 
 class Rewards:

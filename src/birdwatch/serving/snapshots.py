@@ -52,14 +52,13 @@ def _last(
     while stop > 0:
         start = max(stop - step, 0)
         found = None
-        reader.seek(ends | {partition: start})  # the other partitions have nothing to say
+        reader.seek(ends | {partition: start})  # of the others, only what comes meanwhile
         while reader.positions().get(partition, 0) < stop:
             messages = reader.poll(timeout=_SILENCE_SECONDS)
             if not messages:  # the log was trimmed, and this part of it is gone
                 break
             for message in messages:
-                if message.partition == partition.number and message.offset < stop:
-                    found = _wanted(message.value, component, by) or found
+                found = _wanted(message.value, component, by) or found
         if found is not None:
             return found
         stop, step = start, step * 2
