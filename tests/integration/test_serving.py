@@ -314,6 +314,21 @@ def test_a_model_that_hangs_slows_no_other(pipeline):
     assert all("slow" in decision.missing for decision in pipeline.read("metrics")[-30:])
 
 
+def test_a_model_that_takes_too_long_is_not_waited_for_and_its_runner_ends_clean(pipeline):
+    champion = ["--model", "champion", "--target", "models:never", "--timeout-seconds", "0.1"]
+    pipeline.start("gateway", "rendezvous", "cheap", champion=champion)
+    with Clients(pipeline) as clients:
+        wait_for(lambda: len(clients.replies) >= 40)
+    check(pipeline, clients.replies)
+    assert {r["model"] for r in clients.replies.values()} == {"cheap"}
+    reasons = Counter(r["reason"] for r in clients.replies.values())
+    assert reasons["all failed"] >= 0.9 * len(clients.replies)
+    errors = Counter(s.error.partition(" with ")[0] for s in pipeline.read("scores") if s.model == "champion")
+    assert set(errors) == {"the model took longer than 0.1 s", "the model is still busy"}
+    code, _, complained = pipeline.stop("champion")
+    assert (code, complained) == (0, "")
+
+
 def test_a_version_is_deployed_and_rolled_back_without_a_restart(pipeline):
     pipeline.start("gateway", "rendezvous", "champion")
 
@@ -326,8 +341,8 @@ def test_a_version_is_deployed_and_rolled_back_without_a_restart(pipeline):
 
     assert (ask()["version"], ask()["score"]) == ("1", 2.0)
     pipeline.deploy("register", "champion", "2", "--target", "models:plus_wind")
-    reply = ask()
-    assert (reply["version"], reply["score"]) == ("2", 7.0)
+    # Until it is loaded the one before it serves.
+    assert wait_for(lambda: [r for r in [ask()] if r["version"] == "2"])[0]["score"] == 7.0
     pipeline.deploy("register", "champion", "3", "--target", "models:not_there")
     assert ask()["version"] == "2"
     pipeline.deploy("rollback", "champion", "2", "--to", "1")
@@ -369,4 +384,5 @@ def test_every_process_tells_its_health(pipeline):
             url = process.stdout.readline().split()[-1]
             assert process.stdout.readline() == "ready\n"
             assert httpx.get(f"{url}/healthz").text == "ok\n"
+            wait_for(lambda url=url: httpx.get(f"{url}/readyz").text == "ready\n")
             assert httpx.get(f"{url}/metrics").status_code == 200
