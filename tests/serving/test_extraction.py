@@ -1,6 +1,6 @@
 import asyncio
 from collections import deque
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 from hypothesis import given, settings
@@ -102,6 +102,18 @@ class Queue:
         return True
 
 
+class AtOnce(ThreadPoolExecutor):
+    """Does in the calling thread what would be done in another, so that every run is the same."""
+
+    def submit(self, run, /, *args, **kwargs):
+        done = Future()
+        try:
+            done.set_result(run(*args, **kwargs))
+        except ServingError as error:
+            done.set_exception(error)
+        return done
+
+
 class KilledError(Exception):
     pass
 
@@ -121,6 +133,7 @@ class Process:
         )
         self.extraction.recover()
         self.loop = asyncio.new_event_loop()
+        self.loop.set_default_executor(AtOnce())
         self.tasks = []
 
     def ask(self, request_id):
@@ -131,25 +144,24 @@ class Process:
 
     def swap(self, token):
         self.begin(self.extraction.swap(self.extraction._swaps[token], self.queue))
+        self.turn()
 
     def keep(self):
         self.begin(self.extraction.keep(self.queue))
+        self.turn()
 
     def begin(self, coroutine):
         self.tasks.append(self.loop.create_task(coroutine))
-        self.turn()
+
+    def tick(self):
+        """Let the event loop go round once."""
+        self.loop.call_soon(self.loop.stop)
+        self.loop.run_forever()
 
     def turn(self):
         """Let the event loop go on as far as it can without the writer."""
-
-        async def turn():
-            for _ in range(4):
-                await asyncio.sleep(0)
-            await self.loop.run_in_executor(None, lambda: None)
-
-        # What was loaded in a thread is back when another job of the same pool is.
-        for _ in range(3):
-            self.loop.run_until_complete(turn())
+        for _ in range(20):
+            self.tick()
 
     def write(self):
         wrote = self.queue.write()
@@ -157,6 +169,7 @@ class Process:
         return wrote
 
     def finish(self):
+        self.turn()
         while self.write():
             pass
         for task in self.tasks:
@@ -166,8 +179,7 @@ class Process:
     def end(self):
         for task in self.tasks:
             task.cancel()
-        self.loop.run_until_complete(asyncio.sleep(0))
-        self.loop.run_until_complete(self.loop.shutdown_default_executor())
+        self.turn()
         self.loop.close()
 
 
@@ -236,6 +248,20 @@ def test_what_waits_for_the_writer_when_the_cut_is_made_stays_before_it(streams)
     assert log(streams) == [(1, "old"), "t1", (2, "new")]
 
 
+def test_a_request_may_come_between_any_two_rounds_of_the_loop(streams):
+    process = Process(streams)
+    process.extraction.offer(swap_on_control(streams, "t1", "plug:Newer"))
+    process.begin(process.extraction.swap(process.extraction._swaps["t1"], process.queue))
+    for i in range(30):
+        process.ask(f"r{i}")
+        process.tick()
+        process.queue.write()
+    process.finish()
+    process.end()
+    check(streams, ["t1"])
+    assert {by for _, by in (each for each in log(streams) if each != "t1")} == {"old", "new"}
+
+
 def run_a_swap(streams, writes):
     """Kill a process that swaps after so many writes; say how many there would have been."""
     process = Process(streams)
@@ -297,13 +323,13 @@ def check(streams, tokens):
 
 
 actions = st.one_of(
-    st.sampled_from(["ask", "ask", "write", "write", "write", "keep", "kill"]),
+    st.sampled_from(["ask", "ask", "write", "write", "tick", "tick", "tick", "keep", "kill"]),
     st.sampled_from(["t1", "t2", "t3"]),
 )
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.lists(actions, max_size=30))
+@settings(max_examples=100, deadline=None)
+@given(st.lists(actions, max_size=60))
 def test_however_it_comes_about_no_request_is_lost_or_counted_twice(plan):
     with pytest.MonkeyPatch.context() as patch:
         find(patch.setattr)
@@ -316,16 +342,18 @@ def test_however_it_comes_about_no_request_is_lost_or_counted_twice(plan):
                 asked += 1
                 process.ask(f"r{asked}")
             elif action == "write":
-                process.write()
+                process.queue.write()
+            elif action == "tick":
+                process.tick()
             elif action == "keep" and all(task.done() for task in process.tasks):
-                process.keep()
+                process.begin(process.extraction.keep(process.queue))
             elif action == "kill":
                 process.end()
                 process = Process(streams)
             elif action in TARGETS and action not in tokens and all(task.done() for task in process.tasks):
                 tokens.append(action)
                 process.extraction.offer(swap_on_control(streams, action, TARGETS[action]))
-                process.swap(action)
+                process.begin(process.extraction.swap(process.extraction._swaps[action], process.queue))
         process.end()
         last = Process(streams)
         last.ask("last")
@@ -504,7 +532,7 @@ def test_what_a_plug_in_gives_as_snapshot_may_change_afterwards(streams):
     process = Process(streams)
     given = {"n": 1}
     process.extraction._inject.snapshot = lambda: given
-    process.begin(process.extraction.keep(process.queue))
+    process.keep()
     given["n"] = 2
     process.finish()
     process.end()
