@@ -24,6 +24,17 @@ def serve(tmp_path, monkeypatch):
         (["rendezvous", "--schedule", "bad.yaml"], SettingsError, "bad.yaml: tiers.0.after_second"),
         (["runner", "--model", "m", "--target", "math"], ServingError, "module:function"),
         (["runner", "--model", "m", "--target", "math:sqrt", "--artifact", "x"], ServingError, "gave no model"),
+        (["runner", "--model", "m", "--target", "pickle", "--artifact", "x"], ServingError, "--allow-pickle"),
+        (
+            ["runner", "--model", "m", "--target", "pickle", "--artifact", "x", "--allow-pickle"],
+            ServingError,
+            "No such",
+        ),
+        (
+            ["runner", "--model", "m", "--target", "skops", "--options", "{a}"],
+            SettingsError,
+            "--options '{a}' is no JSON",
+        ),
     ],
 )
 def test_what_cannot_start_says_why(serve, arguments, error, words):

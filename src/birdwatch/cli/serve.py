@@ -1,11 +1,10 @@
 """Run one part of the serving pipeline: each is a process of its own, and all meet on the streams."""
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
@@ -105,12 +104,13 @@ def runner(
     health_host: HealthHostOption = "127.0.0.1",
 ) -> None:
     """Score requests with one model."""
+    from birdwatch.cli.values import json_object  # noqa: PLC0415
     from birdwatch.serving.model import Spec  # noqa: PLC0415
     from birdwatch.serving.process import announce, until_signalled  # noqa: PLC0415
     from birdwatch.serving.runner import Runner  # noqa: PLC0415
     from birdwatch.streams import open_streams  # noqa: PLC0415
 
-    spec = Spec(version, target, artifact, _object(options))
+    spec = Spec(version, target, artifact, json_object(options, "--options"))
     with (
         until_signalled() as stopping,
         _health(health_port, health_host, "runner") as health,
@@ -133,19 +133,6 @@ def runner(
         if not stopping():
             announce("ready")
         made.run(health.pulse.turning(stopping))
-
-
-def _object(text: str) -> dict[str, Any]:
-    """Read a JSON object from the command line."""
-    from birdwatch.errors import SettingsError  # noqa: PLC0415
-
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise SettingsError(f"--options {text!r} is no JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise SettingsError(f"--options {text!r} is no JSON object, as in {{}}")
-    return value
 
 
 @app.command()
@@ -210,6 +197,28 @@ def decoy(
         closing(Decoy(place, archive, flush_count=flush_count, flush_seconds=flush_seconds)) as made,
     ):
         health.show(lambda: Counter({("requests", ""): made.archived}))
+        announce("ready")
+        made.run(health.pulse.turning(stopping))
+
+
+@app.command()
+def guard(
+    streams: StreamsOption = STREAMS,
+    health_port: HealthOption = None,
+    health_host: HealthHostOption = "127.0.0.1",
+) -> None:
+    """Watch over ramps: hold or roll back the one that an alert names, as `deploy ramp --guard` asked for."""
+    from birdwatch.serving.guard import Guard  # noqa: PLC0415
+    from birdwatch.serving.process import announce, until_signalled  # noqa: PLC0415
+    from birdwatch.streams import open_streams  # noqa: PLC0415
+
+    with (
+        until_signalled() as stopping,
+        _health(health_port, health_host, "guard") as health,
+        closing(open_streams(streams)) as place,
+        closing(Guard(place)) as made,
+    ):
+        health.show(lambda: made.counts)
         announce("ready")
         made.run(health.pulse.turning(stopping))
 
