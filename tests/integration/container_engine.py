@@ -58,7 +58,7 @@ def command(*arguments):
 
 def environment():
     (CACHE / "tmp").mkdir(parents=True, exist_ok=True)
-    # Isolation by chroot is what needs no rights beyond root's. What pip fetches is kept below TMPDIR.
+    # Isolation by chroot is what needs no rights beyond root's. What is fetched is kept below TMPDIR.
     return {**os.environ, "BUILDAH_ISOLATION": "chroot", "TMPDIR": str(CACHE / "tmp")}
 
 
@@ -122,10 +122,9 @@ def build(over, tag="localhost/birdwatch"):
     if not settings.has_section("global"):
         settings.add_section("global")
     settings.set("global", "cert", f"/{CERTIFICATES}")
-    for option in ("index-url", "extra-index-url"):
-        name = option.upper().replace("-", "_")
-        if value := os.environ.get(f"PIP_{name}") or os.environ.get(f"UV_{name}"):
-            settings.set("global", option, value)
+    for name in ("PIP_INDEX_URL", "UV_INDEX_URL", "UV_DEFAULT_INDEX"):
+        if index := os.environ.get(name):
+            settings.set("global", "index-url", index)
     with secret.open("w") as file:
         settings.write(file)
     options = ["--pull-never", "--format", "docker", "--build-arg", f"BASE={over}", "--tag", tag]
@@ -205,9 +204,9 @@ class Container:
 
     def stop(self):
         """Ask its first process to end, wait until it has, and give its exit code."""
-        inside = self._inside()
-        runtime = {pid for pid in inside if Path(f"/proc/{pid}/exe").readlink().name == "buildah"}
-        (first,) = [pid for pid in inside if pid not in runtime and _parent(pid) in runtime]
+        parents = {pid: _parent(pid) for pid in self._inside()}
+        # Buildah's own comes before it.
+        (first,) = [pid for pid, parent in parents.items() if parent in parents and parents[parent] not in parents]
         os.kill(first, signal.SIGTERM)
         self._process.communicate(timeout=60)
         return self._process.returncode
