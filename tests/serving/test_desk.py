@@ -1,4 +1,4 @@
-from birdwatch.records import Result, encode
+from birdwatch.records import Result, Token, encode
 from birdwatch.serving.desk import Desk, Pending
 from birdwatch.streams import Message
 from birdwatch.testing import a_request
@@ -64,3 +64,18 @@ def test_what_cannot_be_read_is_counted():
     desk = Desk()
     bad = [Message("results", 0, 0, b"", b"{"), Message("requests", 0, 0, b"\xff", b"{}")]
     assert desk.take(bad, now=0.0) == 2
+
+
+def test_a_token_among_the_requests_is_passed_by():
+    desk = Desk()
+    token = Token(token="t1", component="features", to="x:y", by="gateway")
+    assert desk.take([Message("requests", 0, 0, b"t1", encode(token)), request("a")], now=0.0) == 0
+    assert desk.pending("t1") is None
+    assert desk.pending("a") is not None
+
+
+def test_what_an_answer_repeats_of_its_request_is_read_from_the_log():
+    desk = Desk()
+    logged = a_request(id="a", reply_to="other", override="m", override_by="rule")
+    desk.take([Message("requests", 0, 0, b"a", encode(logged))], now=0.0)
+    assert (desk.pending("a").reply_to, desk.pending("a").override_by) == ("other", "rule")

@@ -1,99 +1,20 @@
 import json
 import threading
-from contextlib import contextmanager
-from functools import partial
 
-import httpx
 import pytest
-from anyio.from_thread import start_blocking_portal
 
 from birdwatch.errors import StreamError
-from birdwatch.records import Control, Request, Result, decode, encode
+from birdwatch.records import Control, Request, Snapshot, as_token, decode, encode
 from birdwatch.serving.gateway import Gateway
 from birdwatch.serving.schedule import parse_schedule
 from birdwatch.testing import MemoryStreams, a_request
 
-# Short, where a test waits for the deadline; the clock is the real one, since the event loop has its own.
-SCHEDULE = {"version": "v", "default": 0.1, "deadline_seconds": 0.2, "return_margin_seconds": 0.1}
-PATIENT = SCHEDULE | {"deadline_seconds": 30.0}
-
-
-def schedule(**values):
-    return parse_schedule({"tiers": [{"models": ["champion"]}]} | values, place="test")
+from .gateways import PATIENT, SCHEDULE, a_result, answering, gateway, requests, results, wait_for
 
 
 @pytest.fixture
 def streams():
     return MemoryStreams()
-
-
-class Client:
-    """Calls a gateway's application in its event loop, from any thread."""
-
-    def __init__(self, portal, made):
-        transport = httpx.ASGITransport(made.app)
-        self.gateway = made
-        self._portal = portal
-        self._client = httpx.AsyncClient(transport=transport, base_url="http://gateway", timeout=60)
-
-    def post(self, path, **content):
-        return self._portal.call(partial(self._client.post, path, **content))
-
-    def get(self, path):
-        return self._portal.call(self._client.get, path)
-
-
-@contextmanager
-def gateway(streams, plan=PATIENT, **options):
-    made = Gateway(streams, schedule(**plan), **options)
-    with (
-        start_blocking_portal() as portal,
-        portal.wrap_async_context_manager(made.app.router.lifespan_context(made.app)),
-    ):
-        yield Client(portal, made)
-
-
-@contextmanager
-def answering(streams, answer=lambda request: float(request.features["x"])):
-    """Answer each request from a thread, as a rendezvous would."""
-    stop = threading.Event()
-
-    def answer_all():
-        reader = streams.reader(["requests"])
-        while not stop.is_set():
-            for message in reader.poll(timeout=0.01):
-                request = decode(message.value, Request)
-                result = a_result(request.id, score=answer(request), ts=request.ts, reply_to=request.reply_to)
-                streams.append("results", [(request.id.encode(), encode(result))])
-
-    thread = threading.Thread(target=answer_all)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-
-
-def a_result(request_id, *, score=0.5, ts=0.0, **fields):
-    return Result(
-        request_id=request_id,
-        request_ts=ts,
-        ts=ts,
-        model="champion",
-        version="1",
-        score=score,
-        latency_seconds=0.01,
-        **fields,
-    )
-
-
-def requests(streams):
-    return [decode(m.value, Request) for m in streams.reader(["requests"]).poll(timeout=0.0)]
-
-
-def results(streams):
-    return [decode(m.value, Result) for m in streams.reader(["results"]).poll(timeout=0.0)]
 
 
 def test_a_request_is_answered_with_what_the_rendezvous_says(streams):
@@ -212,14 +133,6 @@ def test_asking_again_while_the_first_is_open_joins_the_wait(streams):
             thread.join()
     assert [r["score"] for r in replies] == [0.9] * 3
     assert len(requests(streams)) == 1
-
-
-def wait_for(condition):
-    for _ in range(1000):
-        if condition():
-            return
-        threading.Event().wait(0.01)
-    pytest.fail("it did not come about")
 
 
 def test_of_several_that_wait_for_one_request_none_appends_a_second_default(streams):
@@ -391,3 +304,217 @@ def test_answers_are_json_with_the_right_type(streams):
         assert response.headers["content-type"] == "application/json"
         assert json.loads(response.content)["score"] == 1.0
         assert client.get("/v1/score").status_code == 405
+
+
+RULES = {
+    "overrides": [
+        {"name": "far", "when": {"distance": {"at_least": 2000}}, "model": "night"},
+        {"name": "windy", "when": {"wind": [7, 8]}, "model": "careful"},
+    ]
+}
+
+
+def test_the_first_rule_that_matches_what_the_models_see_forces_its_model(streams):
+    def wind(features, ts):
+        return {**features, "wind": 7}
+
+    with answering(streams, lambda _: 0.5), gateway(streams, PATIENT | RULES, inject=wind) as client:
+        for features in ({"distance": 2475}, {"distance": 200}):
+            client.post("/v1/score", json={"features": features})
+        client.post("/v1/score", json={"features": {"distance": 2475}, "override": "mine"})
+    assert [(r.override, r.override_by) for r in requests(streams)] == [
+        ("night", "far"),
+        ("careful", "windy"),
+        ("mine", "request"),
+    ]
+
+
+def test_a_rule_never_forces_the_canary_even_when_it_becomes_one_later(streams):
+    canary = Control(ts=0, action="register", author="a", reason="", model="night", params={"role": "canary"})
+    streams.append("control", [(b"", encode(canary))])
+    with answering(streams, lambda _: 0.5), gateway(streams, PATIENT | RULES) as client:
+        client.post("/v1/score", json={"features": {"distance": 2475}})
+    assert [(r.override, r.override_by) for r in requests(streams)] == [(None, "")]
+
+
+def test_a_rule_put_on_control_is_in_force_at_the_next_request(streams):
+    rule = Control(ts=0, action="override", author="a", reason="", model="night", params={"name": "all", "when": {}})
+    with answering(streams, lambda _: 0.5), gateway(streams) as client:
+        client.post("/v1/score", json={"features": {}})
+        streams.append("control", [(b"", encode(rule))])
+        wait_for(lambda: client.gateway._intake.fleet.schedule.overrides)
+        client.post("/v1/score", json={"features": {}})
+    assert [(r.override, r.override_by) for r in requests(streams)] == [(None, ""), ("night", "all")]
+
+
+def test_the_default_tells_who_forced_a_model_that_did_not_answer(streams):
+    with gateway(streams, SCHEDULE | RULES) as client:
+        client.post("/v1/score", json={"features": {"distance": 2475}})
+    assert [(r.reason, r.override_by) for r in results(streams)] == [("default", "far")]
+
+
+def test_the_reply_tells_whether_the_request_is_accepted_where_the_schedule_says_so(streams):
+    rule = {"threshold": 0.5, "accepts": "below", "rate": 0.0}
+    with gateway(streams, SCHEDULE | {"acceptance": rule}) as client:
+        assert client.post("/v1/score", json={"features": {}}).json()["accepted"] is True
+    with gateway(MemoryStreams(), SCHEDULE | {"default": 0.9, "acceptance": rule}) as client:
+        assert client.post("/v1/score", json={"features": {}}).json()["accepted"] is False
+
+
+def test_a_plug_in_that_gives_no_dictionary_is_named(streams):
+    with gateway(streams, inject=lambda features, ts: [features]) as client:
+        response = client.post("/v1/score", json={"features": {}})
+    assert (response.status_code, response.json()["error"]) == (
+        422,
+        "features: the plug-in gave list for them, not a dictionary",
+    )
+
+
+class Counting:
+    """Injects how many requests there were."""
+
+    def __init__(self, tag="old"):
+        self.n = 0
+        self.tag = tag
+
+    def __call__(self, features, ts):
+        self.n += 1
+        return {**features, "n": self.n, "by": self.tag}
+
+    def snapshot(self):
+        return self.n
+
+    def restore(self, state):
+        self.n = state
+
+    def observe(self, features, ts):
+        self.n += 1
+
+
+def test_what_a_plug_in_remembers_outlives_the_gateway(streams):
+    for _ in range(2):
+        with answering(streams, lambda _: 0.5), gateway(streams, inject=Counting(), target="x:y") as client:
+            for _ in range(3):
+                client.post("/v1/score", json={"features": {}})
+    assert [r.features["n"] for r in requests(streams)] == [1, 2, 3, 4, 5, 6]
+    kept = [decode(m.value, Snapshot) for m in streams.reader(["snapshots"]).poll(timeout=0.0)]
+    # At the first start, at its end, at the second start, at its end: in between fewer than ten seconds pass.
+    assert [(each.by, each.state["state"]) for each in kept] == [("gateway", n) for n in (0, 3, 3, 6)]
+
+
+def test_what_it_remembers_is_kept_every_so_often_when_requests_came(streams):
+    with (
+        answering(streams, lambda _: 0.5),
+        gateway(streams, inject=Counting(), target="x:y", snapshot_seconds=0.02) as client,
+    ):
+
+        def kept():
+            messages = streams.reader(["snapshots"]).poll(timeout=0.0)
+            return [decode(message.value, Snapshot).state["state"] for message in messages]
+
+        client.post("/v1/score", json={"features": {}})
+        wait_for(lambda: kept() == [0, 1])
+        threading.Event().wait(0.2)  # ten times as long: nothing came, and nothing is kept
+        assert kept() == [0, 1]
+        client.post("/v1/score", json={"features": {}})
+        wait_for(lambda: kept() == [0, 1, 2])
+    assert kept() == [0, 1, 2]
+
+
+def test_a_swap_on_control_changes_the_plug_in_between_two_requests_under_load(streams, monkeypatch):
+    monkeypatch.setattr("birdwatch.serving.features.find_callable", lambda name: {"p:new": Counting}[name])
+    swap = Control(
+        ts=0,
+        action="swap",
+        author="ann",
+        reason="?",
+        params={"component": "features", "token": "t1", "target": "p:new", "config": ["new"]},
+    )
+
+    def controls(action):
+        messages = streams.reader(["control"]).poll(timeout=0.0)
+        return [each for each in (decode(m.value, Control) for m in messages) if each.action == action]
+
+    with answering(streams, lambda _: 0.5), gateway(streams, inject=Counting(), target="p:old") as client:
+        stop = threading.Event()
+
+        def ask():
+            while not stop.is_set():
+                assert client.post("/v1/score", json={"features": {}}).status_code == 200
+
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        wait_for(lambda: len(requests(streams)) > 20)
+        streams.append("control", [(b"", encode(swap))])
+        wait_for(lambda: controls("swapped"))
+        n = len(requests(streams))
+        wait_for(lambda: len(requests(streams)) > n + 20)
+        stop.set()
+        for thread in threads:
+            thread.join()
+    messages = streams.reader(["requests"]).poll(limit=10**6, timeout=0.0)
+    [at] = [message.offset for message in messages if as_token(message.value)]
+    seen = [decode(m.value, Request).features for m in messages if m.offset != at]
+    assert [features["n"] for features in seen] == list(range(1, len(seen) + 1))
+    assert [features["by"] for features in seen] == ["old"] * at + [["new"]] * (len(seen) - at)
+    [done] = controls("swapped")
+    assert done.params == {"component": "features", "token": "t1", "by": "gateway", "at": {"0": at}}
+
+
+def test_a_swap_that_cannot_be_is_said_and_the_old_plug_in_goes_on(streams, capsys):
+    with answering(streams, lambda _: 0.5), gateway(streams, inject=Counting(), target="p:old") as client:
+        for params in ({"token": "t1", "target": "json:nothing"}, {"target": "json:loads"}):
+            params["component"] = "features"
+            swap = Control(ts=0, action="swap", author="ann", reason="?", params=params)
+            streams.append("control", [(b"", encode(swap))])
+        said = ""
+
+        def both():
+            nonlocal said
+            said += capsys.readouterr().err
+            return "swap 't1' is not done: 'json:nothing'" in said and "need a token and a target" in said
+
+        wait_for(both)
+        client.post("/v1/score", json={"features": {}})
+    assert [r.features["by"] for r in requests(streams)] == ["old"]
+
+
+def test_asked_to_stop_it_takes_nothing_new_and_answers_what_is_in_flight(streams):
+    asked_to_stop = threading.Event()
+    with gateway(streams) as client:
+        done = client.gateway.drained(asked_to_stop.is_set)
+        replies = []
+        waiting = threading.Thread(
+            target=lambda: replies.append(client.post("/v1/score", json={"features": {}, "id": "a"}))
+        )
+        waiting.start()
+        wait_for(lambda: client.gateway._intake.in_flight == 1)
+        assert not done()
+        assert client.get("/readyz").status_code == 200
+        asked_to_stop.set()
+        assert not done()
+        for path in ("/readyz", "/v2/health/ready", "/v2/models/birdwatch/ready"):
+            assert client.get(path).status_code == 503
+        assert client.get("/healthz").status_code == 200
+        refused = client.post("/v1/score", json={"features": {}})
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+        assert "about to end" in refused.json()["error"]
+        streams.append("results", [(b"a", encode(a_result("a", score=0.9)))])
+        waiting.join()
+        assert replies[0].json()["score"] == 0.9
+        assert done()
+        # What is in the log is still told.
+        assert client.post("/v1/score", json={"features": {}, "id": "a"}).json()["score"] == 0.9
+
+
+def test_it_waits_no_longer_than_the_deadline_and_the_margin_for_what_is_in_flight(streams):
+    now = [1000.0]
+    made = Gateway(streams, parse_schedule(PATIENT | {"tiers": [{"models": ["m"]}]}, place="t"), clock=lambda: now[0])
+    made._intake.in_flight = 1
+    done = made.drained(lambda: True)
+    assert not done()
+    now[0] += 30.0
+    assert not done()
+    now[0] += 0.1
+    assert done()
