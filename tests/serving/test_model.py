@@ -167,6 +167,18 @@ def test_what_the_model_raises_can_travel_whatever_it_says():
     assert len(answer.error) < 600
 
 
+def test_rows_are_not_tried_again_when_nobody_waits_any_more():
+    calls = []
+
+    def model(batch):
+        calls.append(len(batch))
+        raise ValueError("no")
+
+    answers = score_batch(model, [{}, {}, {}], lambda: len(calls) < 2)
+    assert calls == [3, 1]
+    assert [a.error for a in answers] == ["ValueError: no", "nobody waited for it", "nobody waited for it"]
+
+
 def test_a_model_may_say_itself_what_went_wrong():
     assert score_batch(lambda batch: [Answer(None, "closed on Sundays"), 1], [{}, {}]) == [
         Answer(None, "closed on Sundays"),

@@ -110,11 +110,23 @@ def _misfit(factory: Callable[..., Any], given: list[str], options: dict[str, An
     return None
 
 
-def score_batch(model: Model, batch: list[Features]) -> list[Answer]:
+_UNWANTED: Final = Answer(None, "nobody waited for it")
+
+
+def _always() -> bool:
+    return True
+
+
+def score_batch(model: Model, batch: list[Features], wanted: Callable[[], bool] = _always) -> list[Answer]:
     """Score a batch; what the model raises becomes the error of those requests that cause it.
 
     For each row the model gives a number; or an object with ``score``, a number, and ``output``, any JSON; or an
     `Answer`, when it knows by itself what went wrong.
+
+    Parameters
+    ----------
+    wanted
+        Asked before a row is tried again by itself: the model need not go on when nobody waits for it.
 
     Examples
     --------
@@ -133,7 +145,7 @@ def score_batch(model: Model, batch: list[Features]) -> list[Answer]:
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a model may raise anything, and must not end its thread
         if len(batch) == 1:
             return [_failed(f"{type(error).__name__}: {error}")]
-    return [answer for row in batch for answer in score_batch(model, [row])]
+    return [answer for row in batch for answer in (score_batch(model, [row]) if wanted() else [_UNWANTED])]
 
 
 def _checked(model: Model, batch: list[Features]) -> list[Answer]:

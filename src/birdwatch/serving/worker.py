@@ -102,5 +102,5 @@ class Worker:
             return
         while (batch := self._inbox.get()) is not None:
             stopwatch = time.perf_counter()
-            answers = score_batch(model, batch)
+            answers = score_batch(model, batch, lambda: not self._stuck_on)
             self._outbox.put(Scored(answers, time.perf_counter() - stopwatch))

@@ -96,7 +96,7 @@ class _Endpoint:
     def score_whole(self, batch: list[Features]) -> list[Any]:
         """Score rows by all that each has: those with the same features travel together."""
         scores: dict[int, Any] = {}
-        for names, group in itertools.groupby(sorted(enumerate(batch), key=lambda pair: sorted(pair[1])), _names):
+        for names, group in itertools.groupby(sorted(enumerate(batch), key=_names), _names):
             places, rows = zip(*group, strict=True)
             scores |= zip(places, self.score(list(names), list(rows)), strict=True)
         return [scores[place] for place in range(len(batch))]
