@@ -6,7 +6,7 @@ one. It comes to the same as the rendezvous, which put the schedule it was start
 
 from collections.abc import Iterable
 from contextlib import closing
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from birdwatch.errors import RecordError, SettingsError
 from birdwatch.records import Control, Score, decode
@@ -16,7 +16,7 @@ from birdwatch.serving.schedule import Schedule, parse_schedule
 from birdwatch.serving.turns import FIRST, Turns
 from birdwatch.streams import Message, Partition, Streams
 
-__all__ = ["Entry", "Ledger", "read_ledger"]
+__all__ = ["Entry", "Ledger", "read_ledger", "say", "say_rule"]
 
 _SCORES: Final = 1000
 """So many of the last scores say who is there without ever having been on control."""
@@ -150,3 +150,71 @@ def _hear(ledger: Ledger, heard: dict[str, list[str]], message: Message) -> None
         versions.append(score.version)
     if ledger.fleet is not None:
         ledger.fleet.hear(score.model, canary=message.stream == "canary")
+
+
+def say(control: Control) -> str:  # noqa: PLR0911 - one case an action
+    """Say what a record does, in a few words.
+
+    Examples
+    --------
+    >>> say(Control(ts=0, action="ramp", author="me", reason="", model="m", version="2", params={"percent": 10}))
+    'ramp m 2 to 10 % of the keys'
+    """
+    about = " ".join(part for part in (control.model, control.version) if part)
+    params = control.params
+    match control.action:
+        case "register":
+            target = f" ({params['target']})" if "target" in params else ""
+            how = " as the canary" if params.get("role") == "canary" else " in place" if params.get("in_place") else ""
+            return f"register {about}{how}{target}"
+        case "warm":
+            return f"{about} is warm" + (", though it did not pass" if params.get("anyway") else "")
+        case "ramp":
+            return _say_ramp(about, params)
+        case "hold":
+            return f"hold the ramp of {about}"
+        case "rollback":
+            return f"roll back {about}" + (f" to {params['to']}" if params.get("to") else "")
+        case "schedule":
+            tiers = [", ".join((*tier.get("ramps", ()), *tier["models"])) for tier in params.get("tiers") or ()]
+            return f"schedule {control.version}" + (f": {'; '.join(tiers)}" if tiers else "")
+        case "override":
+            name = params.get("name", control.model)
+            return (
+                f"clear override {name}"
+                if params.get("clear")
+                else f"override {name}: {say_rule(params.get('when') or {}, control.model)}"
+            )
+        case "swap":
+            return f"swap the {params.get('component')} to {params.get('to') or params.get('target')}"
+        case "swapped":
+            return f"the {params.get('component')} has swapped" + (f" to {params['to']}" if params.get("to") else "")
+        case _:
+            return f"{control.action} {about}"
+
+
+def _say_ramp(about: str, params: dict[str, Any]) -> str:
+    percent = params.get("percent")
+    if percent == 0:
+        return f"end the ramp of {about}"
+    guard = f", guard: {params['guard']}" if params.get("guard") else ""
+    return f"ramp {about} to {percent} % of the keys{guard}" + (", anyway" if params.get("anyway") else "")
+
+
+def say_rule(when: dict[str, Any], model: str) -> str:
+    """Say what an override does.
+
+    Examples
+    --------
+    >>> say_rule({"dest": ["LEX", "JAC"], "distance": {"at_least": 2000}}, "careful")
+    'dest = LEX or JAC and distance ≥ 2000 to careful'
+    """
+    conditions = [f"{name} {_say_condition(condition)}" for name, condition in when.items()]
+    return f"{' and '.join(conditions) or 'every request'} to {model}"
+
+
+def _say_condition(condition: Any) -> str:
+    if isinstance(condition, dict):
+        ends = {"at_least": "≥", "below": "<"}
+        return " and ".join(f"{ends.get(end, end)} {value}" for end, value in condition.items() if value is not None)
+    return f"= {' or '.join(map(str, condition)) if isinstance(condition, list | tuple) else condition}"

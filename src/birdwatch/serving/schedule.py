@@ -200,6 +200,15 @@ class Schedule(_Strict):
         """The policy that learns from outcomes, if there is one."""
         return next((tier.policy for tier in self.tiers if isinstance(tier.policy, Thompson)), None)
 
+    def answers_within(self, model: str) -> float:
+        """Give the seconds from receipt until others may answer in a model's stead: to the end of its tier.
+
+        Of a model that is in none: of the first, into which it would be ramped.
+        """
+        number = next((number for number, tier in enumerate(self.tiers) if model in tier.arms), 0)
+        later = self.tiers[number + 1 :]
+        return later[0].after_seconds if later else self.deadline_seconds - self.return_margin_seconds
+
     def without(self, models: Collection[str]) -> Self:
         """Give the schedule without some models; tiers left empty go, and there may be none left.
 
