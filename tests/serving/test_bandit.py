@@ -3,7 +3,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from birdwatch.serving.bandit import Posterior
@@ -38,12 +38,14 @@ def near(expected):
     return {arm: pytest.approx(parameters) for arm, parameters in expected.items()}
 
 
+@settings(deadline=None)
 @given(rewards, half_lives, st.floats(0, 86400))
 def test_whatever_the_order_each_reward_counts_by_its_age(given_rewards, half_life, later):
     now = max((ts for _, _, ts in given_rewards), default=NOON) + later
     assert filled(given_rewards, half_life).at(now) == near(backward(given_rewards, half_life, now))
 
 
+@settings(deadline=None)
 @given(rewards, rewards, half_lives)
 def test_it_goes_on_from_its_state_as_if_nothing_had_been(before, after, half_life):
     whole = filled(before + after, half_life)

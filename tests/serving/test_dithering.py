@@ -3,7 +3,7 @@ import statistics
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
@@ -26,11 +26,13 @@ def dithered():
     return places(1.5)
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.integers(), st.text(), st.none())), st.floats(1, 100), st.text())
 def test_the_items_stay_the_same(items, epsilon, seed):
     assert sorted(map(repr, dither(items, epsilon, seed))) == sorted(map(repr, items))
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers()), st.text())
 def test_epsilon_1_leaves_the_order(items, seed):
     assert dither(items, 1.0, seed) == items

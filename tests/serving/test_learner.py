@@ -5,7 +5,7 @@ import threading
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from birdwatch.errors import StreamError
@@ -162,6 +162,7 @@ def test_under_a_longer_horizon_what_was_forgotten_is_not_learned_again(streams,
     first = start(label_horizon_seconds=HOUR)
     decide(streams, model="a")
     reward(streams)
+    first.step()
     decide(streams, "later", ts=NOON + DAY)
     first.step()
     first.save()
@@ -397,6 +398,7 @@ requests = st.tuples(
 deliveries = st.lists(st.tuples(requests, st.integers(1, 2), st.integers(0, 2)), max_size=12)
 
 
+@settings(deadline=None)
 @given(
     deliveries,
     st.randoms(use_true_random=False),

@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from birdwatch.serving.rewards import Lesson, Rewards
@@ -149,6 +149,7 @@ outcomes = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(decisions, outcomes, st.none())))
 def test_the_counts_reconcile(events):
     rewards = Rewards(DAY)

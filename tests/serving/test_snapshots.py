@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from birdwatch.records import Snapshot, encode, new_id
@@ -49,6 +49,7 @@ def test_what_cannot_be_read_is_passed_by(streams):
     assert latest(streams, "bandit").ts == 1.0
 
 
+@settings(deadline=None)
 @given(st.integers(0, 200), st.integers(0, 200))
 def test_it_is_found_however_far_back_it_lies(before, after):
     clock = FakeClock()

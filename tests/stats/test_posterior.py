@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate
 from scipy.special import betainc, betaincinv, betaln
@@ -69,6 +69,7 @@ def test_an_arm_known_well_is_beaten_as_often_as_the_unknown_one_lies_above():
     assert best_probabilities([1, 0.3e6], [1, 0.7e6])[0] == pytest.approx(0.7, abs=1e-6)
 
 
+@settings(deadline=None)
 @given(arms)
 def test_they_are_probabilities_and_sum_to_one(given_arms):
     found = best_probabilities(*zip(*given_arms, strict=True))
@@ -76,6 +77,7 @@ def test_they_are_probabilities_and_sum_to_one(given_arms):
     assert found.sum() == pytest.approx(1)
 
 
+@settings(deadline=None)
 @given(arms, st.randoms(use_true_random=False))
 def test_the_order_of_the_arms_does_not_matter(given_arms, random):
     order = random.sample(range(len(given_arms)), len(given_arms))
@@ -84,6 +86,7 @@ def test_the_order_of_the_arms_does_not_matter(given_arms, random):
     assert shuffled == pytest.approx(found[order], abs=1e-9)
 
 
+@settings(deadline=None)
 @given(arms.filter(lambda drawn: len(drawn) == 2))
 def test_the_better_of_two_arms_is_the_worse_of_their_complements(given_arms):
     alpha, beta = zip(*given_arms, strict=True)

@@ -38,7 +38,7 @@ def best_probabilities(alpha: ArrayLike, beta: ArrayLike) -> Floats:
     Returns
     -------
     array of float, shape (k,)
-        They sum to 1, and are right to about 1e-12, or to (α + β)·1e-16 where that is more.
+        They sum to 1, and are right to about 1e-11, or to (α + β)·1e-16 where that is more.
 
     Raises
     ------
