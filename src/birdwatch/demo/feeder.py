@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from birdwatch.demo.deployment import Change
 from birdwatch.demo.flights import Question
 from birdwatch.records import Control, Outcome, encode
 from birdwatch.streams import Streams
@@ -51,7 +52,7 @@ Ask = Callable[[Question], Awaitable[Answer | None]]
 """Asks the pipeline; None says that no answer came."""
 
 CaughtUp = Callable[[], bool]
-"""Tells whether the tail has read all that is on the streams now; raises when it never will."""
+"""Tells whether all readers have come to the ends of the streams; raises when they never will."""
 
 
 @dataclass
@@ -88,7 +89,7 @@ class Feeder:
     ask
         How a question is put to the pipeline.
     caught_up
-        Whether the tail has read everything.
+        Whether tail and guard have read everything.
     models, canaries
         How many models score each request, and how many canaries.
     speed
@@ -128,7 +129,7 @@ class Feeder:
         self._at: dict[str, int] = {}
 
     async def play(
-        self, questions: Sequence[Question], landings: dict[int, Landing], controls: Iterable[Control] = ()
+        self, questions: Sequence[Question], landings: dict[int, Landing], changes: Iterable[Change] = ()
     ) -> Served:
         """Ask all questions in order, with everything else that happens meanwhile.
 
@@ -138,24 +139,22 @@ class Feeder:
             In the order of their event time.
         landings
             By row of the flight; one that never landed has none.
-        controls
-            Operational changes; each is written before the first step that begins at its time or later.
+        changes
+            Operational changes; each is made, and in force, before the first step that begins at its time or later.
         """
         if not questions:
             return self.served
         await self._until_caught_up()
         self._look()
-        changes = sorted(controls, key=lambda control: control.ts)
+        waiting = sorted(changes, key=lambda change: change.ts)
         in_the_air: list[tuple[float, int, Outcome]] = []
         began, first_ts = self._clock(), questions[0].ts
         place = 0
         while place < len(questions):
             start = questions[place].ts // self._pane_seconds * self._pane_seconds
             end = start + self._pane_seconds
-            while changes and changes[0].ts <= start:
-                change = changes.pop(0)
-                self._streams.append("control", [(change.model.encode(), encode(change))])
-                self._on_control(change)
+            while waiting and waiting[0].ts <= start:
+                await self._make(waiting.pop(0))
             asked = place
             while asked < len(questions) and questions[asked].ts < end:
                 asked += 1
@@ -172,6 +171,14 @@ class Feeder:
             self._on_step(end)
             place = asked
         return self.served
+
+    async def _make(self, change: Change) -> None:
+        for control in change.make():
+            self._streams.append("control", [(control.model.encode(), encode(control))])
+            self._on_control(control)
+        while not change.settled():
+            await self._sleep(_LOOK_SECONDS)
+        await self._until_caught_up()
 
     async def _ask_all(self, step: Sequence[Question], began: float, first_ts: float) -> None:
         """Put the questions of a step, in order and no more than `IN_FLIGHT` at a time."""

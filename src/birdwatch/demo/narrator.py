@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from birdwatch.demo.flights import time_of
 from birdwatch.records import Alert, Control
+from birdwatch.serving.ledger import say
 
 __all__ = ["Narrator"]
 
@@ -80,6 +81,4 @@ class Narrator:
 
     def control(self, control: Control) -> None:
         """Tell of an operational change."""
-        done = {"register": "put in force", "rollback": "rolled back"}.get(control.action, control.action)
-        about = " ".join(part for part in (control.model, control.version) if part)
-        self.say(f"{time_of(control.ts)}  {about} is {done} by {control.author}: {control.reason}", "bold")
+        self.say(f"{time_of(control.ts)}  {control.author}: {say(control)}: {control.reason}", "bold")

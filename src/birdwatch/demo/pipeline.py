@@ -2,13 +2,15 @@
 
 from typing import Final
 
+import httpx
+
 from birdwatch.demo import story
 from birdwatch.demo.models import MODELS
 from birdwatch.demo.prepare import Layout
 from birdwatch.demo.supervisor import Command, Supervisor
 from birdwatch.errors import BirdwatchError
 
-__all__ = ["PIPELINE", "dashboard_address", "start_dashboard", "start_pipeline"]
+__all__ = ["PIPELINE", "dashboard_address", "serves", "start_dashboard", "start_pipeline"]
 
 DASHBOARD: Final = "dashboard"
 _DASHBOARD_PORT: Final = 8501
@@ -17,12 +19,14 @@ PIPELINE: Final = (
     *(f"runner-{model}" for model in MODELS),
     "decoy",
     "rendezvous",
+    "guard",
     "tail",
     "alerts",
 )
 """All that serves and observes, by the name of its log."""
 
 _LISTENS: Final = "listening on "
+_HEALTH: Final = "health on "
 
 
 def start_pipeline(supervisor: Supervisor, layout: Layout) -> str:
@@ -33,11 +37,13 @@ def start_pipeline(supervisor: Supervisor, layout: Layout) -> str:
         "gateway": ["gateway", *at, "--schedule", str(layout.schedule), "--port", "0", *plug_in],
         "decoy": ["decoy", *at, "--archive", str(layout.archive)],
         "rendezvous": ["rendezvous", *at, "--schedule", str(layout.schedule)],
+        "guard": ["guard", *at],
     }
     for model in MODELS:
         role = ["--role", "canary"] if model == story.CANARY else []
         artifact = ["--target", story.LOAD, "--artifact", str(layout.model(model))]
-        serve[f"runner-{model}"] = ["runner", *at, "--model", model, "--version", "1", *artifact, *role]
+        health = ["--health-port", "0"] if model == story.CHALLENGER else []
+        serve[f"runner-{model}"] = ["runner", *at, "--model", model, "--version", "1", *artifact, *role, *health]
     commands = [Command(name, ["serve", *rest], vital=name == "gateway") for name, rest in serve.items()]
     commands.append(Command("tail", ["tail", "--settings", str(layout.settings)]))
     for command in commands:
@@ -47,6 +53,22 @@ def start_pipeline(supervisor: Supervisor, layout: Layout) -> str:
     supervisor.start(Command("alerts", ["alerts", "deliver", "--settings", str(layout.settings)], ready="delivering"))
     supervisor.wait(*PIPELINE)
     return _address(supervisor, "gateway")
+
+
+def serves(supervisor: Supervisor, model: str, version: str) -> bool:
+    """Tell whether the runner of a model has loaded a version; it must have been asked to say how it is."""
+    supervisor.check()
+    address = supervisor.said(f"runner-{model}", _HEALTH)
+    if address is None:
+        return False
+    try:
+        shown = httpx.get(f"{address.removeprefix(_HEALTH)}/metrics").text
+    except httpx.HTTPError:
+        return False  # it may be starting again
+    return any(
+        line.startswith("birdwatch_runner_version_info{") and f'version="{version}"' in line
+        for line in shown.splitlines()
+    )
 
 
 def start_dashboard(supervisor: Supervisor, layout: Layout) -> None:

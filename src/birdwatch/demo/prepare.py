@@ -13,6 +13,9 @@ from birdwatch.demo.backfill import backfill, skip_to_end
 from birdwatch.demo.flights import Year, questions, start_of
 from birdwatch.demo.models import MODELS, categories, load, matrix, save, train
 from birdwatch.demo.weather import inject
+from birdwatch.records import Control, encode
+from birdwatch.serving.schedule import load_schedule
+from birdwatch.serving.turns import FIRST
 from birdwatch.streams import Streams
 
 __all__ = ["Layout", "configure", "fill_in", "train_models"]
@@ -112,11 +115,24 @@ def fill_in(year: Year, streams: Streams, layout: Layout, since: float) -> int:
     return count
 
 
-def configure(year: Year, layout: Layout, *, since: float, webhook: str) -> None:
-    """Write the settings of both sides."""
+def configure(year: Year, layout: Layout, streams: Streams, *, since: float, webhook: str) -> None:
+    """Write the settings of both sides, and put the schedule on control.
+
+    The rendezvous would do so itself, but at the time of this year; finding its own there, it puts none.
+    """
     first = start_of(story.FIRST_DAY)
     base_rate = float(year.truth["late"][year.flights["ts"] < first].mean())
     _write(layout.schedule, story.schedule(base_rate))
+    plan = load_schedule(layout.schedule)
+    in_force = Control(
+        ts=since,
+        action="schedule",
+        author=FIRST,
+        reason="the rendezvous was started with it",
+        version=plan.version,
+        params=plan.model_dump(mode="json", exclude={"version"}),
+    )
+    streams.append("control", [(b"schedule", encode(in_force))])
     observing = story.settings(
         layout.streams, layout.store, judge_from=since, webhook=webhook, alert_log=layout.alert_log
     )

@@ -12,6 +12,7 @@ import pandas as pd
 from rich import box
 from rich.console import Console, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from birdwatch.alerts.history import AlertRow
 from birdwatch.demo.backfill import COMPONENT
@@ -19,18 +20,21 @@ from birdwatch.demo.feeder import Served
 from birdwatch.demo.flights import day_of, time_of
 from birdwatch.detect.attribution import INPUTS_CHANGED
 from birdwatch.detect.verdict import Verdict
+from birdwatch.serving.ledger import read_ledger, say
 from birdwatch.streams import Streams
 
 __all__ = [
     "AlertLine",
     "CalledDays",
+    "ChangeLine",
     "Day",
     "Latency",
+    "Ramped",
     "Report",
     "call_days",
-    "count_answers",
     "count_scores",
     "make_report",
+    "read_answers",
     "show",
     "write",
 ]
@@ -97,6 +101,29 @@ class CalledDays(msgspec.Struct, frozen=True, kw_only=True):
     days: list[Day]
 
 
+class ChangeLine(msgspec.Struct, frozen=True, kw_only=True):
+    """A change on control: when (event time), what in a few words, by whom and why; ``refused`` if it is not in force."""
+
+    ts: float
+    action: str
+    model: str
+    version: str
+    author: str
+    reason: str
+    what: str
+    refused: str | None
+
+
+class Ramped(msgspec.Struct, frozen=True, kw_only=True):
+    """A version that was ramped up: its answers, among ``of`` given from its ramp to the last of them."""
+
+    model: str
+    version: str
+    percent: float
+    answers: int
+    of: int
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The whole of it; written as JSON it has these keys.
 
@@ -123,6 +150,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     canary_answers: int
     scores: dict[str, int]
     incomplete_steps: int
+    changes: list[ChangeLine]
+    ramped: list[Ramped]
     alerts: list[AlertLine]
     days: CalledDays
     wall_seconds: float
@@ -139,7 +168,9 @@ class _Answered(msgspec.Struct):
     """What is needed of a Result to know whose it was."""
 
     request_id: str
+    request_ts: float
     model: str
+    version: str
 
 
 def count_scores(streams: Streams) -> dict[str, int]:
@@ -152,14 +183,53 @@ def count_scores(streams: Streams) -> dict[str, int]:
     return dict(sorted(found.items()))
 
 
-def count_answers(streams: Streams) -> Counter[str]:
-    """Count the answers on the streams by model: the first result of a request is its answer."""
+def read_answers(streams: Streams) -> list[_Answered]:
+    """Give the answers on the streams, in order: the first result of a request is its answer."""
     decoder = msgspec.json.Decoder(_Answered)
-    first: dict[str, str] = {}
+    first: dict[str, _Answered] = {}
     for value in _values(streams, ("results",)):
         result = decoder.decode(value)
-        first.setdefault(result.request_id, result.model)
-    return Counter(first.values())
+        first.setdefault(result.request_id, result)
+    return list(first.values())
+
+
+def read_changes(streams: Streams) -> list[ChangeLine]:
+    """Give all that is on control."""
+    ledger, _ = read_ledger(streams)
+    return [
+        ChangeLine(
+            ts=control.ts,
+            action=control.action,
+            model=control.model,
+            version=control.version,
+            author=control.author,
+            reason=control.reason,
+            what=say(control),
+            refused=refused,
+        )
+        for control, refused in ledger.entries
+    ]
+
+
+def count_ramped(streams: Streams, answers: list[_Answered]) -> list[Ramped]:
+    """Count what each version answered that was ramped up."""
+    found = []
+    for control, refused in read_ledger(streams)[0].entries:
+        if control.action != "ramp" or refused or not control.params["percent"]:
+            continue
+        whose = (control.model, control.version)
+        mine = [answer.request_ts for answer in answers if (answer.model, answer.version) == whose]
+        last = max(mine, default=control.ts)
+        found.append(
+            Ramped(
+                model=control.model,
+                version=control.version,
+                percent=control.params["percent"],
+                answers=len(mine),
+                of=sum(control.ts <= answer.request_ts <= last for answer in answers),
+            )
+        )
+    return found
 
 
 def _values(streams: Streams, names: tuple[str, ...]) -> Iterable[bytes]:
@@ -267,6 +337,8 @@ def make_report(
         )
         for alert in alerts
     ]
+    answers = read_answers(streams)
+    by_canary = sum(answer.model == canary for answer in answers)
     p50, p99 = np.percentile(served.latencies, [50, 99]).tolist() if served.answers else (None, None)
     return Report(
         since=since,
@@ -280,9 +352,11 @@ def make_report(
         answers_by_model=dict(sorted(served.models.items())),
         answers_by_reason=dict(sorted(served.reasons.items())),
         # What clients were told, and what the log says: the canary must be in neither.
-        canary_answers=max(served.models[canary], count_answers(streams)[canary]),
+        canary_answers=max(served.models[canary], by_canary),
         scores=count_scores(streams),
         incomplete_steps=served.incomplete_steps,
+        changes=read_changes(streams),
+        ramped=count_ramped(streams, answers),
         alerts=lines,
         days=call_days(lines, truth, verdicts),
         wall_seconds=wall_seconds,
@@ -297,7 +371,7 @@ def write(report: Report, path: Path) -> None:
 
 def show(report: Report, console: Console) -> None:
     """Print a report."""
-    for table in (_serving(report), _alerts(report), _days(report)):
+    for table in (_serving(report), _changes(report), _alerts(report), _days(report)):
         console.print(table)
 
 
@@ -311,6 +385,18 @@ def _serving(report: Report) -> RenderableType:
     table.add_row("answered by", ", ".join(f"{model} {count:,}" for model, count in report.answers_by_model.items()))
     table.add_row("by the canary", f"{report.canary_answers:,} (must be 0)")
     table.add_row("scores", ", ".join(f"{model} {count:,}" for model, count in report.scores.items()))
+    return table
+
+
+def _changes(report: Report) -> RenderableType:
+    table = Table("time", "change", "by", "why", title="deployment", box=box.SIMPLE)
+    for change in report.changes:
+        why = f"{change.reason} – refused: {change.refused}" if change.refused else change.reason
+        table.add_row(time_of(change.ts), Text(change.what), change.author, Text(why))
+    table.caption = "; ".join(
+        f"{one.model} {one.version} answered {one.answers:,} of {one.of:,} flights while it had {one.percent:g} % of them"
+        for one in report.ramped
+    )
     return table
 
 

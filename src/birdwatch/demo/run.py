@@ -14,14 +14,15 @@ from rich.console import Console
 from birdwatch.alerts.history import read_alerts
 from birdwatch.demo import story
 from birdwatch.demo.client import Client
+from birdwatch.demo.deployment import changes
 from birdwatch.demo.feeder import Feeder, Landing
-from birdwatch.demo.flights import Question, Year, days_of, load_year, questions, start_of
+from birdwatch.demo.flights import Question, Year, days_of, load_year, questions, start_of, time_of
 from birdwatch.demo.models import MODELS
 from birdwatch.demo.narrator import Narrator
-from birdwatch.demo.pipeline import PIPELINE, dashboard_address, start_dashboard, start_pipeline
+from birdwatch.demo.pipeline import PIPELINE, dashboard_address, serves, start_dashboard, start_pipeline
 from birdwatch.demo.place import claim
 from birdwatch.demo.prepare import Layout, configure, fill_in, train_models
-from birdwatch.demo.progress import TailProgress
+from birdwatch.demo.progress import Progress
 from birdwatch.demo.recording import record_events
 from birdwatch.demo.report import Report, make_report, show, write
 from birdwatch.demo.supervisor import Supervisor
@@ -29,6 +30,8 @@ from birdwatch.demo.weather import write_weather
 from birdwatch.demo.webhook import Receiver
 from birdwatch.detect.verdict import read_verdicts
 from birdwatch.errors import BirdwatchError
+from birdwatch.records import Control, decode
+from birdwatch.serving.guard import AUTHOR
 from birdwatch.streams import Streams, open_streams
 from birdwatch.windows.store import Store
 
@@ -107,7 +110,7 @@ def run(options: Options, console: Console) -> Report:
         held.callback(streams.close)
         year = _prepare(tell, layout, streams, since)
         receiver = held.enter_context(Receiver(tell.alert))
-        configure(year, layout, since=since, webhook=receiver.url)
+        configure(year, layout, streams, since=since, webhook=receiver.url)
         supervisor = held.enter_context(Supervisor(layout.logs, lambda trouble: tell.say(trouble, "magenta")))
         with tell.step(f"starting {len(PIPELINE) + options.dashboard} processes"):
             if options.dashboard:
@@ -121,8 +124,12 @@ def run(options: Options, console: Console) -> Report:
         asked = _questions(year, since, until)
         verdicts = _FirstVerdict(tell, store, since)
 
+        acts = _GuardsActs(tell, streams)
+        held.callback(acts.close)
+
         def on_step(ts: float) -> None:
             tell.moved(ts)
+            acts.look()
             verdicts.look(ts)
             supervisor.check()
 
@@ -130,14 +137,21 @@ def run(options: Options, console: Console) -> Report:
             feeder = Feeder(
                 streams,
                 client.ask,
-                TailProgress(streams, store, supervisor.check).caught_up,
+                Progress(streams, store, supervisor.check).caught_up,
                 models=len(MODELS) - 1,
                 pane_seconds=story.PANE_SECONDS,
                 speed=options.speed,
                 on_step=on_step,
                 on_control=tell.control,
             )
-            staged = story.controls(layout.model("challenger"), since, until)
+            staged = changes(
+                streams,
+                layout,
+                since,
+                until,
+                serves=lambda model, version: serves(supervisor, model, version),
+                say=lambda sentence: tell.say(f"{time_of(story.RAMP_FROM)}  birdwatch deploy warm: {sentence}"),
+            )
             served = asyncio.run(feeder.play(asked, _landings(year, asked), staged))
         _await_delivery(store, receiver, supervisor, since)
         supervisor.stop(*PIPELINE)
@@ -228,6 +242,26 @@ def _await_delivery(store: Store, receiver: Receiver, supervisor: Supervisor, si
             return
         supervisor.check()
         time.sleep(0.1)
+
+
+class _GuardsActs:
+    """Says what the guard has done."""
+
+    def __init__(self, tell: Narrator, streams: Streams) -> None:
+        self._tell = tell
+        self._reader = streams.reader(["control"])
+
+    def look(self) -> None:
+        """Look for news."""
+        while messages := self._reader.poll(timeout=0.0):
+            for message in messages:
+                control = decode(message.value, Control)
+                if control.author == AUTHOR:
+                    self._tell.control(control)
+
+    def close(self) -> None:
+        """Let go of the stream."""
+        self._reader.close()
 
 
 class _FirstVerdict:

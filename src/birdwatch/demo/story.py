@@ -8,12 +8,19 @@ from birdwatch.records import Control
 
 __all__ = [
     "BACKFILL_DAYS",
+    "BAD_VERSION",
     "CANARY",
+    "CHALLENGER",
+    "CHAMPION",
     "DEADLINE_SECONDS",
+    "FAULT_FROM",
     "FIRST_DAY",
     "LOAD",
     "PANE_SECONDS",
-    "controls",
+    "RAMP_FROM",
+    "RAMP_PERCENT",
+    "ramp",
+    "register",
     "schedule",
     "settings",
 ]
@@ -32,6 +39,10 @@ DEADLINE_SECONDS: Final = 1.0
 CANARY: Final = "canary"
 """The model that stays as it is, and never answers."""
 
+CHAMPION: Final = "champion"
+CHALLENGER: Final = "challenger"
+BAD_VERSION: Final = "2"
+
 LOAD: Final = "birdwatch.demo.models:load"
 """What a runner loads; all models read their files alike."""
 
@@ -39,14 +50,20 @@ _FALLBACK_AFTER_SECONDS: Final = 0.4
 _RETURN_MARGIN_SECONDS: Final = 0.2
 """A dozen processes and the client share this machine: the way back can take long."""
 _LOAD_UTC: Final = "birdwatch.demo.models:load_utc"
-_FAULT_FROM: Final = start_of("2013-05-14")
-_FAULT_UNTIL: Final = _FAULT_FROM + 32 * 3600
+
+FAULT_FROM: Final = start_of("2013-05-14")
+"""When the bad version of the challenger comes into service, in shadow."""
+
+RAMP_FROM: Final = FAULT_FROM + 6 * 3600
+"""When it is warmed and ramped up: at ten in the morning, by some three hundred flights."""
+
+RAMP_PERCENT: Final = 10
 
 
 def schedule(base_rate: float) -> dict[str, Any]:
     """Give the rendezvous schedule: the champion at once, later the cheap model too, at the deadline the base rate.
 
-    The challenger is not in it: it serves in shadow, and its scores are seen by the observing side alone.
+    The challenger is not in it: it serves in shadow until a version of it is ramped up.
     """
     return {
         "version": "1",
@@ -54,7 +71,7 @@ def schedule(base_rate: float) -> dict[str, Any]:
         "return_margin_seconds": _RETURN_MARGIN_SECONDS,
         "default": round(base_rate, 4),
         "tiers": [
-            {"models": ["champion"]},
+            {"models": [CHAMPION]},
             {"models": ["fallback"], "after_seconds": _FALLBACK_AFTER_SECONDS},
         ],
         "canary": [CANARY],
@@ -72,36 +89,34 @@ def settings(streams: str, store: Path, *, judge_from: float, webhook: str, aler
         "pane_seconds": PANE_SECONDS,
         "windows_start_seconds": int(DAY_STARTS.total_seconds()),
         "judge_from": judge_from,
-        "champion": "champion",
+        "champion": CHAMPION,
         "canary": CANARY,
         "webhook": webhook,
         "alert_log": str(alert_log),
     }
 
 
-def controls(artifact: Path, since: float, until: float) -> list[Control]:
-    """Give what operators do in [since, until): a bad version of the challenger, and its rollback a day later.
+def register(artifact: Path) -> Control:
+    """Give the record by which the bad version comes into service."""
+    return Control(
+        ts=FAULT_FROM,
+        action="register",
+        author="data science",
+        reason="the adapter reads the schedule straight from the reservation system",
+        model=CHALLENGER,
+        version=BAD_VERSION,
+        params={"target": _LOAD_UTC, "artifact": str(artifact)},
+    )
 
-    Nothing is done when the version would come into force outside.
-    """
-    staged = [
-        Control(
-            ts=_FAULT_FROM,
-            action="register",
-            author="data science",
-            reason="the adapter reads the schedule straight from the reservation system",
-            model="challenger",
-            version="2",
-            params={"target": _LOAD_UTC, "artifact": str(artifact)},
-        ),
-        Control(
-            ts=_FAULT_UNTIL,
-            action="rollback",
-            author="operations",
-            reason="version 2 reads the schedule in UTC",
-            model="challenger",
-            version="2",
-            params={"to": "1"},
-        ),
-    ]
-    return [control for control in staged if control.ts < until] if since <= _FAULT_FROM else []
+
+def ramp(*, warm: bool) -> Control:
+    """Give the record by which it begins to answer; if it is not warm, somebody is in a hurry."""
+    return Control(
+        ts=RAMP_FROM,
+        action="ramp",
+        author="data science",
+        reason="a tenth of the flights to begin with" if warm else "the release was promised for today",
+        model=CHALLENGER,
+        version=BAD_VERSION,
+        params={"percent": RAMP_PERCENT, "guard": "rollback"} | ({} if warm else {"anyway": True}),
+    )

@@ -26,7 +26,7 @@ class Gone(NamedTuple):
 
 
 def gone(controls: Iterable[Control], at: float) -> Gone:
-    """Read the control records up to a moment of event time, in their order.
+    """Read the control records before a moment of event time, in their order.
 
     A version that is registered, or rolled back *to*, is in service again.
     """
@@ -34,7 +34,7 @@ def gone(controls: Iterable[Control], at: float) -> Gone:
     rolled_back: set[tuple[str, str]] = set()
     current: dict[str, str] = {}
     for control in controls:
-        if control.ts > at or control.action not in ("register", "rollback", "retire"):
+        if control.ts >= at or control.action not in ("register", "rollback", "retire"):
             continue
         model, version = control.model, control.version
         if control.action != "register":
