@@ -1,8 +1,11 @@
+import threading
+
 import apsw
 import pytest
 
 from birdwatch.errors import AddressError, StreamError
-from birdwatch.streams import Partition, open_streams
+from birdwatch.streams import Partition, database, open_streams
+from birdwatch.streams.bell import Bell
 from birdwatch.streams.sqlite import SqliteStreams
 
 
@@ -84,3 +87,42 @@ def test_a_reader_holds_no_transaction_between_polls(tmp_path):
     assert reader.positions() == {Partition("scores"): 10}
     for held in (other, reader, streams):
         held.close()
+
+
+def test_an_append_rings_for_those_who_wait_for_the_stream(tmp_path):
+    streams = open_streams(f"sqlite:{tmp_path}")
+    streams.append("scores", [(b"", b"1")])
+    bell = Bell([tmp_path / "scores.db"])
+    if not bell.hears:
+        pytest.skip("this system has no inotify, or none left")
+    bell.wait(0)  # from now on it listens
+    assert not bell.wait(0)
+    streams.append("scores", [(b"", b"2")])
+    assert bell.wait(60.0)
+    bell.close()
+    streams.close()
+
+
+def test_a_reader_that_hears_nothing_still_finds_what_is_appended(tmp_path, monkeypatch):
+    monkeypatch.setattr(Bell, "hears", False)
+    streams = open_streams(f"sqlite:{tmp_path}")
+    reader = streams.reader(["scores"])
+    reader._sleep = lambda _: streams.append("scores", [(b"", b"1")])
+    assert [message.value for message in reader.poll(timeout=60.0)] == [b"1"]
+    reader.close()
+    streams.close()
+
+
+def test_a_log_that_has_become_long_is_trimmed_beside_the_appends_and_begins_anew(tmp_path, monkeypatch):
+    monkeypatch.setattr(database, "_TRIM_PAGES", 50)
+    streams = open_streams(f"sqlite:{tmp_path}")
+    rows = [(b"", b"x" * 1000)] * 10
+    for _ in range(200):
+        streams.append("scores", rows)
+        for trim in [thread for thread in threading.enumerate() if thread.name == "trim"]:
+            trim.join()
+    assert (tmp_path / "scores.db-wal").stat().st_size < 200 * 10 * 1000 / 5
+    reader = streams.reader(["scores"])
+    assert len(reader.poll(10_000, timeout=0)) == 2000
+    reader.close()
+    streams.close()

@@ -5,7 +5,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +18,8 @@ __all__ = ["Database", "GroupOffsets", "naming", "stream_error"]
 
 _LOCKED_SECONDS: Final = 30.0
 _RETRY_SECONDS: Final = 0.0005
+_TRIM_PAGES: Final = 4000
+_TRIM_MILLISECONDS: Final = 10
 
 
 class Database:
@@ -38,6 +40,7 @@ class Database:
         self._schema = schema
         self._synchronous = synchronous
         self._connection: apsw.Connection | None = None
+        self._trim_at = _TRIM_PAGES
 
     def readable(self) -> apsw.Connection | None:
         """Open the file, or give None while it does not exist."""
@@ -45,6 +48,7 @@ class Database:
             self._connection = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READWRITE)
             self._connection.set_busy_handler(_wait)
             self._connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+            self._connection.set_wal_hook(self._committed)
         return self._connection
 
     def writable(self) -> apsw.Connection:
@@ -60,6 +64,27 @@ class Database:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def _committed(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
+        """Have the write-ahead log trimmed when it has become long, beside the appends.
+
+        SQLite would do it by itself in the midst of one, and wait there for the disk: tens of milliseconds, for all that
+        is being asked meanwhile.
+        """
+        if pages < _TRIM_PAGES:  # it has begun anew
+            self._trim_at = _TRIM_PAGES
+        elif pages >= self._trim_at:
+            self._trim_at = pages + _TRIM_PAGES  # when to try again, should it not begin anew
+            threading.Thread(target=self._trim, name="trim", daemon=True).start()
+        return apsw.SQLITE_OK
+
+    def _trim(self) -> None:
+        # Another may be at it just now, and the folder may be gone.
+        with suppress(apsw.Error), closing(apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READWRITE)) as own:
+            own.execute("PRAGMA schema_version").get  # noqa: B018 - only one that has read knows of the log
+            own.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)  # nobody waits for the bulk
+            own.set_busy_timeout(_TRIM_MILLISECONDS)
+            own.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)  # appends wait for the rest, as long as this
 
     def _create(self) -> None:
         """Put the file in its place complete: the loser of a race uses the winner's, nobody sees half a schema."""

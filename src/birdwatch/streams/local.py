@@ -5,10 +5,12 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from birdwatch.streams.base import Message, Positions
+from birdwatch.streams.bell import Bell
 
 __all__ = ["LocalReader", "Log"]
 
-# A millisecond's pause costs about 5 % of a core, so it is for streams with traffic; 25 ms cost below 1 %.
+# A millisecond's pause costs about 5 % of a core, so it is for streams with traffic; 25 ms cost below 1 %. With a bell
+# they are only for what a writer did not live to ring for.
 _BUSY_PAUSE_SECONDS: Final = 0.001
 _IDLE_PAUSE_SECONDS: Final = 0.025
 
@@ -46,6 +48,8 @@ class LocalReader:
         Where each stream begins: one entry a stream.
     keep
         Keeps positions for the reader's group; None for a reader without a group.
+    bell
+        Ends a pause when a log has changed; without one, or where it does not hear, the logs are looked at more often.
     clock, sleep
         Monotonic seconds, and how to wait for them to pass.
     """
@@ -56,6 +60,7 @@ class LocalReader:
         begin: Positions,
         keep: Callable[[Positions], None] | None,
         *,
+        bell: Bell | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -63,6 +68,7 @@ class LocalReader:
         self._order = list(begin)
         self._next = begin
         self._keep = keep
+        self._bell = bell
         self._clock = clock
         self._sleep = sleep
         self._active = clock()
@@ -78,7 +84,7 @@ class LocalReader:
                 self._active = now
             if messages or stalled:
                 return messages
-            self._sleep(max(min(_pause(now - self._active), deadline - now), 0.0))
+            self._pause(now - self._active, max(deadline - now, 0.0))
 
     def positions(self) -> Positions:
         """Give the next offset to read of every stream that exists."""
@@ -104,6 +110,14 @@ class LocalReader:
         """Let go of the logs."""
         for log in self._logs.values():
             log.close()
+        if self._bell is not None:
+            self._bell.close()
+
+    def _pause(self, idle_seconds: float, at_most: float) -> None:
+        if self._bell is not None and self._bell.hears:
+            self._bell.wait(min(_IDLE_PAUSE_SECONDS, at_most))
+        else:
+            self._sleep(min(_pause(idle_seconds), at_most))
 
     def _read(self, limit: int, *, stalled: bool) -> list[Message]:
         messages: list[Message] = []

@@ -20,6 +20,7 @@ import apsw
 
 from birdwatch.errors import AddressError, StreamError
 from birdwatch.streams.base import Message, Partition, Positions
+from birdwatch.streams.bell import Bell, ring
 from birdwatch.streams.database import Database, GroupOffsets, naming, stream_error
 from birdwatch.streams.local import LocalReader, Log
 
@@ -72,6 +73,7 @@ class SqliteStreams:
                     if connection.in_transaction:
                         connection.execute("ROLLBACK")
                     raise
+        ring(database.path)
 
     def broadcast(self, stream: str, key: bytes, value: bytes) -> None:
         """Write one message to the stream's one partition."""
@@ -85,9 +87,11 @@ class SqliteStreams:
         begin = dict.fromkeys(map(Partition, streams), 0)
         if start == "latest":
             begin |= self.ends(streams)
-        if group is None:
-            return LocalReader(logs, begin, None)
-        return LocalReader(logs, begin | self.committed(group, streams), partial(self._offsets.commit, group))
+        keep = None
+        if group is not None:
+            begin |= self.committed(group, streams)
+            keep = partial(self._offsets.commit, group)
+        return LocalReader(logs, begin, keep, bell=Bell(map(self._path, streams)))
 
     def names(self) -> list[str]:
         """Name the streams that exist, sorted."""
