@@ -1,11 +1,16 @@
 """A client that is not ours asks the gateway by the Open Inference Protocol: Triton's own, against real processes."""
 
+import json
+import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -99,14 +104,14 @@ class Place:
 
     def requests(self):
         """Give what lies on `requests`: the records, and tokens by their name."""
-        values = self._values("requests")
+        values = self.values("requests")
         tokens = [as_token(value) for value in values]
         return [token.token if token else decode(value, Request) for value, token in zip(values, tokens, strict=True)]
 
     def controls(self):
-        return [decode(value, Control) for value in self._values("control")]
+        return [decode(value, Control) for value in self.values("control")]
 
-    def _values(self, stream):
+    def values(self, stream):
         with closing(open_streams(self.address)) as streams, closing(streams.reader([stream])) as reader:
             return [message.value for message in reader.poll(limit=10**6, timeout=0.0)]
 
@@ -254,6 +259,7 @@ def test_a_swap_of_a_plug_in_with_state_survives_kill_9_and_no_request_is_counte
     assert [r.features["n"] for r in requests] == list(range(1, len(requests) + 1))
     assert {r.features["by"] for r in logged[:cut]} == {"old"}
     assert {r.features["by"] for r in logged[cut + 1 :]} == {"new"}
+    assert place.values("deadletters") == []  # runner and rendezvous pass the token by
     [done] = [control for control in place.controls() if control.action == "swapped"]
     assert done.params == {"component": "features", "token": "t1", "by": "gateway", "at": {"0": cut}}
 
@@ -268,3 +274,53 @@ def test_asked_to_stop_it_answers_what_is_in_flight_and_ends_with_0(place):
         assert http.post(f"{place.url}/v1/score", json={"features": {}}).status_code == 503
         assert asked.result().json()["reason"] == "default"
     assert gateway.wait(timeout=30) == 0
+
+
+GUIDE = (Path(__file__).parents[2] / "docs/guide/gateway.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", GUIDE, re.DOTALL)
+
+
+def test_the_guide_is_followed_to_the_letter(place):
+    for text in blocks("python"):
+        (place.folder / text.split("\n")[0].removeprefix("# ")).write_text(text)
+    flights2 = (place.folder / "flights.py").read_text().replace('"seen": ', '"swapped": 1, "seen": ')
+    (place.folder / "flights2.py").write_text(flights2)
+    (place.folder / "schedule.yaml").write_text(blocks("yaml")[0])
+    serve, v1, v2, swap = blocks("sh")
+    place.start(*[shlex.split(line.replace("8080", "0"))[2:] for line in serve.splitlines()])
+    port = place.url.rpartition(":")[2]
+
+    def sh(text):
+        done = subprocess.run(  # noqa: S602 - as a reader would
+            text.replace("8080", port),
+            shell=True,
+            cwd=place.folder,
+            env={
+                **os.environ,
+                "BIRDWATCH_STREAMS": place.address,
+                "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    first = json.loads(wait_for(lambda: (said := sh(v1)) and '"first choice"' in said and said))
+    seen = len(place.requests()) - 1
+    assert first["score"] == pytest.approx(0.1 + 0.05 * seen + 0.2)
+    metadata, answer = [json.loads(sh(line)) for line in v2.splitlines()]
+    assert metadata["name"] == "birdwatch"
+    scores = answer["outputs"][0]["data"]
+    assert scores == pytest.approx([0.1 + 0.05 * (seen + 1) + 0.2, 0.1 + 0.35])
+    (place.folder / "ask.py").write_text((place.folder / "ask.py").read_text().replace("8080", port))
+    assert sh(f"{sys.executable} ask.py").endswith("[b'late' b'late']\n")
+    sh(swap)
+    wait_for(lambda: [control for control in place.controls() if control.action == "swapped"])
+    after = json.loads(sh(v1))
+    assert after["score"] == pytest.approx(0.1 + 0.05 * (seen + 3) + 0.2)
+    assert place.requests()[-1].features["swapped"] == 1

@@ -721,3 +721,56 @@ def test_after_a_kill_the_requests_of_all_partitions_are_observed_in_the_order_o
     second.finish()
     second.end()
     assert of_partition(streams, 0)[-1] == (7, "old")
+
+
+def run_until(process, condition):
+    process.begin(process.extraction.run(process.queue))
+    for _ in range(200):
+        process.tick()
+        process.queue.write()
+        if condition():
+            return
+    pytest.fail("it did not come about")
+
+
+def test_a_swap_that_the_streams_do_not_take_is_put_off_until_they_do(streams, monkeypatch, capsys):
+    monkeypatch.setattr("birdwatch.serving.extraction._RETRY_SECONDS", 0.0)
+    process = Process(streams)
+    append = streams.append
+    failures = iter([StreamError("disk full"), StreamError("disk full")])
+
+    def broken(stream, messages):
+        for error in failures:
+            raise error
+        append(stream, messages)
+
+    process.extraction.offer(swap_on_control(streams, "t1", "plug:Newer"))
+    streams.append = broken
+    run_until(process, lambda: swapped(streams))
+    process.end()
+    assert log(streams) == ["t1"]
+    assert capsys.readouterr().err.count("features: swap 't1' is put off: disk full") == 2
+
+
+def test_swaps_are_done_in_the_order_of_control_and_one_that_cannot_be_stops_none_after_it(streams, capsys):
+    process = Process(streams)
+    for token, target in (("t1", "plug:Newer"), ("t2", "plug:CannotRestore"), ("t3", "plug:Newest")):
+        process.extraction.offer(swap_on_control(streams, token, target))
+    run_until(process, lambda: len(swapped(streams)) == 2)
+    process.end()
+    assert log(streams) == ["t1", "t3"]
+    assert "swap 't2' is refused: plug:CannotRestore cannot begin with that state" in capsys.readouterr().err
+
+
+class CannotObserve(Counting):
+    def observe(self, features, ts):
+        raise KeyError("tail")
+
+
+def test_a_plug_in_that_cannot_observe_what_it_injected_into_stops_the_start_by_name(streams):
+    process = Process(streams, "plug:CannotObserve")
+    process.ask("a")
+    process.finish()
+    process.end()
+    with pytest.raises(ServingError, match=r"plug:CannotObserve cannot observe \{'x': 1.*KeyError: 'tail'"):
+        Process(streams, "plug:CannotObserve")

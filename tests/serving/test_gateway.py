@@ -473,7 +473,7 @@ def test_a_swap_that_cannot_be_is_said_and_the_old_plug_in_goes_on(streams, caps
         def both():
             nonlocal said
             said += capsys.readouterr().err
-            return "swap 't1' is not done: 'json:nothing'" in said and "need a token and a target" in said
+            return "swap 't1' is refused: 'json:nothing'" in said and "need a token and a target" in said
 
         wait_for(both)
         client.post("/v1/score", json={"features": {}})

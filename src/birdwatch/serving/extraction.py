@@ -21,7 +21,7 @@ import msgspec
 from birdwatch.errors import ServingError, StreamError
 from birdwatch.records import Control, Snapshot, Token, encode
 from birdwatch.serving.cuts import COMPONENT, Swap, read_requests, read_swaps, swap_in
-from birdwatch.serving.features import Gone, Inject, load_features, remembers, restore_state, state_of
+from birdwatch.serving.features import Gone, Inject, load_features, observe, remembers, restore_state, state_of
 from birdwatch.serving.process import warn
 from birdwatch.serving.snapshots import latest, save
 from birdwatch.streams import Partition, Positions, Streams
@@ -113,7 +113,7 @@ class Extraction:
         halfway = kept is not None and self._replay(kept) and len(self._at) < len(ends)
         if self._do_what_was_left() or halfway:
             self._put(self._swap)
-            self._at = read_requests(self._streams, self._name, ends).cuts[self._swap.token] | self._at
+            self._at = read_requests(self._streams, self._name, ends).cuts.get(self._swap.token, {}) | self._at
         if isinstance(self._inject, Gone):
             raise ServingError(f"the features' plug-in in force cannot be loaded: {self._inject.why}")
         if self._swap.token or remembers(self._inject):
@@ -141,7 +141,7 @@ class Extraction:
                 self._at = logged.cuts[token]
             if remembers(self._inject):
                 for request in sorted(requests, key=lambda each: each.received_ts):
-                    self._inject.observe(request.features, request.ts)
+                    observe(self._inject, request.features, request.ts, self._swap.target)
         if not self._swap.token and self._swap is not self._command:
             warn(
                 "gateway",
@@ -187,14 +187,25 @@ class Extraction:
                 swap = await asyncio.wait_for(self._waiting.get(), self._snapshot_seconds)
             except TimeoutError:
                 swap = None
-            try:
-                if swap is not None:
-                    await self.swap(swap, writer)
-                elif self.unkept:
+            if swap is not None:
+                await self._swap_or_say(swap, writer)
+            elif self.unkept:
+                try:
                     await self.keep(writer)
-            except (ServingError, StreamError) as error:
-                what = "what is remembered is not kept" if swap is None else f"swap {swap.token!r} is not done"
-                warn("gateway", f"features: {what}: {error}")
+                except (ServingError, StreamError) as error:
+                    warn("gateway", f"features: what is remembered is not kept: {error}")
+
+    async def _swap_or_say(self, swap: Swap, writer: Writer) -> None:
+        while self._swap != swap:
+            try:
+                await self.swap(swap, writer)
+            except ServingError as error:
+                warn("gateway", f"features: swap {swap.token!r} is refused: {error}")
+                return
+            except StreamError as error:
+                done = "in force, and not told" if self._swap == swap else "put off"
+                warn("gateway", f"features: swap {swap.token!r} is {done}: {error}")
+                await asyncio.sleep(_RETRY_SECONDS)
 
     async def swap(self, swap: Swap, writer: Writer) -> None:
         """Let another plug-in take over; it is loaded while the old one serves.
@@ -213,7 +224,7 @@ class Extraction:
         written = writer.then(partial(self._put_surely, swap))  # since the line above no request has come in between
         await asyncio.wrap_future(written)
         logged = await asyncio.to_thread(read_requests, self._streams, self._name, before, first_phase=False)
-        self._at = logged.cuts[swap.token]
+        self._at = logged.cuts.get(swap.token, {})
         await self.keep(writer)
         writer.append("control", b"", self._swapped(), lambda _: None)
 

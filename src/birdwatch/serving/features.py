@@ -20,7 +20,17 @@ import msgspec
 from birdwatch.errors import ServingError
 from birdwatch.serving.plugins import find_callable
 
-__all__ = ["Gone", "Inject", "Remembering", "as_they_are", "load_features", "remembers", "restore_state", "state_of"]
+__all__ = [
+    "Gone",
+    "Inject",
+    "Remembering",
+    "as_they_are",
+    "load_features",
+    "observe",
+    "remembers",
+    "restore_state",
+    "state_of",
+]
 
 Inject = Callable[[dict[str, Any], float], dict[str, Any]]
 
@@ -129,6 +139,20 @@ def restore_state(plug_in: Remembering, state: Any, target: str | None) -> None:
         plug_in.restore(state)
     except Exception as error:
         raise ServingError(f"{target} cannot begin with that state: {type(error).__name__}: {error}") from error
+
+
+def observe(plug_in: Remembering, features: dict[str, Any], ts: float, target: str | None) -> None:
+    """Let a plug-in remember a request from the log.
+
+    Raises
+    ------
+    ServingError
+        It cannot.
+    """
+    try:
+        plug_in.observe(features, ts)
+    except Exception as error:
+        raise ServingError(f"{target} cannot observe {features!r:.200}: {type(error).__name__}: {error}") from error
 
 
 class Gone:
