@@ -12,6 +12,7 @@ import yaml
 
 from birdwatch.cli.main import app
 from birdwatch.config import load_settings
+from birdwatch.records import STREAMS
 from birdwatch.serving.schedule import load_schedule
 from birdwatch.streams.kafka_address import KafkaAddress
 
@@ -59,7 +60,7 @@ def test_every_part_of_the_pipeline_is_there():
         ["serve gateway", "serve rendezvous", "serve decoy", "tail", "alerts deliver", "dashboard"]
         + 4 * ["serve runner"]
     )
-    assert set(SERVICES) - set(PARTS) == {"kafka", "alertmanager"}
+    assert set(SERVICES) - set(PARTS) == {"kafka", "topics", "alertmanager"}
 
 
 def test_the_models_of_the_schedule_run_and_the_canary_is_one_of_its_own():
@@ -122,8 +123,17 @@ def test_a_part_is_asked_for_its_health_where_it_answers(name):
 @pytest.mark.parametrize("name", PARTS)
 def test_a_part_starts_after_those_it_needs_are_well(name):
     for needed, how in PARTS[name]["depends_on"].items():
-        assert how == {"condition": "service_healthy"}
-        assert needed in PARTS or "healthcheck" in SERVICES[needed]
+        assert how == {"condition": "service_completed_successfully" if needed == "topics" else "service_healthy"}
+        assert needed in {*PARTS, "topics"}
+    assert "healthcheck" in SERVICES["kafka"]
+
+
+def test_the_topics_are_there_before_anybody_reads_them():
+    said = SERVICES["topics"]["command"][-1]
+    (topics,) = re.findall("for topic in (.*); do", said)
+    assert topics.split() == list(STREAMS)
+    assert SERVICES["topics"]["depends_on"] == {"kafka": {"condition": "service_healthy"}}
+    assert SERVICES["topics"]["image"] == SERVICES["kafka"]["image"]
 
 
 def test_all_meet_on_the_kafka_that_is_started():
