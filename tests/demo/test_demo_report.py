@@ -11,9 +11,9 @@ from rich.console import Console
 from birdwatch.alerts.history import AlertRow
 from birdwatch.demo.feeder import Answer, Served
 from birdwatch.demo.flights import start_of
-from birdwatch.demo.report import call_days, count_answers, count_scores, make_report, show, write
+from birdwatch.demo.report import call_days, count_scores, make_report, read_answers, show, write
 from birdwatch.detect.verdict import Subject, Verdict
-from birdwatch.records import Result, Score, encode
+from birdwatch.records import Control, Result, Score, encode
 from birdwatch.streams import open_streams
 
 TRUTH = pd.DataFrame(
@@ -170,8 +170,45 @@ def test_the_first_result_is_the_answer_and_one_by_the_canary_is_found(streams):
         return b"", encode(Result(request_id=request_id, request_ts=0, ts=0, model=model, version="1", score=0.5))
 
     streams.append("results", [result("a", "champion"), result("a", "canary"), result("b", "canary")])
-    assert count_answers(streams) == {"champion": 1, "canary": 1}
+    assert [(answer.request_id, answer.model) for answer in read_answers(streams)] == [
+        ("a", "champion"),
+        ("b", "canary"),
+    ]
     assert report_of(streams).canary_answers == 1
+
+
+def test_the_deployment_is_told_and_what_the_ramped_version_answered(streams):
+    def put(stream, *records):
+        streams.append(stream, [(b"", encode(record)) for record in records])
+
+    def control(ts, action, version="2", model="challenger", **params):
+        return Control(ts=ts, action=action, author="us", reason="why", model=model, version=version, params=params)
+
+    def answer(ts, model, version):
+        return Result(request_id=str(ts), request_ts=ts, ts=ts, model=model, version=version, score=0.5)
+
+    put("control", control(0, "schedule", "1", "", default=0.5, tiers=[{"models": ["champion"]}]))
+    put("control", control(5, "ramp", percent=10), control(10, "warm"), control(20, "ramp", percent=10))
+    put("control", control(90, "rollback"))
+    put("results", *(answer(ts, "champion", "1") for ts in range(10, 100, 2)))
+    put("results", *(answer(ts, "challenger", "2") for ts in (21, 51, 81, 81)))
+    report = report_of(streams)
+    (ramped,) = report.ramped
+    assert (ramped.model, ramped.version, ramped.percent, ramped.answers) == ("challenger", "2", 10, 3)
+    assert ramped.of == len([ts for ts in range(10, 100, 2) if 20 <= ts <= 81]) + 3
+    assert [line.what for line in report.changes] == [
+        "schedule 1: champion",
+        "ramp challenger 2 to 10 % of the keys",
+        "challenger 2 is warm",
+        "ramp challenger 2 to 10 % of the keys",
+        "roll back challenger 2",
+    ]
+    assert [line.refused is None for line in report.changes] == [True, False, True, True, True]
+    console = Console(file=io.StringIO(), width=140)
+    show(report, console)
+    text = console.file.getvalue()
+    assert "challenger 2 answered 3 of 34 flights" in text
+    assert "refused: ramp 'challenger' by us: version '2' is not warm" in " ".join(text.split())
 
 
 def test_an_alert_is_delivered_when_the_receiver_says_so(streams):

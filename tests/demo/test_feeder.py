@@ -5,6 +5,7 @@ from collections import Counter
 
 import pytest
 
+from birdwatch.demo.deployment import Change
 from birdwatch.demo.feeder import IN_FLIGHT, Answer, Feeder, Landing
 from birdwatch.demo.flights import Question
 from birdwatch.records import Control, Outcome, decode
@@ -158,9 +159,27 @@ def test_a_change_is_written_before_the_first_question_at_its_time(streams, cloc
         return await Pipeline(streams).ask(question)
 
     playing = feeder(streams, ask, clock, on_control=told.append)
-    asyncio.run(playing.play(asked_at(0, 2 * HOUR - 1, 2 * HOUR + 1), {}, [change]))
+    asyncio.run(playing.play(asked_at(0, 2 * HOUR - 1, 2 * HOUR + 1), {}, [Change(change.ts, lambda: [change])]))
     assert written == {0: 0, 1: 0, 2: 1}
     assert told == [change]
+
+
+def test_a_change_is_made_when_its_time_has_come_and_in_force_before_the_next_question(streams, clock):
+    pipeline = Pipeline(streams)
+    made, looks = [], []
+
+    def make():
+        made.append(len(pipeline.asked))
+        return []
+
+    def settled():
+        looks.append(len(pipeline.asked))
+        return len(looks) == 3
+
+    changes = [Change(HOUR, make, settled)]
+    asyncio.run(feeder(streams, pipeline.ask, clock).play(asked_at(0, 1, HOUR, 2 * HOUR), {}, changes))
+    assert made == [2]
+    assert looks == [2, 2, 2]
 
 
 def test_the_next_step_waits_until_the_tail_has_caught_up(streams, clock):

@@ -47,7 +47,7 @@ def test_a_change_names_who_and_why():
     change = Control(
         ts=start_of("2013-05-14"), action="rollback", author="ops", reason="[bold] claims", model="m", version="2"
     )
-    assert "2013-05-14 08:00Z  m 2 is rolled back by ops: [bold] claims" in told(lambda tell: tell.control(change))
+    assert "2013-05-14 08:00Z  ops: roll back m 2: [bold] claims" in told(lambda tell: tell.control(change))
 
 
 def test_a_step_says_how_long_it_took():

@@ -15,20 +15,18 @@ from birdwatch.serving.schedule import parse_schedule
 ARTIFACT = Path("run/models/challenger.skops")
 
 
-def test_the_bad_version_comes_on_14_may_and_goes_after_32_hours():
-    bad, back = story.controls(ARTIFACT, start_of("2013-04-01"), start_of("2013-06-15"))
+def test_the_bad_version_comes_on_14_may_and_is_ramped_up_six_hours_later():
+    bad, ramp = story.register(ARTIFACT), story.ramp(warm=True)
     assert (time_of(bad.ts), bad.action, bad.model, bad.version) == ("2013-05-14 08:00Z", "register", "challenger", "2")
-    assert (time_of(back.ts), back.action, back.version) == ("2013-05-15 16:00Z", "rollback", "2")
-    assert back.params["to"] == "1"
-    assert all(control.author and control.reason for control in (bad, back))
+    assert (time_of(ramp.ts), ramp.action, ramp.version) == ("2013-05-14 14:00Z", "ramp", "2")
+    assert ramp.params == {"percent": 10, "guard": "rollback"}
+    assert all(control.author and control.reason for control in (bad, ramp))
 
 
-@pytest.mark.parametrize(
-    ("since", "until", "count"),
-    [("2013-04-01", "2013-05-14", 0), ("2013-05-14", "2013-05-15", 1), ("2013-05-15", "2013-06-01", 0)],
-)
-def test_outside_of_these_days_nothing_is_staged(since, until, count):
-    assert len(story.controls(ARTIFACT, start_of(since), start_of(until))) == count
+def test_one_that_is_not_warm_is_ramped_up_anyway_for_another_reason():
+    ramp = story.ramp(warm=False)
+    assert ramp.params["anyway"]
+    assert ramp.reason != story.ramp(warm=True).reason
 
 
 def test_neither_the_challenger_nor_the_canary_can_answer():

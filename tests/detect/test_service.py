@@ -31,6 +31,10 @@ def test_what_counts_is_the_history_up_to_the_moment():
     assert gone(HISTORY, 25).retired == gone(HISTORY, 25).rolled_back == {("m", "2")}
 
 
+def test_what_is_done_when_a_window_ends_belongs_to_the_next():
+    assert gone(HISTORY, 20).rolled_back == set()
+
+
 def test_a_version_registered_again_is_in_service_again():
     assert gone(HISTORY, 35) == (set(), set())
 

@@ -8,11 +8,15 @@ import socket
 import subprocess
 import sys
 import time
+from itertools import groupby
 from pathlib import Path
 
 import pytest
+from scipy.stats import binomtest
 
 from birdwatch.demo.flights import load_year, start_of
+from birdwatch.records import Control, Result, Score, decode
+from birdwatch.streams import open_streams
 from birdwatch.windows.store import Store
 
 pytestmark = pytest.mark.integration
@@ -117,7 +121,7 @@ def test_every_request_is_answered_in_time_and_never_by_the_canary(told):
     assert report["deadline_seconds"] == 1.0
     assert report["latency_seconds"]["p99"] < 1.0
     assert report["canary_answers"] == 0
-    assert set(report["answers_by_model"]) <= {"champion", "fallback"}
+    assert set(report["answers_by_model"]) <= {"champion", "fallback", "challenger"}
 
 
 def test_every_model_scores_every_request(told):
@@ -132,8 +136,58 @@ def test_the_bad_version_fires_one_page_that_names_it_is_delivered_and_resolves(
     assert start_of("2013-05-14") < page["ts"] <= start_of("2013-05-16")
     assert page["delivered"]
     assert page["resolved"] is not None
-    assert page["resolved"] >= start_of("2013-05-15") + 8 * HOUR
+    assert page["resolved"] > page["ts"]
     assert "page: the model changed: challenger 2" in text
+
+
+def records(folder, name, kind):
+    place = open_streams(f"sqlite:{folder / 'run' / 'streams'}")
+    reader = place.reader([name])
+    found = []
+    while messages := reader.poll(10_000, 0.0):
+        found += [decode(message.value, kind) for message in messages]
+    reader.close()
+    place.close()
+    return found
+
+
+def test_the_bad_version_is_warmed_ramped_up_under_guard_and_rolled_back_by_it_once(told):
+    folder, report, text, _ = told
+    (page,) = [alert for alert in report["alerts"] if alert["severity"] == "page"]
+    done = records(folder, "control", Control)
+    passed = "birdwatch deploy warm: it is warm" in text
+    order = ["schedule", "register", *["warm"] * passed, "ramp", "rollback"]
+    assert [control.action for control in done] == order
+    assert [change["refused"] for change in report["changes"]] == [None] * len(order)
+    assert done[0].author == "rendezvous"  # the demo's at its event time; the rendezvous itself has put none
+    assert done[0].ts == start_of("2013-05-12")
+    *_, ramp, rollback = done
+    assert (ramp.params["percent"], ramp.params["guard"]) == (10, "rollback")
+    assert (rollback.author, rollback.model, rollback.version, rollback.ts) == ("guard", "challenger", "2", page["ts"])
+    assert ramp.ts < page["ts"]
+    assert "guard: roll back challenger 2: the model changed" in text
+
+
+def test_it_answers_its_share_of_the_flights_from_the_ramp_to_the_rollback_and_none_after(told):
+    folder, report, _, _ = told
+    (ramped,) = report["ramped"]
+    assert binomtest(ramped["answers"], ramped["of"], 0.1).pvalue > 0.001
+    assert report["answers_by_model"]["challenger"] == ramped["answers"]
+    controls = {control.action: control for control in records(folder, "control", Control)}
+    results = records(folder, "results", Result)
+    bad = [result for result in results if result.model == "challenger"]
+    assert {result.version for result in bad} == {"2"}
+    assert min(result.request_ts for result in bad) >= controls["ramp"].ts
+    # The day is judged when the next morning's first hour with flights has been served.
+    ts = load_year().flights["ts"]
+    morning = ts[ts >= controls["rollback"].ts].min() // HOUR * HOUR + HOUR
+    assert max(result.request_ts for result in bad) < morning
+
+
+def test_the_version_before_serves_again(told):
+    folder, report, _, _ = told
+    versions = [score.version for score in records(folder, "scores", Score) if score.model == "challenger"]
+    assert [version for version, _ in groupby(versions)] == ["1", "2", "1"]
 
 
 def test_the_days_are_put_beside_the_truth(told):
@@ -180,7 +234,7 @@ def test_the_killed_tail_has_counted_what_an_undisturbed_one_counts(told):
 
 def test_no_process_is_left_when_it_has_ended(told):
     _, _, _, pids = told
-    assert len(pids) >= 9
+    assert len(pids) >= 10
     assert gone(pids)
 
 
@@ -197,7 +251,7 @@ def test_ctrl_c_stops_everything_and_a_taken_port_is_reported(tmp_path):
             demo.read_until(r"the dashboard is at http://127\.0\.0\.1:(?!8501)\d+")
             demo.read_until("the first verdict")
             pids = demo.descendants()
-            assert len(pids) >= 11
+            assert len(pids) >= 12
             demo.process.send_signal(signal.SIGINT)
             assert demo.finish() == 130
             assert "Stopped" in demo.text

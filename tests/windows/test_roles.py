@@ -72,3 +72,11 @@ def test_control_records_say_who_is_champion_and_who_falls_back(store):
         store.put_control(Partition("control"), offset, control)
     assert roles(store, DAY.until) == {"b": "champion", "c": "fallback", "f": "challenger", "old": "canary"}
     assert control_table(store, 0, DAY.until)["what"].tolist() == ["champion b", "schedule"]
+
+
+def test_a_fallback_that_the_schedule_names_is_one_before_it_first_answers(store):
+    observed(store)
+    tiers = [{"models": ["c"], "ramps": {"b": 10}}, {"models": ["f"], "after_seconds": 0.4}]
+    said = Control(ts=0, action="schedule", author="rendezvous", reason="r", version="1", params={"tiers": tiers})
+    store.put_control(Partition("control"), 0, said)
+    assert roles(store, DAY.until) == {"b": "challenger", "c": "champion", "f": "fallback", "old": "canary"}
