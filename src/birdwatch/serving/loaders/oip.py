@@ -5,6 +5,7 @@ error of the scores that it costs; nothing is asked twice, but on a connection t
 """
 
 import itertools
+import weakref
 from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -92,6 +93,8 @@ class _Endpoint:
         self._positive = positive
         self._timeout_seconds = timeout_seconds
         self._client = httpx.Client(timeout=timeout_seconds)
+        # Versions come and go in a runner: with the last reference to this one, its connections are closed.
+        weakref.finalize(self, self._client.close).atexit = False
 
     def score_whole(self, batch: list[Features]) -> list[Any]:
         """Score rows by all that each has: those with the same features travel together."""

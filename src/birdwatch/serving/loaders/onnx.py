@@ -72,12 +72,10 @@ def load(
         raise ServingError(f"option 'output': there is no {output!r} among {', '.join(outputs)}")
     names, feed = _feeding(inputs, features, session.get_modelmeta().custom_metadata_map.get("features"))
     wanted = [output or outputs[-1]]
-    # Some exporters write down the one row that they tried.
-    alone = any(one.shape and one.shape[0] == 1 for one in inputs)
 
     def score(batch: list[Features]) -> list[Any]:
-        parts = [[row] for row in batch] if alone else [batch]
-        return [value for part in parts for value in _values(session.run(wanted, feed(part))[0], positive)]
+        # A graph that was written down with one row refuses more, and is then asked row by row.
+        return _values(session.run(wanted, feed(batch))[0], positive)
 
     return where_complete(names, score)
 
