@@ -293,6 +293,11 @@ def test_without_a_canary_the_largest_difference_must_be_said(deploy):
     assert deploy("warm", "new", "2", "--max-difference", 0.05).exit_code == 0
 
 
+def test_a_version_that_was_rolled_back_is_not_even_tried(deploy):
+    deploy.put(control("rollback", "new", "2"))
+    assert "register it again first" in deploy.refused("warm", "new", "2")
+
+
 def test_the_champion_itself_cannot_be_warmed(deploy):
     assert "a name of its own" in deploy.refused("warm", "m", "2")
 

@@ -185,7 +185,7 @@ def test_it_answers_its_share_of_the_flights_from_the_ramp_to_the_rollback_and_n
 
 
 def test_the_version_before_serves_again(told):
-    folder, report, _, _ = told
+    folder, _, _, _ = told
     versions = [score.version for score in records(folder, "scores", Score) if score.model == "challenger"]
     assert [version for version, _ in groupby(versions)] == ["1", "2", "1"]
 

@@ -17,7 +17,7 @@ import httpx
 import pyarrow.parquet as pq
 import pytest
 
-from birdwatch.records import RECORDS, decode
+from birdwatch.records import RECORDS, as_token, decode
 from birdwatch.streams import open_streams
 
 pytestmark = pytest.mark.integration
@@ -71,6 +71,8 @@ PARTS = {
     "bird": ["--model", "bird", "--target", "models:same", "--role", "canary"],
 }
 
+ROLES = {"gateway": "gateway", "rendezvous": "rendezvous", "second": "rendezvous", "decoy": "decoy"}
+
 
 class Pipeline:
     """The processes, each under its name, in a folder of their own."""
@@ -95,7 +97,7 @@ class Pipeline:
     def start(self, *names, **others):
         """Start some parts at the same time, and wait until each says that it is ready."""
         for name in (*names, *others):
-            part = name if name in {"gateway", "rendezvous", "decoy"} else "runner"
+            part = ROLES.get(name, "runner")
             self.processes[name] = self.run("serve", part, *(others.get(name) or PARTS[name]))
         for name in (*names, *others):
             for line in self.processes[name].stdout:
@@ -132,7 +134,7 @@ class Pipeline:
         streams = open_streams(self.address)
         reader, found = streams.reader([stream]), []
         while polled := reader.poll(timeout=0.0):
-            found += [decode(message.value, RECORDS[stream]) for message in polled]
+            found += [decode(m.value, RECORDS[stream]) for m in polled if as_token(m.value) is None]
         reader.close()
         streams.close()
         return found
@@ -340,10 +342,10 @@ def test_a_version_is_deployed_and_rolled_back_without_a_restart(pipeline):
             )[0]
 
     assert (ask()["version"], ask()["score"]) == ("1", 2.0)
-    pipeline.deploy("register", "champion", "2", "--target", "models:plus_wind")
+    pipeline.deploy("register", "champion", "2", "--in-place", "--target", "models:plus_wind")
     # Until it is loaded the one before it serves.
     assert wait_for(lambda: [r for r in [ask()] if r["version"] == "2"])[0]["score"] == 7.0
-    pipeline.deploy("register", "champion", "3", "--target", "models:not_there")
+    pipeline.deploy("register", "champion", "3", "--in-place", "--target", "models:not_there")
     assert ask()["version"] == "2"
     pipeline.deploy("rollback", "champion", "2", "--to", "1")
     assert (ask()["version"], ask()["score"]) == ("1", 2.0)

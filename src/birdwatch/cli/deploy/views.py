@@ -1,6 +1,7 @@
 """``birdwatch deploy status`` and ``history``: where the fleet stands, and how it came there."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from textwrap import shorten
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from birdwatch.serving.schedule import Schedule
 
 __all__ = ["history", "status"]
+
+_LONGEST_WHY: Final = 60
 
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -66,7 +69,8 @@ def _print_models(rows: list[dict[str, Any]]) -> None:
         stage = row["stage"] if row["percent"] is None else f"{row['stage']} {row['percent']:g} %"
         version = row["version"] or ", ".join(row["scores_as"]) or "–"
         guard = "held" if row["held"] else row["guard"] or ""
-        why = f"held: {row['held']}" if row["held"] else row["why"] or "–"
+        # At a glance; the history has all of it.
+        why = shorten(f"held: {row['held']}" if row["held"] else row["why"] or "–", _LONGEST_WHY, placeholder=" …")
         about = (row["model"], stage, version, guard, _utc(row["since"]), row["by"] or "–", why)
         table.add_row(*(Text(each) for each in about))
     Console().print(table)

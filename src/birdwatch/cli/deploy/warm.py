@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -71,6 +72,11 @@ def warm(
         fleet = require_fleet(on)
         require_known(fleet, model)
         champion = _champion(fleet, model)
+        refused = deepcopy(on.ledger).enter(
+            make_control("warm", model, version, {}, reason=reason, author=author, ts=ts)
+        )
+        if refused:  # before anybody waits for scores
+            raise SettingsError(f"nothing is tried, since the rendezvous would refuse it: {refused}")
         canary = any(on.place.ends(["canary"]).values())
         if not canary and max_difference is None:
             raise SettingsError(
@@ -154,7 +160,7 @@ def _show(warmth: "Warmth", what: str, code: int, *, as_json: bool) -> None:
         found = {"exit": code, "verdict": verdict, "failed": warmth.failed}
         typer.echo(msgspec.json.encode({**found, "evidence": warmth.evidence}).decode())
         return
-    table = Table("", "seen", "may be", "allowed", box=None)
+    table = Table("", "seen", "at most (95 %)", "allowed", box=None)
     for row in _rows(warmth.evidence):
         table.add_row(*row)
     console = Console()
