@@ -8,7 +8,7 @@ INSTALL = uv=$$(command -v uv || echo $(BIN)/uv); $$uv pip install --python $(BI
 COMPILE = uv=$$(command -v uv || echo $(BIN)/uv); $$uv pip compile --quiet --universal --python-version 3.11 --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint test-integration test-unpinned bench-serving docs lock clean
+.PHONY: help demo test lint test-integration test-nightly test-unpinned bench-serving docs lock clean
 
 help:  ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ test-integration: $(VENV)/.dev  ## Run the tests that need real servers, process
 		command -v $$tool > /dev/null || echo "$$tool is not there: the tests that need it are skipped (.ci/run installs it)"; \
 	done
 	$(BIN)/pytest -m "integration or e2e" $(ARGS)
+
+test-nightly: $(VENV)/.dev  ## Kill the processes of the pipeline at fifty random moments
+	BIRDWATCH_KILLS=50 $(BIN)/pytest tests/integration/test_behaviours.py -k test_17 $(ARGS)
 
 test-unpinned: $(VENV)/.dev  ## Install the newest of everything, as a user would, and import every module
 	rm -rf $(VENV)-unpinned && $(PYTHON) -m venv --without-pip $(VENV)-unpinned

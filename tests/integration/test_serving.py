@@ -304,18 +304,6 @@ def test_with_the_rendezvous_dead_the_gateway_answers_the_default_in_time(pipeli
     assert len(pipeline.read("results")) == len(clients.replies)
 
 
-def test_a_model_that_hangs_slows_no_other(pipeline):
-    hanging = {"slow": ["--model", "slow", "--target", "models:never"]}
-    pipeline.start("gateway", "rendezvous", "champion", **hanging)
-    pipeline.deploy("register", "slow", "1")
-    with Clients(pipeline) as clients:
-        wait_for(lambda: len(clients.replies) >= 60)
-    check(pipeline, clients.replies)
-    reasons = Counter(r["reason"] for r in clients.replies.values())
-    assert reasons["first choice"] >= 0.9 * len(clients.replies)
-    assert all("slow" in decision.missing for decision in pipeline.read("metrics")[-30:])
-
-
 def test_a_model_that_takes_too_long_is_not_waited_for_and_its_runner_ends_clean(pipeline):
     champion = ["--model", "champion", "--target", "models:never", "--timeout-seconds", "0.1"]
     pipeline.start("gateway", "rendezvous", "cheap", champion=champion)

@@ -150,7 +150,7 @@ class Learner:
         with self._lock:
             self._save(self._started(), token)
 
-    def run(self, stopping: Callable[[], bool], *, sleep: Callable[[float], None] = time.sleep) -> None:
+    def run(self, stopping: Callable[[], bool], *, sleep: Callable[[float], object] = time.sleep) -> None:
         """Start, unless that is done, and step until asked to stop; then save.
 
         Streams that fail are warned of and tried again: learning may halt, answering may not.

@@ -150,6 +150,7 @@ class Rendezvous:
                 half_life_seconds=learns.half_life_seconds,
                 prior=learns.prior,
                 label_horizon_seconds=self._label_horizon,
+                by=self.mailboxes.turns.name,
                 clock=self._clock,
             )
             self._learning = _Learning(learner)
@@ -209,7 +210,7 @@ class _Learning:
         return self._learner.arms
 
     def _run(self) -> None:
-        self._learner.run(self._stopping.is_set)
+        self._learner.run(self._stopping.is_set, sleep=self._stopping.wait)
 
     def close(self) -> None:
         self._stopping.set()
