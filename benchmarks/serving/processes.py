@@ -43,7 +43,9 @@ class Processes:
                 if line == "ready\n":
                     break
             else:
-                raise RuntimeError(f"{name} did not start")
+                raise RuntimeError(
+                    f"{name} ended with code {process.wait()} before it was ready: the reason stands above"
+                )
         return self
 
     def __exit__(self, *_: object) -> None:
