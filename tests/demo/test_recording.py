@@ -6,7 +6,7 @@ import pytest
 
 from birdwatch.demo.recording import record, record_events
 from birdwatch.errors import BirdwatchError
-from birdwatch.records import Control, Outcome, Request, Score, encode
+from birdwatch.records import Control, Outcome, Request, Score, Token, encode
 from birdwatch.streams import open_streams
 from birdwatch.windows.store import Store
 
@@ -42,6 +42,11 @@ def test_what_belongs_to_the_stretch_is_written_in_order(streams, tmp_path):
     # The outcomes that became known then: those of requests made 10 s before.
     assert read(kept, "outcomes") == read(streams, "outcomes")[:10]
     kept.close()
+
+
+def test_what_is_in_force_belongs_to_it_and_a_token_among_the_requests_does_not(streams, tmp_path):
+    streams.append("requests", [(b"", encode(Token(token="t", component="rendezvous", to="second")))])
+    assert record(streams, tmp_path / "made", 60, 70) == {"requests": 10, "scores": 10, "outcomes": 10, "control": 1}
 
 
 def test_the_same_streams_give_the_same_bytes(streams, tmp_path):

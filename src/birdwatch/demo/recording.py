@@ -11,7 +11,7 @@ from birdwatch.demo.flights import start_of
 from birdwatch.detect.reference import save
 from birdwatch.detect.sourcing import freeze
 from birdwatch.errors import BirdwatchError
-from birdwatch.records import RECORDS
+from birdwatch.records import RECORDS, as_token
 from birdwatch.streams import Streams
 from birdwatch.windows.store import Store
 
@@ -67,7 +67,7 @@ def record(streams: Streams, folder: Path, since: float, until: float) -> dict[s
     ----------
     since, until
         Event time. A record belongs to the time of its request; an outcome to that of its own, since nobody knew it
-        earlier.
+        earlier. What was put on control before belongs to it too: what is in force is the sum of all.
 
     Returns
     -------
@@ -88,7 +88,7 @@ def record(streams: Streams, folder: Path, since: float, until: float) -> dict[s
             with (folder / f"{name}.jsonl.gz").open("wb") as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) as file:
                 file.write(b"".join(line + b"\n" for line in lines))
             written[name] = len(lines)
-    if not written:
+    if not written.keys() - {"control"}:
         raise BirdwatchError(f"{streams.address} holds nothing of the time to be recorded: let the demo run longer")
     return written
 
@@ -100,9 +100,11 @@ def _inside(streams: Streams, name: str, since: float, until: float) -> Iterable
     try:
         while any(reader.positions().get(at, 0) < end for at, end in ends.items()):
             for message in reader.poll(limit=10_000):
+                if as_token(message.value):
+                    continue
                 timed = decoder.decode(message.value)
                 ts = timed.ts if name == "outcomes" or timed.request_ts is None else timed.request_ts
-                if since <= ts < until:
+                if (since <= ts or name == "control") and ts < until:
                     yield message.value
     finally:
         reader.close()
