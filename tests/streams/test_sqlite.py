@@ -103,6 +103,27 @@ def test_an_append_rings_for_those_who_wait_for_the_stream(tmp_path):
     streams.close()
 
 
+def test_a_reader_that_has_read_all_waits_for_a_ring_unless_it_is_sent_elsewhere_or_stopped_at_its_limit(
+    tmp_path, monkeypatch
+):
+    waits = []
+    monkeypatch.setattr(Bell, "hears", True)
+    monkeypatch.setattr(Bell, "wait", lambda _, seconds: waits.append(seconds))
+    streams = open_streams(f"sqlite:{tmp_path}")
+    streams.append("scores", [(b"", b"1"), (b"", b"2"), (b"", b"3")])
+    reader = streams.reader(["scores"])
+    assert len(reader.poll(2, timeout=60.0)) == 2
+    assert len(reader.poll(2, timeout=60.0)) == 1
+    reader.seek({Partition("scores"): 1})
+    assert len(reader.poll(timeout=60.0)) == 2
+    assert not waits
+    streams.append("scores", [(b"", b"4")])
+    assert len(reader.poll(timeout=60.0)) == 1
+    assert len(waits) == 1
+    reader.close()
+    streams.close()
+
+
 def test_a_reader_that_hears_nothing_still_finds_what_is_appended(tmp_path, monkeypatch):
     monkeypatch.setattr(Bell, "hears", False)
     streams = open_streams(f"sqlite:{tmp_path}")

@@ -72,19 +72,27 @@ class LocalReader:
         self._clock = clock
         self._sleep = sleep
         self._active = clock()
+        self._read_out = False
 
     def poll(self, limit: int = 1000, timeout: float = 1.0) -> list[Message]:
         """Give the next messages, at most ``limit``; wait up to ``timeout`` seconds for the first; empty if none."""
-        deadline = self._clock() + timeout
+        now = self._clock()
+        deadline = now + timeout
+        pause = self._read_out
         while True:
-            stalled = self._clock() >= deadline
+            if pause and now < deadline:
+                self._pause(now - self._active, deadline - now)
+                now = self._clock()
+            stalled = now >= deadline
             messages = self._read(limit, stalled=stalled)
             now = self._clock()
             if messages:
                 self._active = now
             if messages or stalled:
+                # What is appended from here on rings: to look for it before waiting for that costs a tenth of all CPU time.
+                self._read_out = len(messages) < limit and self._hears()
                 return messages
-            self._pause(now - self._active, max(deadline - now, 0.0))
+            pause = True
 
     def positions(self) -> Positions:
         """Give the next offset to read of every stream that exists."""
@@ -93,6 +101,7 @@ class LocalReader:
     def seek(self, positions: Positions) -> None:
         """Read on from these offsets; streams not named stay where they are, streams not read here are ignored."""
         self._next |= {partition: offset for partition, offset in positions.items() if partition in self._next}
+        self._read_out = False
 
     def commit(self) -> None:
         """Keep the positions for the reader's group.
@@ -112,6 +121,9 @@ class LocalReader:
             log.close()
         if self._bell is not None:
             self._bell.close()
+
+    def _hears(self) -> bool:
+        return self._bell is not None and self._bell.hears
 
     def _pause(self, idle_seconds: float, at_most: float) -> None:
         if self._bell is not None and self._bell.hears:
