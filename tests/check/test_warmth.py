@@ -42,6 +42,9 @@ def test_a_version_as_near_to_the_champion_as_the_canary_is_fit_to_answer():
         (some(), Bar(0.4, max_difference=0.01), "0.01 is allowed"),
         (some(errors=300), BAR, "no score that could be compared"),
         (some(2), BAR, "is allowed"),
+        (some(), Bar(0.4, tolerance=float("nan")), "is allowed"),
+        (some(), Bar(float("nan")), "to answer"),
+        (some(errors=1), Bar(0.4, errors=float("nan")), "were errors"),
     ],
 )
 def test_what_speaks_against_it_is_said_with_the_numbers(seen, bar, said):

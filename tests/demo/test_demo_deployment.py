@@ -73,6 +73,13 @@ def test_one_that_does_not_is_ramped_up_all_the_same_by_somebody_in_a_hurry(stre
     assert said[0].startswith("it is not warm: it differs from the champion 2.50 times")
 
 
+def test_one_that_has_hardly_scored_is_not_warm_either(streams, layout):
+    said = []
+    _, second = staged(streams, layout, say=said.append)
+    assert list(second.make()) == [story.ramp(warm=False)]
+    assert said == ["it has not scored the 200 flights that the check takes"]
+
+
 def test_a_change_is_in_force_when_the_runner_has_loaded_the_version(streams, layout):
     asked = []
     first, _ = changes(

@@ -194,7 +194,7 @@ def _too_different(found: Evidence) -> list[str]:
     if found.difference is None:
         return ["it gave no score that could be compared with the champion's"]
     failed = []
-    if found.tolerance is not None and (found.ratio_bound is None or found.ratio_bound > found.tolerance):
+    if found.tolerance is not None and (found.ratio_bound is None or not found.ratio_bound <= found.tolerance):
         if found.ratio is None:
             failed.append(
                 "the canary's scores are the champion's, and tell no scale for a difference: set a largest one"
@@ -206,7 +206,7 @@ def _too_different(found: Evidence) -> list[str]:
                 f" times: {found.tolerance:g} times is allowed"
             )
     if found.max_difference is not None and (
-        found.difference_bound is None or found.difference_bound > found.max_difference
+        found.difference_bound is None or not found.difference_bound <= found.max_difference
     ):
         failed.append(
             f"its difference from the champion is {found.difference:.3g} in the mean, and may be {_at_most(found.difference_bound)}:"

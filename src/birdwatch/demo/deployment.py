@@ -1,7 +1,7 @@
 """The deployment in the demo: registered, warmed, ramped up under guard; by the same means as ``birdwatch deploy``."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -13,6 +13,9 @@ from birdwatch.serving.schedule import load_schedule
 from birdwatch.streams import Streams
 
 __all__ = ["Change", "changes", "say_warmth"]
+
+
+_SCORES: Final = 200
 
 
 class Change(NamedTuple):
@@ -56,12 +59,13 @@ def changes(
     def warm_and_ramp() -> Iterator[Control]:
         warmth = try_out(streams, layout)
         say(say_warmth(warmth))
-        if warmth.warm:
+        warm = warmth is not None and warmth.warm
+        if warmth is not None and warm:
             evidence = msgspec.to_builtins(warmth.evidence)
             yield msgspec.structs.replace(
                 story.ramp(warm=True), action="warm", reason="it passed the check", params=evidence
             )
-        yield story.ramp(warm=warmth.warm)
+        yield story.ramp(warm=warm)
 
     staged = [
         Change(story.FAULT_FROM, register, lambda: serves(story.CHALLENGER, story.BAD_VERSION)),
@@ -70,16 +74,19 @@ def changes(
     return [change for change in staged if change.ts < until] if since <= story.FAULT_FROM else []
 
 
-def try_out(streams: Streams, layout: Layout) -> Warmth:
-    """Judge the version by all that it has scored so far, as `birdwatch deploy warm` does by default."""
+def try_out(streams: Streams, layout: Layout) -> Warmth | None:
+    """Judge the version by all that it has scored so far, as `birdwatch deploy warm` does by default; None if too little."""
     schedule = load_schedule(layout.schedule)
     trial = Trial(story.CHALLENGER, story.BAD_VERSION, story.CHAMPION)
-    gather(streams, trial, wanted=0)
+    if not gather(streams, trial, _SCORES):
+        return None
     return judge(trial.seen, Bar(schedule.answers_within(story.CHALLENGER)))
 
 
-def say_warmth(warmth: Warmth) -> str:
+def say_warmth(warmth: Warmth | None) -> str:
     """Say in a sentence what the check has found."""
+    if warmth is None:
+        return f"it has not scored the {_SCORES} flights that the check takes"
     if not warmth.warm:
         return f"it is not warm: {'; '.join(warmth.failed)}"
     return f"it is warm: {_say(warmth.evidence)}"

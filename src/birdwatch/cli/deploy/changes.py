@@ -117,7 +117,7 @@ def ramp(
     as_json: JsonOption = False,
 ) -> None:
     """Let a version answer a share of the keys; keys that it has stay with it when the share is raised."""
-    params: dict[str, Any] = {"percent": int(percent) if percent == int(percent) else percent}
+    params: dict[str, Any] = {"percent": int(percent) if percent.is_integer() else percent}
     if guard is not None:
         params["guard"] = guard
     if anyway:
