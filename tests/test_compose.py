@@ -57,7 +57,7 @@ def outside(service, inside):
 def test_every_part_of_the_pipeline_is_there():
     started = [parsed(service["command"])[0] for service in PARTS.values()]
     assert sorted(started) == sorted(
-        ["serve gateway", "serve rendezvous", "serve decoy", "tail", "alerts deliver", "dashboard"]
+        ["serve gateway", "serve rendezvous", "serve decoy", "serve guard", "tail", "alerts deliver", "dashboard"]
         + 4 * ["serve runner"]
     )
     assert set(SERVICES) - set(PARTS) == {"kafka", "topics", "alertmanager"}

@@ -15,6 +15,7 @@ import msgspec
 from birdwatch.errors import RecordError
 
 __all__ = [
+    "CONTROL_KEY",
     "RECORDS",
     "STREAMS",
     "UNREADABLE",
@@ -278,6 +279,9 @@ RECORDS: Final[dict[str, type[msgspec.Struct]]] = {
     "snapshots": Snapshot,
 }
 """The record that each stream carries."""
+
+CONTROL_KEY: Final = b"control"
+"""The key of all control records, so that they lie in one partition: what they add up to depends on their order."""
 
 STREAMS: Final = (*RECORDS, "deadletters")
 """All streams by name."""

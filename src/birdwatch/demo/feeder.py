@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 from birdwatch.demo.deployment import Change
 from birdwatch.demo.flights import Question
-from birdwatch.records import Control, Outcome, encode
+from birdwatch.records import CONTROL_KEY, Control, Outcome, encode
 from birdwatch.streams import Streams
 
 __all__ = ["Answer", "Ask", "CaughtUp", "Feeder", "Landing", "Served"]
@@ -174,7 +174,7 @@ class Feeder:
 
     async def _make(self, change: Change) -> None:
         for control in change.make():
-            self._streams.append("control", [(control.model.encode(), encode(control))])
+            self._streams.append("control", [(CONTROL_KEY, encode(control))])
             self._on_control(control)
         while not change.settled():
             await self._sleep(_LOOK_SECONDS)

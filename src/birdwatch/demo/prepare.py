@@ -13,7 +13,7 @@ from birdwatch.demo.backfill import backfill, skip_to_end
 from birdwatch.demo.flights import Year, questions, start_of
 from birdwatch.demo.models import MODELS, categories, load, matrix, save, train
 from birdwatch.demo.weather import inject
-from birdwatch.records import Control, encode
+from birdwatch.records import CONTROL_KEY, Control, encode
 from birdwatch.serving.schedule import load_schedule
 from birdwatch.serving.turns import FIRST
 from birdwatch.streams import Streams
@@ -132,7 +132,7 @@ def configure(year: Year, layout: Layout, streams: Streams, *, since: float, web
         version=plan.version,
         params=plan.model_dump(mode="json", exclude={"version"}),
     )
-    streams.append("control", [(b"schedule", encode(in_force))])
+    streams.append("control", [(CONTROL_KEY, encode(in_force))])
     observing = story.settings(
         layout.streams, layout.store, judge_from=since, webhook=webhook, alert_log=layout.alert_log
     )

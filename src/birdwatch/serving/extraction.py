@@ -19,7 +19,7 @@ from typing import Any, Final, Protocol, TypeVar
 import msgspec
 
 from birdwatch.errors import ServingError, StreamError
-from birdwatch.records import Control, Snapshot, Token, encode
+from birdwatch.records import CONTROL_KEY, Control, Snapshot, Token, encode
 from birdwatch.serving.cuts import COMPONENT, Swap, read_requests, read_swaps, swap_in
 from birdwatch.serving.features import Gone, Inject, load_features, observe, remembers, restore_state, state_of
 from birdwatch.serving.process import warn
@@ -119,7 +119,7 @@ class Extraction:
         if self._swap.token or remembers(self._inject):
             self._save(self._state())
         if self._swap.token and self._swap.token not in done:
-            self._streams.append("control", [(b"", self._swapped())])
+            self._streams.append("control", [(CONTROL_KEY, self._swapped())])
 
     def _replay(self, kept: Snapshot) -> bool:
         """Come from a snapshot to where the log ends, by the requests and the cuts since; say whether there was a cut."""
@@ -226,7 +226,7 @@ class Extraction:
         logged = await asyncio.to_thread(read_requests, self._streams, self._name, before, first_phase=False)
         self._at = logged.cuts.get(swap.token, {})
         await self.keep(writer)
-        writer.append("control", b"", self._swapped(), lambda _: None)
+        writer.append("control", CONTROL_KEY, self._swapped(), lambda _: None)
 
     async def keep(self, writer: Writer) -> Positions:
         """Keep what is remembered now; give the positions that belong to it.

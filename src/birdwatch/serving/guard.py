@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final, Literal, NamedTuple
 
 from birdwatch.errors import RecordError
-from birdwatch.records import Alert, Control, decode, encode
+from birdwatch.records import CONTROL_KEY, Alert, Control, decode, encode
 from birdwatch.serving.horizon import catch_up
 from birdwatch.serving.ledger import Ledger
 from birdwatch.serving.process import warn
@@ -77,7 +77,7 @@ class Guard:
             self._take(more)
         actions = self._due()
         for action in actions:
-            self._streams.append("control", [(action.model.encode(), encode(action))])
+            self._streams.append("control", [(CONTROL_KEY, encode(action))])
             self._enter(action)  # it comes back by the stream, and then changes nothing
             self.counts[action.action, action.model] += 1
             warn("guard", f"{action.action} of {action.model} {action.version}: {action.reason}")

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, Final, Literal
 
 from birdwatch.errors import RecordError
-from birdwatch.records import Control, decode, encode
+from birdwatch.records import CONTROL_KEY, Control, decode, encode
 from birdwatch.serving.fleet import Fleet
 from birdwatch.serving.horizon import Horizon, catch_up
 from birdwatch.serving.learner import Learner
@@ -193,7 +193,7 @@ class Rendezvous:
         control = Control(
             ts=self._clock(), action=action, author=_AUTHOR, reason=reason, version=version, params=params
         )
-        self._streams.append("control", [(action.encode(), encode(control))])
+        self._streams.append("control", [(CONTROL_KEY, encode(control))])
 
 
 class _Learning:

@@ -166,13 +166,13 @@ def put(on: Ledgered, control: "Control", *, as_json: bool, quiet: bool = False)
         The rendezvous would refuse it.
     """
     from birdwatch.errors import SettingsError  # noqa: PLC0415
-    from birdwatch.records import encode  # noqa: PLC0415
+    from birdwatch.records import CONTROL_KEY, encode  # noqa: PLC0415
 
     refused = on.ledger.enter(control)
     if refused:
         raise SettingsError(f"nothing is written, since the rendezvous would refuse it: {refused}")
     value = encode(control)
-    on.place.append("control", [(control.model.encode(), value)])
+    on.place.append("control", [(CONTROL_KEY, value)])
     if as_json and not quiet:
         typer.echo(value.decode())
     elif not quiet:
