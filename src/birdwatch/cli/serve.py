@@ -106,7 +106,7 @@ def runner(
     """Score requests with one model."""
     from birdwatch.cli.values import json_object  # noqa: PLC0415
     from birdwatch.serving.model import Spec  # noqa: PLC0415
-    from birdwatch.serving.process import announce, until_signalled  # noqa: PLC0415
+    from birdwatch.serving.process import announce_ready, until_signalled  # noqa: PLC0415
     from birdwatch.serving.runner import Runner  # noqa: PLC0415
     from birdwatch.streams import open_streams  # noqa: PLC0415
 
@@ -131,7 +131,7 @@ def runner(
     ):
         health.show(lambda: made.counts, made.measures.registry, made.trouble)
         if not stopping():
-            announce("ready")
+            announce_ready()
         made.run(health.pulse.turning(stopping))
 
 
@@ -152,7 +152,7 @@ def rendezvous(
     health_host: HealthHostOption = "127.0.0.1",
 ) -> None:
     """Choose the answer to each request among the scores, in time."""
-    from birdwatch.serving.process import announce, until_signalled  # noqa: PLC0415
+    from birdwatch.serving.process import announce_ready, until_signalled  # noqa: PLC0415
     from birdwatch.serving.rendezvous import Rendezvous  # noqa: PLC0415
     from birdwatch.serving.schedule import load_schedule  # noqa: PLC0415
     from birdwatch.streams import open_streams  # noqa: PLC0415
@@ -170,7 +170,7 @@ def rendezvous(
     ):
         health.show(lambda: made.mailboxes.counts)
         made.start()
-        announce("ready")
+        announce_ready()
         made.run(health.pulse.turning(stopping))
 
 
@@ -187,7 +187,7 @@ def decoy(
 ) -> None:
     """Archive every request as the models see it, and score none."""
     from birdwatch.serving.decoy import Decoy  # noqa: PLC0415
-    from birdwatch.serving.process import announce, until_signalled  # noqa: PLC0415
+    from birdwatch.serving.process import announce_ready, until_signalled  # noqa: PLC0415
     from birdwatch.streams import open_streams  # noqa: PLC0415
 
     with (
@@ -197,7 +197,7 @@ def decoy(
         closing(Decoy(place, archive, flush_count=flush_count, flush_seconds=flush_seconds)) as made,
     ):
         health.show(lambda: Counter({("requests", ""): made.archived}))
-        announce("ready")
+        announce_ready()
         made.run(health.pulse.turning(stopping))
 
 
@@ -209,7 +209,7 @@ def guard(
 ) -> None:
     """Watch over ramps: hold or roll back the one that an alert names, as `deploy ramp --guard` asked for."""
     from birdwatch.serving.guard import Guard  # noqa: PLC0415
-    from birdwatch.serving.process import announce, until_signalled  # noqa: PLC0415
+    from birdwatch.serving.process import announce_ready, until_signalled  # noqa: PLC0415
     from birdwatch.streams import open_streams  # noqa: PLC0415
 
     with (
@@ -219,7 +219,7 @@ def guard(
         closing(Guard(place)) as made,
     ):
         health.show(lambda: made.counts)
-        announce("ready")
+        announce_ready()
         made.run(health.pulse.turning(stopping))
 
 

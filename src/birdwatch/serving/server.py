@@ -8,7 +8,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from birdwatch.errors import ServingError
-from birdwatch.serving.process import announce
+from birdwatch.serving.process import announce, announce_ready
 
 __all__ = ["bind", "serve_http"]
 
@@ -29,7 +29,7 @@ class _Server(uvicorn.Server):
         if self.started and sockets:
             host, port = sockets[0].getsockname()[:2]
             announce(f"listening on http://{f'[{host}]' if ':' in host else host}:{port}")
-            announce("ready")
+            announce_ready()
 
     async def on_tick(self, counter: int) -> bool:
         return self._stopping() or await super().on_tick(counter)
