@@ -13,7 +13,7 @@ import yaml
 from birdwatch.cli.main import app
 from birdwatch.config import load_settings
 from birdwatch.records import STREAMS
-from birdwatch.serving.schedule import load_schedule
+from birdwatch.serving.control.schedule import load_schedule
 from birdwatch.streams.kafka_address import KafkaAddress
 
 ROOT = Path(__file__).parents[1]

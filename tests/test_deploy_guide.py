@@ -13,7 +13,7 @@ from birdwatch.demo import story
 from birdwatch.demo.flights import start_of
 from birdwatch.errors import SettingsError
 from birdwatch.records import Control, encode
-from birdwatch.serving.schedule import parse_schedule
+from birdwatch.serving.control.schedule import parse_schedule
 from birdwatch.streams import open_streams
 from birdwatch.testing import a_score
 

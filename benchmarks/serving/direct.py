@@ -9,10 +9,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from birdwatch.records import new_id
-from birdwatch.serving.ask import parse_ask
-from birdwatch.serving.model import Spec, load_model, score_batch
+from birdwatch.serving.gateway.ask import parse_ask
+from birdwatch.serving.gateway.server import bind, serve_http
 from birdwatch.serving.process import until_signalled
-from birdwatch.serving.server import bind, serve_http
+from birdwatch.serving.runner.model import Spec, load_model, score_batch
 
 MODEL = load_model(Spec("1", "models:same"))
 

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 from birdwatch.cli.deploy import app
 from birdwatch.errors import SettingsError
 from birdwatch.records import Control, Token, as_token, decode, encode
-from birdwatch.serving.fleet import Fleet
-from birdwatch.serving.schedule import parse_schedule
+from birdwatch.serving.control.fleet import Fleet
+from birdwatch.serving.control.schedule import parse_schedule
 from birdwatch.streams import open_streams
 from birdwatch.testing import a_request, a_score
 

@@ -9,8 +9,8 @@ from birdwatch.demo.deployment import changes
 from birdwatch.demo.flights import load_year, start_of
 from birdwatch.demo.prepare import Layout, configure
 from birdwatch.records import Control, decode, encode
-from birdwatch.serving.rendezvous import Rendezvous
-from birdwatch.serving.schedule import load_schedule
+from birdwatch.serving.control.schedule import load_schedule
+from birdwatch.serving.rendezvous.rendezvous import Rendezvous
 from birdwatch.streams import open_streams
 from birdwatch.testing import a_score
 

@@ -5,7 +5,7 @@ import pytest
 from birdwatch.alerts.outbox import due, mark_delivered, put, subscribe
 from birdwatch.demo.progress import Progress
 from birdwatch.records import Alert
-from birdwatch.serving.guard import GROUP
+from birdwatch.serving.control.guard import GROUP
 from birdwatch.streams import Partition, open_streams
 from birdwatch.windows.store import Checkpoint, Store
 

@@ -10,7 +10,7 @@ from birdwatch.demo import story
 from birdwatch.demo.flights import start_of, time_of
 from birdwatch.demo.run import Options
 from birdwatch.errors import BirdwatchError
-from birdwatch.serving.schedule import parse_schedule
+from birdwatch.serving.control.schedule import parse_schedule
 
 ARTIFACT = Path("run/models/challenger.skops")
 

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from birdwatch.records import Score, decode, encode
-from birdwatch.serving.model import Spec, load_model
+from birdwatch.serving.runner.model import Spec, load_model
 from birdwatch.streams import open_streams
 from birdwatch.testing import a_request
 

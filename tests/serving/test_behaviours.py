@@ -18,17 +18,17 @@ from scipy import stats
 
 from birdwatch.errors import RecordError
 from birdwatch.records import Control, Decision, Outcome, Result, Score, decode, encode
-from birdwatch.serving import rendezvous
-from birdwatch.serving.bandit import Posterior
-from birdwatch.serving.decision import Wait, decide
+from birdwatch.serving.bandit.posterior import Posterior
+from birdwatch.serving.control.schedule import parse_schedule
 from birdwatch.serving.decoy import Decoy
-from birdwatch.serving.dithering import dither
-from birdwatch.serving.mailbox import Envelope, Mailbox
-from birdwatch.serving.mailboxes import STREAMS_READ
-from birdwatch.serving.model import Spec
-from birdwatch.serving.rendezvous import Rendezvous
-from birdwatch.serving.runner import Runner
-from birdwatch.serving.schedule import parse_schedule
+from birdwatch.serving.rendezvous import rendezvous
+from birdwatch.serving.rendezvous.decision import Wait, decide
+from birdwatch.serving.rendezvous.dithering import dither
+from birdwatch.serving.rendezvous.mailbox import Envelope, Mailbox
+from birdwatch.serving.rendezvous.mailboxes import STREAMS_READ
+from birdwatch.serving.rendezvous.rendezvous import Rendezvous
+from birdwatch.serving.runner.model import Spec
+from birdwatch.serving.runner.runner import Runner
 from birdwatch.stats.posterior import best_probabilities
 from birdwatch.streams import Partition
 from birdwatch.testing import FakeClock, MemoryStreams, a_request, a_score
@@ -394,7 +394,7 @@ def test_13_thompson_sampling_moves_traffic_to_the_better_arm_and_propensities_m
 
 
 def test_13_delayed_rewards_count_once():
-    from birdwatch.serving.learner import Learner
+    from birdwatch.serving.bandit.learner import Learner
 
     pipeline = Pipeline()
     pipeline.ask()
@@ -470,7 +470,7 @@ def test_16_counts_reconcile_in_equals_scored_and_errors_and_pending_and_decisio
 def test_18_what_lies_before_the_token_is_the_old_ones_and_what_lies_after_the_new_ones():
     """In `test_swap.py`, with either killed at any of its writes; here, that two agree on every offset."""
     from birdwatch.records import Token
-    from birdwatch.serving.turns import Turns
+    from birdwatch.serving.rendezvous.turns import Turns
 
     old, new = Turns("rendezvous"), Turns("second")
     for turns in (old, new):

@@ -3,8 +3,8 @@ import pytest
 
 from birdwatch.records import Score, Token, decode, encode
 from birdwatch.serving.decoy import Decoy
-from birdwatch.serving.model import Spec
-from birdwatch.serving.runner import Runner
+from birdwatch.serving.runner.model import Spec
+from birdwatch.serving.runner.runner import Runner
 from birdwatch.streams import Partition
 from birdwatch.testing import FakeClock, MemoryStreams, a_request
 

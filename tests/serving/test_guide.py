@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from birdwatch.cli.main import app
 from birdwatch.records import Score, decode, encode
 from birdwatch.serving.health import Health
-from birdwatch.serving.runner import Runner
+from birdwatch.serving.runner.runner import Runner
 from birdwatch.streams import open_streams
 from birdwatch.testing import a_request
 

@@ -48,11 +48,11 @@ def gateway(
     ] = 300.0,
 ) -> None:
     """Take requests over HTTP and give the answers: POST /v1/score, and the Open Inference Protocol under /v2."""
-    from birdwatch.serving.features import load_features  # noqa: PLC0415 - `--help` should not wait for a web server
-    from birdwatch.serving.gateway import Gateway  # noqa: PLC0415
+    from birdwatch.serving.control.schedule import load_schedule  # noqa: PLC0415
+    from birdwatch.serving.features.plugin import load_features  # noqa: PLC0415 - `--help` should not wait for a web server
+    from birdwatch.serving.gateway.gateway import Gateway  # noqa: PLC0415
+    from birdwatch.serving.gateway.server import bind, serve_http  # noqa: PLC0415
     from birdwatch.serving.process import until_signalled  # noqa: PLC0415
-    from birdwatch.serving.schedule import load_schedule  # noqa: PLC0415
-    from birdwatch.serving.server import bind, serve_http  # noqa: PLC0415
     from birdwatch.streams import open_streams  # noqa: PLC0415
 
     plan = load_schedule(schedule)
@@ -105,9 +105,9 @@ def runner(
 ) -> None:
     """Score requests with one model."""
     from birdwatch.cli.values import json_object  # noqa: PLC0415
-    from birdwatch.serving.model import Spec  # noqa: PLC0415
     from birdwatch.serving.process import announce_ready, until_signalled  # noqa: PLC0415
-    from birdwatch.serving.runner import Runner  # noqa: PLC0415
+    from birdwatch.serving.runner.model import Spec  # noqa: PLC0415
+    from birdwatch.serving.runner.runner import Runner  # noqa: PLC0415
     from birdwatch.streams import open_streams  # noqa: PLC0415
 
     spec = Spec(version, target, artifact, json_object(options, "--options"))
@@ -152,9 +152,9 @@ def rendezvous(
     health_host: HealthHostOption = "127.0.0.1",
 ) -> None:
     """Choose the answer to each request among the scores, in time."""
+    from birdwatch.serving.control.schedule import load_schedule  # noqa: PLC0415
     from birdwatch.serving.process import announce_ready, until_signalled  # noqa: PLC0415
-    from birdwatch.serving.rendezvous import Rendezvous  # noqa: PLC0415
-    from birdwatch.serving.schedule import load_schedule  # noqa: PLC0415
+    from birdwatch.serving.rendezvous.rendezvous import Rendezvous  # noqa: PLC0415
     from birdwatch.streams import open_streams  # noqa: PLC0415
 
     plan = load_schedule(schedule)
@@ -208,7 +208,7 @@ def guard(
     health_host: HealthHostOption = "127.0.0.1",
 ) -> None:
     """Watch over ramps: hold or roll back the one that an alert names, as `deploy ramp --guard` asked for."""
-    from birdwatch.serving.guard import Guard  # noqa: PLC0415
+    from birdwatch.serving.control.guard import Guard  # noqa: PLC0415
     from birdwatch.serving.process import announce_ready, until_signalled  # noqa: PLC0415
     from birdwatch.streams import open_streams  # noqa: PLC0415
 

@@ -9,7 +9,7 @@ from birdwatch.check.warmth import Bar, Evidence, Trial, Warmth, gather, judge
 from birdwatch.demo import story
 from birdwatch.demo.prepare import Layout
 from birdwatch.records import Control
-from birdwatch.serving.schedule import load_schedule
+from birdwatch.serving.control.schedule import load_schedule
 from birdwatch.streams import Streams
 
 __all__ = ["Change", "changes", "say_warmth"]

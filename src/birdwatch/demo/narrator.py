@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from birdwatch.demo.flights import time_of
 from birdwatch.records import Alert, Control
-from birdwatch.serving.ledger import say
+from birdwatch.serving.control.ledger import say
 
 __all__ = ["Narrator"]
 

@@ -14,8 +14,8 @@ from birdwatch.demo.flights import Year, questions, start_of
 from birdwatch.demo.models import MODELS, categories, load, matrix, save, train
 from birdwatch.demo.weather import inject
 from birdwatch.records import CONTROL_KEY, Control, encode
-from birdwatch.serving.schedule import load_schedule
-from birdwatch.serving.turns import FIRST
+from birdwatch.serving.control.schedule import load_schedule
+from birdwatch.serving.rendezvous.turns import FIRST
 from birdwatch.streams import Streams
 
 __all__ = ["Layout", "configure", "fill_in", "train_models"]

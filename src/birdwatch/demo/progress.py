@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Final
 
 from birdwatch.alerts.outbox import waiting
-from birdwatch.serving.guard import GROUP
+from birdwatch.serving.control.guard import GROUP
 from birdwatch.streams import Positions, Streams
 from birdwatch.windows.store import Store
 

@@ -20,7 +20,7 @@ from birdwatch.demo.feeder import Served
 from birdwatch.demo.flights import day_of, time_of
 from birdwatch.detect.attribution import INPUTS_CHANGED
 from birdwatch.detect.verdict import Verdict
-from birdwatch.serving.ledger import read_ledger, say
+from birdwatch.serving.control.ledger import read_ledger, say
 from birdwatch.streams import Streams
 
 __all__ = [

@@ -31,7 +31,7 @@ from birdwatch.demo.webhook import Receiver
 from birdwatch.detect.verdict import read_verdicts
 from birdwatch.errors import BirdwatchError
 from birdwatch.records import Control, decode
-from birdwatch.serving.guard import AUTHOR
+from birdwatch.serving.control.guard import AUTHOR
 from birdwatch.streams import Streams, open_streams
 from birdwatch.windows.store import Store
 

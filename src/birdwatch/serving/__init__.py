@@ -1,1 +1,1 @@
-"""The rendezvous pipeline: gateway, features, runners, canary, decoy, rendezvous, control."""
+"""The rendezvous pipeline: gateway, features, runners, canary, decoy, rendezvous, bandit, control; a folder each."""

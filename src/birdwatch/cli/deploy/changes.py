@@ -131,7 +131,7 @@ def ramp(
 def _look_for_guard(streams: str) -> None:
     from contextlib import closing  # noqa: PLC0415
 
-    from birdwatch.serving.guard import GROUP  # noqa: PLC0415
+    from birdwatch.serving.control.guard import GROUP  # noqa: PLC0415
     from birdwatch.streams import open_streams  # noqa: PLC0415
 
     with closing(open_streams(streams)) as place:
@@ -175,7 +175,7 @@ def schedule(
     as_json: JsonOption = False,
 ) -> None:
     """Put another schedule in force; it is checked first. It ends all ramps that it does not name."""
-    from birdwatch.serving.schedule import load_schedule  # noqa: PLC0415
+    from birdwatch.serving.control.schedule import load_schedule  # noqa: PLC0415
 
     plan = load_schedule(file)
     params = plan.model_dump(mode="json", exclude={"version"})

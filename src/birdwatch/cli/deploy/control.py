@@ -11,8 +11,8 @@ import typer
 
 if TYPE_CHECKING:
     from birdwatch.records import Action, Control
-    from birdwatch.serving.fleet import Fleet
-    from birdwatch.serving.ledger import Ledger
+    from birdwatch.serving.control.fleet import Fleet
+    from birdwatch.serving.control.ledger import Ledger
     from birdwatch.streams import Streams
 
 __all__ = [
@@ -56,7 +56,7 @@ class Ledgered(NamedTuple):
 @contextmanager
 def opened(streams: str) -> Iterator[Ledgered]:
     """Open streams and read their control."""
-    from birdwatch.serving.ledger import read_ledger  # noqa: PLC0415 - `--help` should not wait
+    from birdwatch.serving.control.ledger import read_ledger  # noqa: PLC0415 - `--help` should not wait
     from birdwatch.streams import open_streams  # noqa: PLC0415
 
     with closing(open_streams(streams)) as place:

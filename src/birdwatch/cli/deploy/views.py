@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from birdwatch.records import Control
-    from birdwatch.serving.ledger import Entry
-    from birdwatch.serving.schedule import Schedule
+    from birdwatch.serving.control.ledger import Entry
+    from birdwatch.serving.control.schedule import Schedule
 
 __all__ = ["history", "status"]
 
@@ -100,7 +100,7 @@ def _plan(plan: "Schedule", in_charge: list[str]) -> "Iterator[str]":
 
 
 def _when(rule: dict[str, Any]) -> str:
-    from birdwatch.serving.ledger import say_rule  # noqa: PLC0415
+    from birdwatch.serving.control.ledger import say_rule  # noqa: PLC0415
 
     return say_rule(rule["when"], rule["model"])
 
@@ -144,7 +144,7 @@ def _print_entries(entries: list["Entry"]) -> None:
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    from birdwatch.serving.ledger import say  # noqa: PLC0415
+    from birdwatch.serving.control.ledger import say  # noqa: PLC0415
 
     table = Table("time (UTC)", "change", "by", "why", box=box.SIMPLE, padding=(0, 1, 0, 0))
     table.columns[0].no_wrap = True

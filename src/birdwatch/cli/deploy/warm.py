@@ -25,7 +25,7 @@ from birdwatch.cli.deploy.control import (
 
 if TYPE_CHECKING:
     from birdwatch.check.warmth import Evidence, Warmth
-    from birdwatch.serving.fleet import Fleet
+    from birdwatch.serving.control.fleet import Fleet
 
 __all__ = ["warm"]
 

@@ -1,0 +1,1 @@
+"""What the rewards among the outcomes say of each model, for Thompson sampling."""

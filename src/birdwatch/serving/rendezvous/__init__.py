@@ -1,0 +1,1 @@
+"""The answer to each request: mailboxes of scores, the choice among them, and whose turn it is to make it."""

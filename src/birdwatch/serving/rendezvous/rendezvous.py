@@ -1,0 +1,217 @@
+"""The rendezvous process: brings messages and the time to the mailboxes, and their answers to the streams.
+
+One thread, one loop: it waits for messages until the next moment at which a mailbox is due. On start it reads the last
+while of the log again before it answers anything, so that no request is answered twice or lost after ``kill -9``. Where the
+schedule learns from outcomes, a second thread does that.
+
+Of several instances the one whose turn it is answers; the others are ready to take over at a swap.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final, Literal
+
+from birdwatch.errors import RecordError
+from birdwatch.records import CONTROL_KEY, Control, decode, encode
+from birdwatch.serving.bandit.learner import Learner
+from birdwatch.serving.control.fleet import Fleet
+from birdwatch.serving.control.policy import Posteriors
+from birdwatch.serving.control.schedule import Schedule
+from birdwatch.serving.horizon import Horizon, catch_up
+from birdwatch.serving.process import warn
+from birdwatch.serving.rendezvous.mailboxes import STREAMS_READ, Mailboxes
+from birdwatch.serving.rendezvous.turns import FIRST, Turns
+from birdwatch.streams import Message, Streams
+from birdwatch.streams.deadletters import dead_letter, dead_letters
+
+__all__ = ["Rendezvous"]
+
+_BATCH: Final = 1000
+_IDLE_SECONDS: Final = 0.5
+_AUTHOR: Final = "rendezvous"
+
+
+class Rendezvous:
+    """Answers what is on the streams.
+
+    Parameters
+    ----------
+    schedule
+        The one in force until a control record brings another. It is put on control itself, when it is not there yet, or
+        was another one when the rendezvous was last started.
+    horizon_seconds
+        How much of the log is read again on start, and remembered.
+    name
+        Of this instance, and its consumer group; the first is called ``rendezvous``.
+    label_horizon_seconds
+        How long after its decision an outcome still teaches Thompson sampling.
+    clock
+        The wall clock.
+    """
+
+    def __init__(
+        self,
+        streams: Streams,
+        schedule: Schedule,
+        *,
+        horizon_seconds: float = 60.0,
+        name: str = FIRST,
+        label_horizon_seconds: float = 7 * 86_400.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._streams = streams
+        self._schedule = schedule
+        self._clock = clock
+        self._control = streams.reader(["control"])
+        self._reader = streams.reader(STREAMS_READ, group=name)
+        self._horizon = Horizon(self._reader, horizon_seconds)
+        self._label_horizon = label_horizon_seconds
+        self._learning: _Learning | None = None
+        self._started_with: dict[str, Any] | None = None
+        self.mailboxes = Mailboxes(Fleet(schedule), Turns(name), horizon_seconds=horizon_seconds)
+
+    @property
+    def in_charge(self) -> bool:
+        """Whether what comes next is for this instance to answer."""
+        return self.mailboxes.turns.in_charge
+
+    def start(self) -> None:
+        """Read the last while of the log again; what was open is answered at the first step."""
+        self._read_control()
+        for messages in catch_up(self._streams, self._reader, STREAMS_READ):
+            self._take(messages)
+        self._record_turns()
+        if self.in_charge:
+            self._record_schedule()
+
+    def step(self, timeout: float = _IDLE_SECONDS) -> int:
+        """Wait for messages or for a mailbox to fall due, and do what is to be done.
+
+        Returns
+        -------
+        int
+            How many answers and decisions were written.
+        """
+        wait = min(timeout, max(0.0, self.mailboxes.due() - self._clock()))
+        self._take(self._reader.poll(_BATCH, wait))
+        self._record_turns()
+        self._read_control()
+        if self._learning is not None:
+            self.mailboxes.posteriors = self._learning.arms
+        now = self._clock()
+        results, decisions = self.mailboxes.settle(now)
+        if results:
+            self._streams.append("results", [(r.request_id.encode(), encode(r)) for r in results])
+        if decisions:
+            self._streams.append("metrics", [(d.request_id.encode(), encode(d)) for d in decisions])
+        self._horizon.keep(now, self.mailboxes.oldest())
+        return len(results) + len(decisions)
+
+    def run(self, stopping: Callable[[], bool]) -> None:
+        """Step until asked to stop, then until what was open has its answer: at most a deadline longer."""
+        while not stopping():
+            self.step()
+        last = self.mailboxes.last_deadline()
+        while self.mailboxes.open and self._clock() <= last:
+            self.step(0.01)
+
+    def close(self) -> None:
+        """Keep what was learnt, and let go of the readers."""
+        if self._learning is not None:
+            self._learning.close()
+        self._reader.close()
+        self._control.close()
+
+    def _take(self, messages: list[Message]) -> None:
+        faults = self.mailboxes.take(messages, self._clock())
+        dead_letters(self._streams, faults)
+
+    def _read_control(self) -> None:
+        # After the requests were read: what was put on control before a request is then in force for it.
+        while messages := self._control.poll(_BATCH, 0.0):
+            for message in messages:
+                try:
+                    control = decode(message.value, Control)
+                except RecordError as error:
+                    dead_letter(self._streams, message, str(error))
+                    self._refused(f"a record that cannot be read: {error}")
+                    continue
+                self.mailboxes.turns.apply(control)
+                if control.action == "schedule" and control.author == _AUTHOR:
+                    self._started_with = control.params
+                refused = self.mailboxes.fleet.apply(control)
+                if refused:
+                    self._refused(refused)
+        learns = self.mailboxes.fleet.schedule.learns
+        if learns is not None and self._learning is None:
+            learner = Learner(
+                self._streams,
+                half_life_seconds=learns.half_life_seconds,
+                prior=learns.prior,
+                label_horizon_seconds=self._label_horizon,
+                by=self.mailboxes.turns.name,
+                clock=self._clock,
+            )
+            self._learning = _Learning(learner)
+
+    def _refused(self, reason: str) -> None:
+        self.mailboxes.counts["control_refused", ""] += 1
+        warn("rendezvous", reason)
+
+    def _record_schedule(self) -> None:
+        """Put the schedule this was started with on control, so that everybody knows it, and when it came.
+
+        What operators have said meanwhile stays in force, unless somebody has started this with another schedule.
+        """
+        params = self._schedule.model_dump(mode="json", exclude={"version"})
+        if self._started_with is None:
+            new = self.mailboxes.fleet.schedule == self._schedule
+        else:
+            new = params != self._started_with
+        if new:
+            self._append(
+                "schedule", params, reason="the rendezvous was started with it", version=self._schedule.version
+            )
+            self._read_control()
+
+    def _record_turns(self) -> None:
+        """Put on control that this instance has taken over, and where: later starts read it there."""
+        for message, token in self.mailboxes.taken_over:
+            params = {
+                "component": token.component,
+                "token": token.token,
+                "to": token.to,
+                "at": {str(message.partition): message.offset},
+            }
+            self._append("swapped", params, reason=f"{token.to} answers what lies after the token")
+        self.mailboxes.taken_over.clear()
+
+    def _append(
+        self, action: Literal["schedule", "swapped"], params: dict[str, Any], *, reason: str, version: str = ""
+    ) -> None:
+        control = Control(
+            ts=self._clock(), action=action, author=_AUTHOR, reason=reason, version=version, params=params
+        )
+        self._streams.append("control", [(CONTROL_KEY, encode(control))])
+
+
+class _Learning:
+    """Lets a learner learn in a thread of its own."""
+
+    def __init__(self, learner: Learner) -> None:
+        self._learner = learner
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="learner", daemon=True)
+        self._thread.start()
+
+    @property
+    def arms(self) -> Posteriors:
+        return self._learner.arms
+
+    def _run(self) -> None:
+        self._learner.run(self._stopping.is_set, sleep=self._stopping.wait)
+
+    def close(self) -> None:
+        self._stopping.set()
+        self._thread.join()
