@@ -119,6 +119,13 @@ def test_the_default_answers_at_once_when_all_have_failed():
     assert choice[:6] == ("default", "7", 0.25, None, -1, "all failed")
 
 
+def test_the_default_answers_at_once_when_every_model_is_retired():
+    schedule = three_tiers().without({"m3", "m2", "m1"})
+    assert decide(Box(score("m3")), schedule, RECEIVED)[:6] == ("default", "7", 0.25, None, -1, "all failed")
+    forced = decide(Box(score("m3", 0.9), override="m3"), schedule, RECEIVED)
+    assert (forced.model, forced.reason, forced.drawn) == ("m3", "override", "")
+
+
 def test_a_null_score_without_an_error_counts_as_failed():
     assert decide(Box(score("m3", None), score("m2")), three_tiers(), RECEIVED).model == "m2"
 

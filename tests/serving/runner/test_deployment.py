@@ -78,7 +78,7 @@ def test_a_version_that_cannot_be_loaded_gives_way_to_the_one_before_it(deployme
     assert deployment.wanted == FIRST
 
 
-@pytest.mark.parametrize("params", [{"to": "0.9"}, {}])
+@pytest.mark.parametrize("params", [{"to": "0.9"}, {"to": ["1"]}, {}])
 def test_a_rollback_to_a_version_never_seen_is_refused(deployment, params):
     refused = deployment.apply(control("rollback", "1", **params))
     assert "never registered" in refused

@@ -79,10 +79,9 @@ class Wire:
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Read what already lies in the log, then start both threads."""
         self._loop = loop
-        while messages := self._control_messages():
-            self._take(messages)
-        for messages in catch_up(self._streams, self._reader, _READ):
-            self._take(messages)
+        for reader, names in ((self._control, ("control",)), (self._reader, _READ)):
+            for messages in catch_up(self._streams, reader, names):
+                self._take(messages)
         self.reading = True
         self._threads = [
             threading.Thread(target=self._write, name="wire-writer", daemon=True),
@@ -145,7 +144,7 @@ class Wire:
     def _read(self) -> None:
         while not self._stopping.is_set():
             try:
-                messages = self._reader.poll(_BATCH, _IDLE_SECONDS) + self._control_messages()
+                messages = self._reader.poll(_BATCH, _IDLE_SECONDS) + self._control.poll(_BATCH, 0.0)
                 self._horizon.keep(self._clock())
                 self.reading = True
             except StreamError as error:
@@ -155,9 +154,6 @@ class Wire:
                 continue
             if messages:
                 self._call(self._take, messages)
-
-    def _control_messages(self) -> list[Message]:
-        return self._control.poll(_BATCH, 0.0)
 
     def _call(self, function: Callable[[Any], None], argument: Any) -> None:
         if self._loop is not None and not self._loop.is_closed():

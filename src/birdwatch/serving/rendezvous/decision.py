@@ -88,7 +88,7 @@ def decide(
     tiers = schedule.tiers if mailbox.override is None else (Tier(models=(mailbox.override,)),)
     opens = [min(mailbox.received_ts + tier.after_seconds, closes) for tier in tiers]
     all_failed = True
-    for number, (tier, ends) in enumerate(zip(tiers, [*opens[1:], closes], strict=True)):
+    for number, (tier, ends) in enumerate(zip(tiers, [*opens, closes][1:], strict=True)):
         if not all_failed and now < opens[number]:
             return Wait(opens[number])
         drawn = box.draw(number if mailbox.override is None else _FORCED, tier)

@@ -78,7 +78,8 @@ class Rendezvous:
 
     def start(self) -> None:
         """Read the last while of the log again; what was open is answered at the first step."""
-        self._read_control()
+        for messages in catch_up(self._streams, self._control, ["control"]):
+            self._take_control(messages)
         for messages in catch_up(self._streams, self._reader, STREAMS_READ):
             self._take(messages)
         self._record_turns()
@@ -130,19 +131,7 @@ class Rendezvous:
     def _read_control(self) -> None:
         # After the requests were read: what was put on control before a request is then in force for it.
         while messages := self._control.poll(_BATCH, 0.0):
-            for message in messages:
-                try:
-                    control = decode(message.value, Control)
-                except RecordError as error:
-                    dead_letter(self._streams, message, str(error))
-                    self._refused(f"a record that cannot be read: {error}")
-                    continue
-                self.mailboxes.turns.apply(control)
-                if control.action == "schedule" and control.author == _AUTHOR:
-                    self._started_with = control.params
-                refused = self.mailboxes.fleet.apply(control)
-                if refused:
-                    self._refused(refused)
+            self._take_control(messages)
         learns = self.mailboxes.fleet.schedule.learns
         if learns is not None and self._learning is None:
             learner = Learner(
@@ -154,6 +143,21 @@ class Rendezvous:
                 clock=self._clock,
             )
             self._learning = _Learning(learner)
+
+    def _take_control(self, messages: list[Message]) -> None:
+        for message in messages:
+            try:
+                control = decode(message.value, Control)
+            except RecordError as error:
+                dead_letter(self._streams, message, str(error))
+                self._refused(f"a record that cannot be read: {error}")
+                continue
+            self.mailboxes.turns.apply(control)
+            if control.action == "schedule" and control.author == _AUTHOR:
+                self._started_with = control.params
+            refused = self.mailboxes.fleet.apply(control)
+            if refused:
+                self._refused(refused)
 
     def _refused(self, reason: str) -> None:
         self.mailboxes.counts["control_refused", ""] += 1

@@ -81,7 +81,7 @@ class Deployment:
     def _roll_back(self, control: Control) -> str | None:
         kept = [spec for spec in self._history if spec.version != control.version]
         to = control.params.get("to") or (kept[-1].version if kept else None)
-        if to is None or to not in self._specs:
+        if not isinstance(to, str) or to not in self._specs:
             return f"version {to!r} was never registered here: known are {', '.join(sorted(self._specs))}"
         if control.version == self.wanted.version:
             target = self._specs[to]

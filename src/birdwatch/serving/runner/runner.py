@@ -15,7 +15,7 @@ from typing import Final, Literal
 
 from birdwatch.errors import RecordError, ServingError
 from birdwatch.records import Control, Request, Score, as_token, decode, encode
-from birdwatch.serving.horizon import commit_at
+from birdwatch.serving.horizon import catch_up, commit_at
 from birdwatch.serving.process import provenance, warn
 from birdwatch.serving.runner.deployment import Deployment
 from birdwatch.serving.runner.measures import Measures
@@ -106,7 +106,8 @@ class Runner:
         self._serving: Worker | None = None
         self._trouble: str | None = None
         self._control = streams.reader(["control"])
-        self._read_control()
+        for messages in catch_up(streams, self._control, ["control"]):
+            self._take_control(messages)
         if self._deployment.retired:
             raise ServingError(f"{model!r} was retired on the control stream: register it again before it scores")
         self._want()
@@ -259,17 +260,23 @@ class Runner:
     def _read_control(self) -> None:
         mine = False
         while messages := self._control.poll(1000, 0.0):
-            for message in messages:
-                try:
-                    control = decode(message.value, Control)
-                except RecordError:
-                    continue  # the rendezvous sends it to the dead letters
-                mine = mine or control.model == self.model
-                refused = self._deployment.apply(control)
-                if refused:
-                    warn(f"runner {self.model}", refused)
+            mine |= self._take_control(messages)
         if mine and self._serving is not None:
             self._want()
+
+    def _take_control(self, messages: list[Message]) -> bool:
+        """Take control records into account; say whether one was about this model."""
+        mine = False
+        for message in messages:
+            try:
+                control = decode(message.value, Control)
+            except RecordError:
+                continue  # the rendezvous sends it to the dead letters
+            mine = mine or control.model == self.model
+            refused = self._deployment.apply(control)
+            if refused:
+                warn(f"runner {self.model}", refused)
+        return mine
 
     def _want(self) -> None:
         """Begin to load the version that should serve, if it is not in memory."""
