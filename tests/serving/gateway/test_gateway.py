@@ -258,6 +258,13 @@ def test_a_schedule_on_control_changes_the_deadline_and_the_default(streams):
     assert (reply["score"], reply["version"]) == (0.7, "w")
 
 
+def test_control_is_known_at_the_start_however_long_it_takes_to_fetch(remote):
+    change = Control(ts=0, action="champion", author="ann", reason="better", model="challenger")
+    remote.append("control", [(b"", encode(change))])
+    with gateway(remote) as client:
+        assert client.get("/v2/models/challenger").status_code == 200
+
+
 def test_a_refused_control_record_is_reported(streams, capsys):
     streams.append("control", [(b"", encode(Control(ts=0, action="champion", author="ann", reason="?")))])
     with gateway(streams):

@@ -166,6 +166,15 @@ def test_what_operators_said_outlives_a_restart_with_the_same_schedule(streams, 
     assert len(schedules(streams)) == 1
 
 
+def test_what_operators_said_is_known_at_the_start_however_long_it_takes_to_fetch(remote):
+    Rendezvous(remote, SCHEDULE).start()
+    put(remote, "control", Control(ts=0, action="champion", model="challenger", author="ann", reason="better"))
+    again = Rendezvous(remote, SCHEDULE)
+    again.start()
+    assert again.mailboxes.fleet.schedule.models == ("challenger", "cheap")
+    assert remote.ends(["control"]) == {Partition("control"): 2}  # the schedule once, and the champion
+
+
 def test_a_start_with_another_schedule_puts_it_in_force(streams, clock, start):
     start()
     put(streams, "control", Control(ts=0, action="champion", model="challenger", author="ann", reason="better"))

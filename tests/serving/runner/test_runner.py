@@ -267,6 +267,12 @@ def test_a_model_that_cannot_be_loaded_does_not_start(start):
         start("missing")
 
 
+def test_a_retired_model_does_not_start_however_long_it_takes_to_fetch_that(remote, clock, module):
+    control(remote, "retire")
+    with pytest.raises(ServingError, match="retired"):
+        Runner(remote, "m", Spec("1", f"{module}:twice"), clock=clock)
+
+
 def test_a_retired_model_ends_and_does_not_start_again(streams, clock, start):
     runner = start()
     control(streams, "retire")
