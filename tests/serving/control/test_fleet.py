@@ -197,6 +197,43 @@ def test_a_champion_that_is_rolled_back_gives_way_to_the_one_before(fleet):
     assert not fleet.admits(score("new", "3"))
 
 
+def test_to_roll_back_a_former_champion_leaves_the_one_in_service(fleet):
+    fleet.apply(control("champion", "second", "1"))
+    fleet.apply(control("champion", "third", "1"))
+    fleet.apply(control("rollback", "second", "1"))
+    assert fleet.schedule.models == ("third", "cheap")
+    fleet.apply(control("rollback", "third", "1"))
+    assert fleet.schedule.models == ("second", "cheap")
+
+
+def test_to_roll_back_a_champion_leaves_what_else_was_said_since(fleet):
+    fleet.apply(control("champion", "new", "2"))
+    fleet.apply(control("override", "cheap", name="far", when={"x": 1}))
+    fleet.apply(control("schedule", version="9", default=0.7))
+    fleet.apply(control("rollback", "new", "2", to=None))
+    assert fleet.schedule.models == ("champion", "cheap")
+    assert [rule.name for rule in fleet.schedule.overrides] == ["far"]
+    assert (fleet.schedule.version, fleet.schedule.default) == ("9+1", 0.7)
+
+
+def test_to_roll_back_a_champion_leaves_tiers_that_were_put_in_force_since(fleet):
+    fleet.apply(control("champion", "new", "2"))
+    fleet.apply(
+        control("schedule", version="9", tiers=[{"models": ["new"]}, {"models": ["other"], "after_seconds": 0.5}])
+    )
+    fleet.apply(control("rollback", "new", "2"))
+    assert fleet.schedule.models == ("new", "other")
+    assert not fleet.admits(score("new", "2"))
+
+
+def test_a_champion_is_rolled_back_though_the_tiers_before_no_longer_fit_the_deadline(fleet):
+    fleet.apply(control("champion", "cheap", "2"))
+    assert fleet.apply(control("schedule", version="9", deadline_seconds=0.3)) is None
+    assert fleet.apply(control("rollback", "cheap", "2")) is None
+    assert fleet.schedule.models == ("champion", "cheap")
+    assert not fleet.admits(score("cheap", "2"))
+
+
 def test_a_ramp_that_is_held_is_not_raised_but_lowered_or_raised_anyway(fleet):
     assert "not being ramped" in fleet.apply(control("hold", "new"))
     fleet.apply(control("warm", "new", "2"))

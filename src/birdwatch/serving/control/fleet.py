@@ -271,6 +271,8 @@ class Fleet:
         if canaries:
             return f"it names {', '.join(canaries)}, the canary, which never answers"
         self.canaries.update(schedule.canary)
+        if "tiers" in control.params:
+            self._before.clear()
         self._given = schedule
         self._changes = 0
         return None
@@ -291,7 +293,7 @@ class Fleet:
         return None
 
     def _roll_back(self, control: Control) -> str | None:
-        model, version, to = control.model, control.version, str(control.params.get("to", ""))
+        model, version, to = control.model, control.version, str(control.params.get("to") or "")
         self._barred.add((model, version))
         self._barred.discard((model, to))
         self._warm.discard((model, version))
@@ -304,9 +306,17 @@ class Fleet:
             self._held.pop(model, None)
         elif was_pinned and to:
             self._pinned[model] = to
-        elif was_pinned and model in self._before:
-            self._change(self._before[model])  # who was champion before is so again
+        elif was_pinned and model in self._before and model in self._given.tiers[0].models:
+            self._change(self._put_back(self._before[model]))  # who was champion before is so again
         return None
+
+    def _put_back(self, before: Schedule) -> Schedule:
+        """Give the schedule with the tiers of an earlier one, and all else as it was said since."""
+        tiers = before.model_dump()["tiers"]
+        try:
+            return parse_schedule(self._given.model_dump() | {"tiers": tiers}, place="schedule")
+        except SettingsError:  # they no longer fit the deadline, say; a rollback is in force all the same
+            return before
 
     def _retire(self, control: Control) -> str | None:
         if control.version:
