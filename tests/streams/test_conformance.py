@@ -154,6 +154,16 @@ def test_a_group_goes_on_where_it_committed(place):
     assert [message.offset for message in read(again.reader([name], group="tail"), 2)] == [4, 5]
 
 
+def test_other_positions_than_its_own_can_be_committed_and_the_reader_stays_where_it_is(place):
+    streams, name = place.open(), place.name("scores")
+    write(streams, name, 1, 2, 3, 4)
+    reader = streams.reader([name], group=place.name("watchers"))
+    first = read(reader, 3, limit=3)
+    reader.commit({Partition(name): 1})
+    assert streams.committed(place.name("watchers"), [name]) == {Partition(name): 1}
+    assert values(first + read(reader, 4 - len(first))) == [b'{"n":1}', b'{"n":2}', b'{"n":3}', b'{"n":4}']
+
+
 def test_what_was_not_committed_comes_again(place):
     streams, name = place.open(), place.name("scores")
     write(streams, name, 1, 2)

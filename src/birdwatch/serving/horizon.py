@@ -11,7 +11,7 @@ from typing import Final
 
 from birdwatch.streams import Message, Positions, Reader, Streams
 
-__all__ = ["Horizon", "catch_up", "commit_at"]
+__all__ = ["Horizon", "catch_up"]
 
 _EVERY_SECONDS: Final = 1.0
 _SILENCE_SECONDS: Final = 5.0
@@ -50,24 +50,20 @@ class Horizon:
         while self._past[0][0] < until:
             _, reached = self._past.popleft()
         if reached and reached != self._committed:
-            commit_at(self._reader, reached)
+            self._reader.commit(reached)
             self._committed = reached
 
 
-def commit_at(reader: Reader, positions: Positions) -> None:
-    """Commit other positions than those at which the reader stands."""
-    here = reader.positions()
-    reader.seek(positions)
-    reader.commit()
-    reader.seek(here)
-
-
 def catch_up(streams: Streams, reader: Reader, names: Sequence[str]) -> Iterator[list[Message]]:
-    """Give, batch by batch, all that already lies in the streams; then end."""
+    """Give, batch by batch, all that already lies in the streams; then end.
+
+    Partitions that another reader of the group holds are left to it.
+    """
     ends = streams.ends(names)
     while True:
-        at = reader.positions()
-        if all(at.get(partition, 0) >= end for partition, end in ends.items()):
+        held = reader.positions()
+        here = ends.keys() & held.keys() if held else ends.keys()  # none yet: they are being given out
+        if all(held.get(partition, 0) >= ends[partition] for partition in here):
             return
         messages = reader.poll(timeout=_SILENCE_SECONDS)
         if not messages:  # a log that was trimmed while it was being read

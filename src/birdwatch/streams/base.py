@@ -48,8 +48,11 @@ class Reader(Protocol):
         """Read on from these offsets; partitions not named stay where they are."""
         ...
 
-    def commit(self) -> None:
-        """Keep the positions for the reader's group. Readers that keep state store them with the state instead."""
+    def commit(self, positions: Positions | None = None) -> None:
+        """Keep positions for the reader's group: those at which it stands, unless others are given.
+
+        Readers that keep state store their positions with the state instead.
+        """
         ...
 
     def close(self) -> None:

@@ -100,10 +100,11 @@ class KafkaReader:
             # Assigned anew rather than sought: that works at any moment, and drops what was fetched from elsewhere.
             self._assign(self._next | held)
 
-    def commit(self) -> None:
-        """Keep the positions for the reader's group.
+    def commit(self, positions: Positions | None = None) -> None:
+        """Keep positions for the reader's group: those at which it stands, unless others are given.
 
-        When partitions have just moved to another reader of the group, theirs are not kept: it reads them again.
+        Those of partitions that it does not hold, or that have just moved to another reader, are not kept: that one
+        reads them again.
 
         Raises
         ------
@@ -112,10 +113,13 @@ class KafkaReader:
         """
         if self._group is None:
             raise ValueError("a reader without a group has nobody to commit for: open it with group=NAME")
-        if not self._next:
+        kept = self._next
+        if positions is not None:
+            kept = {partition: offset for partition, offset in positions.items() if partition in self._next}
+        if not kept:
             return
         try:
-            answers: Any = self._consumer.commit(offsets=_listed(self._next), asynchronous=False)
+            answers: Any = self._consumer.commit(offsets=_listed(kept), asynchronous=False)
             refused = [answer.error for answer in answers or () if answer.error is not None]
         except KafkaException as error:
             refused = [error.args[0]]

@@ -103,8 +103,8 @@ class LocalReader:
         self._next |= {partition: offset for partition, offset in positions.items() if partition in self._next}
         self._read_out = False
 
-    def commit(self) -> None:
-        """Keep the positions for the reader's group.
+    def commit(self, positions: Positions | None = None) -> None:
+        """Keep positions for the reader's group: those at which it stands, unless others are given.
 
         Raises
         ------
@@ -113,7 +113,7 @@ class LocalReader:
         """
         if self._keep is None:
             raise ValueError("a reader without a group has nobody to commit for: open it with group=NAME")
-        self._keep(self.positions())
+        self._keep(self.positions() if positions is None else positions)
 
     def close(self) -> None:
         """Let go of the logs."""

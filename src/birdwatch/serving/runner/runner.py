@@ -15,7 +15,7 @@ from typing import Final, Literal
 
 from birdwatch.errors import RecordError, ServingError
 from birdwatch.records import Control, Request, Score, as_token, decode, encode
-from birdwatch.serving.horizon import catch_up, commit_at
+from birdwatch.serving.horizon import catch_up
 from birdwatch.serving.process import provenance, warn
 from birdwatch.serving.runner.deployment import Deployment
 from birdwatch.serving.runner.measures import Measures
@@ -198,7 +198,7 @@ class Runner:
         """Before the first request is scored, keep where it lay: ``latest`` would skip it after a crash."""
         if not self._pinned:
             first = {Partition(m.stream, m.partition): m.offset for m in reversed(messages)}
-            commit_at(self._reader, first)
+            self._reader.commit(first)
             self._pinned = True
 
     def _score(self, messages: list[Message], worker: Worker) -> list[Score]:
