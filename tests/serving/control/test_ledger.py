@@ -105,3 +105,18 @@ def test_who_is_in_charge_is_the_last_that_took_over():
 )
 def test_a_record_is_said_in_a_few_words(record, said):
     assert say(record) == said
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        control("schedule", version="9", tiers="a"),
+        control("schedule", version="9", tiers=[{}]),
+        control("override", "m", when=[1]),
+    ],
+)
+def test_a_record_of_another_shape_is_refused_and_said_all_the_same(record):
+    ledger = Ledger()
+    ledger.enter(SCHEDULE)
+    assert ledger.enter(record) is not None
+    assert say(record).startswith(record.action)

@@ -4,7 +4,7 @@ from birdwatch.records import Control, Decision, Result, decode, encode
 from birdwatch.serving.control.schedule import parse_schedule
 from birdwatch.serving.horizon import Horizon
 from birdwatch.serving.rendezvous.rendezvous import Rendezvous
-from birdwatch.streams import Partition
+from birdwatch.streams import Message, Partition
 from birdwatch.testing import FakeClock, MemoryStreams, a_request, a_score, an_outcome
 
 TIERS = [{"models": ["champion"]}, {"models": ["cheap"], "after_seconds": 0.4}]
@@ -107,6 +107,34 @@ def test_nothing_is_answered_while_the_log_is_read_again(streams, clock, start):
     assert len(read(streams, "results", Result)) == 1000  # the first poll's; and none was added
     assert streams.ends(["results"]) == {Partition("results"): 3000}
     assert streams.ends(["metrics"]) == {Partition("metrics"): 3000}
+
+
+def test_it_starts_though_another_of_its_group_holds_a_partition_and_requests_keep_coming(streams, clock, monkeypatch):
+    monkeypatch.setattr(streams, "ends", lambda names: {Partition(name, n): 3 for name in names for n in (0, 1)})
+    rendezvous = Rendezvous(streams, SCHEDULE, clock=clock)
+    held = {Partition("requests"): 0}
+    polls = []
+
+    def poll(limit=1000, timeout=1.0):
+        polls.append(timeout)
+        assert len(polls) < 10
+        held[Partition("requests")] += 1
+        return [Message("requests", 0, len(polls), b"", encode(a_request(id=f"r{len(polls)}", received_ts=clock())))]
+
+    monkeypatch.setattr(rendezvous._reader, "poll", poll)
+    monkeypatch.setattr(rendezvous._reader, "positions", lambda: held)
+    rendezvous.start()
+    assert rendezvous.mailboxes.counts["requests", ""] == 3
+
+
+def test_a_request_with_a_deadline_beyond_all_promises_does_not_keep_it_from_ending(streams, clock, start):
+    rendezvous = start()
+    ask(streams, clock, deadline_seconds=1e9)
+    rendezvous.step(0.0)
+    began = clock()
+    rendezvous.run(lambda: True)
+    assert rendezvous.mailboxes.open == 1
+    assert clock() - began < 1.1  # the schedule's deadline, and a reader's pause
 
 
 def test_after_the_horizon_the_log_is_not_read_again(streams, clock, start):

@@ -152,7 +152,7 @@ def _hear(ledger: Ledger, heard: dict[str, list[str]], message: Message) -> None
         ledger.fleet.hear(score.model, canary=message.stream == "canary")
 
 
-def say(control: Control) -> str:  # noqa: PLR0911 - one case an action
+def say(control: Control) -> str:
     """Say what a record does, in a few words.
 
     Examples
@@ -161,6 +161,13 @@ def say(control: Control) -> str:  # noqa: PLR0911 - one case an action
     'ramp m 2 to 10 % of the keys'
     """
     about = " ".join(part for part in (control.model, control.version) if part)
+    try:
+        return _say(control, about)
+    except (AttributeError, KeyError, TypeError):  # params of another shape, for which it is refused
+        return f"{control.action} {about}".rstrip()
+
+
+def _say(control: Control, about: str) -> str:  # noqa: PLR0911 - one case an action
     params = control.params
     match control.action:
         case "register":

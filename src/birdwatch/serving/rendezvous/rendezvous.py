@@ -113,7 +113,8 @@ class Rendezvous:
         """Step until asked to stop, then until what was open has its answer: at most a deadline longer."""
         while not stopping():
             self.step()
-        last = self.mailboxes.last_deadline()
+        # What says that it has longer than anybody is promised is left to the next start.
+        last = min(self.mailboxes.last_deadline(), self._clock() + self.mailboxes.fleet.schedule.deadline_seconds)
         while self.mailboxes.open and self._clock() <= last:
             self.step(0.01)
 
