@@ -152,6 +152,19 @@ def test_after_the_horizon_the_log_is_not_read_again(streams, clock, start):
     assert streams.ends(["results"]) == {Partition("results"): 100}
 
 
+def test_one_that_is_to_take_over_reads_no_more_of_a_long_log_than_the_one_in_charge_would(streams, clock, start):
+    first = start(horizon_seconds=10.0)
+    for i in range(100):
+        ask(streams, clock, f"r{i}")
+        put(streams, "scores", a_score(request_id=f"r{i}", model="champion"))
+        first.step(0.0)
+        clock.sleep(1.0)
+    second = start(horizon_seconds=10.0, name="second")
+    kept = streams.committed("rendezvous", ["requests"])[Partition("requests")]
+    assert 80 <= kept < 100
+    assert second.mailboxes.counts["requests_of_others", ""] == 100 - kept
+
+
 def test_a_request_that_is_still_open_is_never_beyond_the_committed_positions(streams, clock, start):
     rendezvous = start(horizon_seconds=10.0)
     ask(streams, clock, "slow", deadline_seconds=50.0)

@@ -22,7 +22,7 @@ from birdwatch.serving.horizon import Horizon, catch_up
 from birdwatch.serving.process import warn
 from birdwatch.serving.rendezvous.mailboxes import STREAMS_READ, Mailboxes
 from birdwatch.serving.rendezvous.turns import FIRST, Turns
-from birdwatch.streams import Message, Streams
+from birdwatch.streams import Message, Positions, Streams
 from birdwatch.streams.deadletters import dead_letter, dead_letters
 
 __all__ = ["Rendezvous"]
@@ -80,11 +80,21 @@ class Rendezvous:
         """Read the last while of the log again; what was open is answered at the first step."""
         for messages in catch_up(self._streams, self._control, ["control"]):
             self._take_control(messages)
+        if not self._streams.committed(self.mailboxes.turns.name, STREAMS_READ):
+            self._begin_as_others_do()
         for messages in catch_up(self._streams, self._reader, STREAMS_READ):
             self._take(messages)
         self._record_turns()
         if self.in_charge:
             self._record_schedule()
+
+    def _begin_as_others_do(self) -> None:
+        """Begin where the one in charge would after a restart: what lies before that is answered, however much it is."""
+        begin: Positions = {}
+        for name in self.mailboxes.turns.next:
+            for partition, offset in self._streams.committed(name, STREAMS_READ).items():
+                begin[partition] = min(offset, begin.get(partition, offset))
+        self._reader.seek(begin)
 
     def step(self, timeout: float = _IDLE_SECONDS) -> int:
         """Wait for messages or for a mailbox to fall due, and do what is to be done.

@@ -68,7 +68,11 @@ class Turns:
         return (cuts[place - 1][1] if place else FIRST) == self.name
 
     @property
+    def next(self) -> set[str]:
+        """Who handles what comes next, by name: one, but for the moment of a swap."""
+        return {cuts[-1][1] for cuts in self._cuts.values()} or {FIRST}
+
+    @property
     def in_charge(self) -> bool:
         """Whether this instance handles what comes next, in any partition."""
-        last = [cuts[-1][1] for cuts in self._cuts.values()] or [FIRST]
-        return self.name in last
+        return self.name in self.next
