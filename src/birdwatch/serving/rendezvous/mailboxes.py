@@ -83,7 +83,8 @@ class Mailboxes:
     Attributes
     ----------
     counts
-        (what, model) counted since the start. For each model, requests = scores + errors + missing.
+        (what, model) counted since the start. For each model, requests = scores + errors + missing - late_scores:
+        what was missing may come after all.
     posteriors
         What Thompson sampling has learnt so far; the caller keeps it up to date.
     taken_over
