@@ -3,6 +3,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from birdwatch.archive.writer import SCHEMA, ArchiveWriter, Row
+from birdwatch.errors import SettingsError
 from birdwatch.streams import Message, Partition
 
 DAY = 86_400.0
@@ -121,3 +122,10 @@ def test_a_crash_between_two_files_leaves_no_gap_below_the_highest_offset(tmp_pa
 
 def test_writing_nothing_writes_no_file(tmp_path):
     assert ArchiveWriter(tmp_path, "requests").write([]) == []
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    taken = tmp_path / "file"
+    taken.touch()
+    with pytest.raises(SettingsError, match=r"file cannot hold the archive: Not a directory; name a folder"):
+        ArchiveWriter(taken, "requests")

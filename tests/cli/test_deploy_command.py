@@ -80,6 +80,7 @@ def empty(tmp_path):
 def deploy(empty):
     empty.put(control("schedule", version="1", author="rendezvous", **PLAN))
     empty.put(control("register", "new", "2", target="a:b"))
+    empty.put(a_score(model="new", version="0"), stream="scores")
     return empty
 
 
@@ -107,7 +108,7 @@ WHO = ("--author", "bob", "--reason", "it is time", "--ts", "100.5")
         (["champion", "new"], ("champion", "new", "", {})),
         (["champion", "new", "--version", "2"], ("champion", "new", "2", {})),
         (["rollback", "new", "2"], ("rollback", "new", "2", {})),
-        (["rollback", "new", "2", "--to", "1"], ("rollback", "new", "2", {"to": "1"})),
+        (["rollback", "new", "2", "--to", "0"], ("rollback", "new", "2", {"to": "0"})),
         (["retire", "new"], ("retire", "new", "", {})),
         (["retire", "new", "--version", "2"], ("retire", "new", "2", {})),
         (
@@ -200,7 +201,10 @@ def test_the_record_itself_can_be_had_as_json(deploy):
         (["override", "new", "--when", "a<x"], "number"),
         (["override", "--clear", "north"], "there is no rule 'north'"),
         (["override", "new", "--clear", "north"], "--clear"),
-        (["rollback", "new", "22"], "known are 2"),
+        (["override", "--clear", "north"], "there are none"),
+        (["rollback", "new", "22"], "known are 0, 2"),
+        (["rollback", "new", "2", "--to", "11"], "known are 0, 2"),
+        (["champion", "new", "--version", "22"], "known are 0, 2"),
         (["register", "m", "2"], "under a name of its own, say m-2"),
         (["register", "new", "3", "--options", "[]"], "no JSON object"),
         (["register", "new", "3", "--option", "b"], "name=value"),

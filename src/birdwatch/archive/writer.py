@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from birdwatch.errors import SettingsError
 from birdwatch.streams import Message, Partition, Positions
 
 __all__ = ["SCHEMA", "ArchiveWriter", "Row"]
@@ -56,12 +57,22 @@ class ArchiveWriter:
         Made when it is missing. Drafts that a killed writer left there are removed.
     stream
         The stream's name.
+
+    Raises
+    ------
+    SettingsError
+        The folder cannot be made.
     """
 
     def __init__(self, directory: Path, stream: str) -> None:
         self._stream = stream
         self._folder = directory / stream
-        self._folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SettingsError(
+                f"{directory} cannot hold the archive: {error.strerror}; name a folder that may be written"
+            ) from error
         for draft in self._folder.glob(f"dt=*/{_DRAFT}*"):
             draft.unlink(missing_ok=True)
 

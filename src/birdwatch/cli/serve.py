@@ -21,7 +21,12 @@ ScheduleOption = Annotated[
 ]
 HealthOption = Annotated[
     int | None,
-    typer.Option("--health-port", help="Answer /healthz, /readyz and /metrics on this port; 0 takes a free one."),
+    typer.Option(
+        "--health-port",
+        min=0,
+        max=65535,
+        help="Answer /healthz, /readyz and /metrics on this port; 0 takes a free one.",
+    ),
 ]
 HealthHostOption = Annotated[
     str, typer.Option("--health-host", help="The address of --health-port; in a container, 0.0.0.0.")
@@ -34,7 +39,7 @@ def gateway(
     schedule: ScheduleOption,
     streams: StreamsOption = STREAMS,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The port to listen on; 0 takes a free one.")] = 8080,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes a free one.")] = 8080,
     features: Annotated[
         str | None, typer.Option(help="Plug-in module:function that injects external state into the features.")
     ] = None,

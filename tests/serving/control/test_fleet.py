@@ -49,6 +49,20 @@ def test_a_retired_model_is_not_live_and_may_not_answer_until_it_is_registered_a
     assert fleet.admits(score("champion", "2"))
 
 
+def test_what_is_retired_or_rolled_back_is_not_brought_to_answer_by_anybody(fleet):
+    for change in (control("retire", "new"), control("rollback", "cheap", "2")):
+        fleet.apply(change)
+    before = fleet.schedule
+    for action in ("warm", "champion", "override"):
+        assert "it is retired: register it again first" in fleet.apply(control(action, "new", "2"))
+    assert "it is retired" in fleet.apply(ramp(anyway=True))
+    assert "rolled back" in fleet.apply(control("champion", "cheap", "2"))
+    assert fleet.schedule == before
+    assert fleet.apply(ramp(percent=0)) is None
+    fleet.apply(control("register", "new", "2"))
+    assert fleet.apply(control("champion", "new", "2")) is None
+
+
 def test_a_version_rolled_back_may_not_answer_and_the_other_may(fleet):
     fleet.apply(control("rollback", "champion", "2", to="1"))
     assert not fleet.admits(score("champion", "2"))
@@ -172,7 +186,7 @@ def test_a_rollback_ends_the_ramp_and_the_version_is_not_ramped_up_again_before_
     fleet.apply(control("rollback", "new", "2", to="1"))
     assert fleet.schedule.models == ("champion", "cheap")
     assert standing(fleet, "new").stage == "shadow"
-    assert "rolled back" in fleet.apply(ramp())
+    assert "rolled back" in fleet.apply(ramp(anyway=True))
     assert "rolled back" in fleet.apply(control("warm", "new", "2"))
     fleet.apply(control("register", "new", "2"))
     assert "not warm" in fleet.apply(ramp())  # what was seen of it before counts no more

@@ -110,3 +110,16 @@ def test_a_schedule_survives_the_control_stream():
         salt="s",
     )
     assert parse_schedule(schedule.model_dump(mode="json"), place="test") == schedule
+
+
+@pytest.mark.parametrize(
+    ("tiers", "said"),
+    [
+        ([{"model": ["a"]}], "t: tiers.0.models: must be given\nt: tiers.0.model = ['a']: there is no such field"),
+        ([{"models": "a"}], "t: tiers.0.models = 'a': write a list"),
+    ],
+)
+def test_a_fault_in_a_tier_is_said_once_and_where_it_lies(tiers, said):
+    with pytest.raises(SettingsError) as refused:
+        parse_schedule({"default": 0, "tiers": tiers}, place="t")
+    assert str(refused.value) == said

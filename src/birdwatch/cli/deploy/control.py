@@ -152,8 +152,9 @@ def write(streams: str, control: "Control", *, as_json: bool) -> None:
         fleet = require_fleet(on)
         if control.model and control.action != "register":
             require_known(fleet, control.model)
-        if control.version and control.action in ("rollback", "retire"):
-            require_version(on, control.model, control.version)
+        if control.action in ("champion", "rollback", "retire"):
+            for version in filter(None, (control.version, control.params.get("to"))):
+                require_version(on, control.model, version)
         put(on, control, as_json=as_json)
 
 
@@ -167,6 +168,7 @@ def put(on: Ledgered, control: "Control", *, as_json: bool, quiet: bool = False)
     """
     from birdwatch.errors import SettingsError  # noqa: PLC0415
     from birdwatch.records import CONTROL_KEY, encode  # noqa: PLC0415
+    from birdwatch.serving.control.ledger import say  # noqa: PLC0415
 
     refused = on.ledger.enter(control)
     if refused:
@@ -176,5 +178,6 @@ def put(on: Ledgered, control: "Control", *, as_json: bool, quiet: bool = False)
     if as_json and not quiet:
         typer.echo(value.decode())
     elif not quiet:
-        what = " ".join(part for part in (control.action, control.model, control.version) if part)
+        named = control.model or control.version
+        what = " ".join(filter(None, (control.action, control.model, control.version))) if named else say(control)
         typer.echo(f"{what}: on the control stream of {on.place.address}, by {control.author}")

@@ -156,15 +156,28 @@ class Fleet:
         """
         if not control.model and control.action not in _WITHOUT_MODEL:
             refused: str | None = "no model is named"
-        elif control.action in _ANSWERING and control.model in self.canaries:
-            refused = "it is the canary, which never answers"
-        else:
+        elif (refused := self._never_answers(control)) is None:
             try:
                 refused = self._do(control)
             except SettingsError as error:
                 refused = str(error)
         self._settle()
         return f"{control.action} {control.model!r} by {control.author}: {refused}" if refused else None
+
+    def _never_answers(self, control: Control) -> str | None:
+        """Say why a model may not be brought to answer, whoever wants it."""
+        model, version = control.model, control.version
+        if control.action not in _ANSWERING:
+            return None
+        if model in self.canaries:
+            return "it is the canary, which never answers"
+        if control.action == "ramp" and control.params.get("percent") == 0:
+            return None  # that ends one
+        if model in self._retired:
+            return "it is retired: register it again first"
+        if (model, version) in self._barred:
+            return f"version {version!r} was rolled back: register it again first"
+        return None
 
     def _do(self, control: Control) -> str | None:  # noqa: PLR0911 - one case an action
         match control.action:
@@ -205,8 +218,6 @@ class Fleet:
         return None
 
     def _find_warm(self, control: Control) -> str | None:
-        if (control.model, control.version) in self._barred:
-            return f"version {control.version!r} was rolled back: register it again first"
         self._known.add(control.model)
         self._warm.add((control.model, control.version))
         return None
@@ -234,10 +245,6 @@ class Fleet:
 
     def _no_ramp(self, model: str, version: str, percent: float) -> str | None:
         """Say what speaks against a ramp."""
-        if model in self._retired:
-            return "it is retired: register it again first"
-        if (model, version) in self._barred:
-            return f"version {version!r} was rolled back: register it again first"
         if (model, version) not in self._warm:
             return f"version {version!r} is not warm: see `birdwatch deploy warm`, or ramp it anyway"
         if model in self._held and percent > self.ramps.get(model, 0.0):
@@ -256,7 +263,6 @@ class Fleet:
         self._change(before.promote(model))
         self._before[model] = before
         self._known.add(model)
-        self._retired.discard(model)
         for of_ramp in (self._pinned, self._guards, self._held):
             of_ramp.pop(model, None)
         if control.version:
@@ -282,7 +288,8 @@ class Fleet:
         rules: list[Any] = [rule for rule in self._given.overrides if rule.name != name]
         if control.params.get("clear"):
             if len(rules) == len(self._given.overrides):
-                return f"there is no rule {name!r}: there are {[rule.name for rule in rules]}"
+                there = ", ".join(rule.name for rule in rules)
+                return f"there is no rule {name!r}: " + (f"there are {there}" if there else "there are none")
         elif not control.model:
             return "no model is named"
         else:

@@ -32,6 +32,14 @@ __all__ = ["DEFAULT_MODEL", "Acceptance", "Dithering", "Schedule", "Tier", "load
 DEFAULT_MODEL: Final = "default"
 """The name under which the default answers; its version is the schedule's."""
 
+_SAID: Final = {
+    "extra_forbidden": "there is no such field",
+    "missing": "must be given",
+    "model_type": "write `name: value` lines",
+    "tuple_type": "write a list",
+}
+"""Faults, by pydantic's name for them, in words for who writes the YAML."""
+
 ModelName = Annotated[str, StringConstraints(min_length=1)]
 Percent = Annotated[FiniteFloat, Field(gt=0, le=100)]
 
@@ -280,12 +288,19 @@ def parse_schedule(values: Any, *, place: str) -> Schedule:
         return Schedule.model_validate(values)
     except ValidationError as error:
         lines = []
-        for fault in error.errors():
+        faults = error.errors()
+        for fault in faults:
+            if fault["type"] == "too_short" and any(_lies_in(other["loc"], fault["loc"]) for other in faults):
+                continue  # it misses what was left out because it is wrong
             name = ".".join(str(part) for part in fault["loc"])
             given = "" if fault["type"] in {"missing", "value_error"} or not name else f" = {fault['input']!r}"
-            message = fault["msg"].removeprefix("Value error, ")
+            message = _SAID.get(fault["type"]) or fault["msg"].removeprefix("Value error, ")
             lines.append(f"{place}: {name}{given}{': ' if name else ''}{message}")
         raise SettingsError("\n".join(lines)) from error
+
+
+def _lies_in(inner: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bool:
+    return len(inner) > len(outer) and inner[: len(outer)] == outer
 
 
 def load_schedule(path: Path) -> Schedule:
