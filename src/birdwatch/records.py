@@ -16,6 +16,7 @@ from birdwatch.errors import RecordError
 
 __all__ = [
     "CONTROL_KEY",
+    "LARGEST",
     "RECORDS",
     "STREAMS",
     "UNREADABLE",
@@ -282,6 +283,9 @@ RECORDS: Final[dict[str, type[msgspec.Struct]]] = {
 
 CONTROL_KEY: Final = b"control"
 """The key of all control records, so that they lie in one partition: what they add up to depends on their order."""
+
+LARGEST: Final = 900_000
+"""Bytes that a record may have: Kafka's brokers take a million by default, and one that is too large spoils its batch."""
 
 STREAMS: Final = (*RECORDS, "deadletters")
 """All streams by name."""

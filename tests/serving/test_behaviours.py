@@ -360,8 +360,8 @@ class Taught:
 
     arms: ClassVar = {}
 
-    def __init__(self, learner):
-        pass
+    def __init__(self, learner, policy):
+        self.policy = policy
 
 
 def test_13_thompson_sampling_moves_traffic_to_the_better_arm_and_propensities_match_frequencies(monkeypatch):

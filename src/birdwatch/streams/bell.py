@@ -52,13 +52,14 @@ class Bell:
             Whether there was one. A file heard for the first time counts: it may have changed before.
         """
         assert self.hears  # noqa: S101 - the caller has asked
+        assert self._events is not None  # noqa: S101 - it hears
         found = [path for path in self._deaf_to if self._listen(path)]
         if found:
             self._deaf_to = [path for path in self._deaf_to if path not in found]
             return True
         rang = bool(self._ready.poll(seconds * 1000))
         if rang:
-            os.read(self._events or -1, _ENOUGH)  # which of the files it was does not matter
+            os.read(self._events, _ENOUGH)  # which of the files it was does not matter
         return rang
 
     def close(self) -> None:

@@ -24,6 +24,8 @@ _CONSUMER: Final = {
     "enable.auto.commit": False,
     "enable.auto.offset.store": False,
     "partition.assignment.strategy": "range",
+    # One that was killed and is started again waits so long for its partitions.
+    "session.timeout.ms": 6000,
     # A group learns of new topics and partitions only this often.
     "topic.metadata.refresh.interval.ms": 2000,
 }

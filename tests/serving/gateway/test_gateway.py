@@ -152,9 +152,8 @@ def test_of_several_that_wait_for_one_request_none_appends_a_second_default(stre
 
 
 def test_a_gateway_takes_no_request_before_it_has_read_what_was_answered(streams, monkeypatch):
-    monkeypatch.setattr(
-        "birdwatch.serving.gateway.wire.Wire._read", lambda _: None
-    )  # what comes afterwards is not read
+    # What comes afterwards is not read.
+    monkeypatch.setattr("birdwatch.serving.gateway.wire.Wire._read", lambda *_: None)
     streams.append("results", [(b"", encode(a_result(f"r{i}"))) for i in range(3000)])
     with gateway(streams) as client:
         assert client.post("/v1/score", json={"features": {}, "id": "r2999"}).json()["model"] == "champion"
@@ -527,3 +526,11 @@ def test_it_waits_no_longer_than_the_deadline_and_the_margin_for_what_is_in_flig
     assert not done()
     now[0] += 0.1
     assert done()
+
+
+def test_what_grows_too_large_by_what_is_injected_is_refused(streams):
+    with gateway(streams, inject=lambda features, ts: {**features, "map": "x" * 900_000}) as client:
+        response = client.post("/v1/score", json={"features": {}})
+    assert response.status_code == 413
+    assert "900000 are allowed" in response.json()["error"]
+    assert requests(streams) == []

@@ -107,7 +107,7 @@ ONE = tensor("x", [1], "FP64", [1])
         (b'{"x": ' + b"[" * 100_000, 400, "not JSON"),
         (b'{"inputs": [{"name": "x", "shape": [1], "datatype": "INT8", "data": ' + b"[" * 100_000, 400, "not JSON"),
         (b'{"inputs": [{"name": "\xff"}]}', 400, "not JSON"),
-        (b" " * ((1 << 20) + 1), 413, "more than 1048576 bytes"),
+        (b" " * 900_001, 413, "more than 900000 bytes"),
         (b"{}", 422, "inputs"),
         (b"3", 422, "object"),
         (body(), 422, "inputs: there is none"),

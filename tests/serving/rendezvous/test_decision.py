@@ -306,6 +306,12 @@ def test_the_model_of_a_ramp_is_waited_for_too():
     assert (late.model, late.reason, late.drawn) == ("a", "timed out", "new")
 
 
+def test_where_the_model_of_a_ramp_has_failed_nobody_is_waited_for_longer_than_without_it():
+    schedule = one_tier({"kind": "priority"}, models=("a", "b"), ramps={"new": 100})
+    choice = decide(Box(failed("new"), score("b")), schedule, RECEIVED)
+    assert (choice.model, choice.reason, choice.drawn) == ("b", "first choice", "")
+
+
 def test_a_draw_holds_for_a_request_whatever_is_learnt_meanwhile():
     schedule = one_tier(POLICIES["thompson"], models=("a", "b"))
     for number in range(50):

@@ -258,6 +258,22 @@ def test_outcomes_teach_thompson_sampling(streams, clock):
     assert last.propensities["cheap"] > 0.999
 
 
+def test_another_policy_of_learning_is_in_force_without_a_restart(streams, clock):
+    def tiers(half_life):
+        policy = {"kind": "thompson", "half_life_seconds": half_life}
+        return [{"models": ["champion", "cheap"], "policy": policy}]
+
+    plan = parse_schedule({"default": 0.1, "tiers": tiers(60)}, place="test")
+    rendezvous = Rendezvous(streams, plan, clock=clock)
+    rendezvous.start()
+    rendezvous.step(0.0)
+    assert rendezvous._learning.policy.half_life_seconds == 60
+    put(streams, "control", Control(ts=0, action="schedule", author="ann", reason="", params={"tiers": tiers(600)}))
+    rendezvous.step(0.0)
+    assert rendezvous._learning.policy.half_life_seconds == 600
+    rendezvous.close()
+
+
 def test_control_is_remembered_over_a_restart(streams, clock, start):
     put(streams, "control", Control(ts=0, action="champion", author="ann", reason="better", model="challenger"))
     start().step(0.0)

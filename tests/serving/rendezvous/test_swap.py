@@ -170,6 +170,21 @@ def test_who_is_not_in_charge_puts_no_schedule_on_control():
     assert [who for who, c in stage.written("control", Control) if c.action == "schedule"] == ["rendezvous"]
 
 
+def test_the_schedule_of_the_new_one_is_in_force_from_the_takeover_on():
+    stage = Stage()
+    other = SCHEDULE.model_copy(update={"default": 0.9, "version": "B"})
+    stage.place.writer = "second"
+    stage.instances["second"] = Rendezvous(stage.place, other, name="second", clock=stage.clock)
+    stage.instances["second"].start()
+    stage.place.writer = ""
+    versions = [c.version for _, c in stage.written("control", Control) if c.action == "schedule"]
+    assert versions == ["1"]
+    stage.swap()
+    stage.finish()
+    versions = [c.version for _, c in stage.written("control", Control) if c.action == "schedule"]
+    assert versions == ["1", "B"]
+
+
 events = st.one_of(
     st.just(("ask",)),
     st.tuples(st.just("score"), st.integers(0, 12)),

@@ -13,6 +13,10 @@ from birdwatch.streams import Partition
 from birdwatch.testing import FakeClock, MemoryStreams, a_request
 
 MODULE = """
+def large(batch):
+    return [{"score": row["x"], "output": "small" if row["x"] == 1 else "y" * 900_000} for row in batch]
+
+
 def twice(batch):
     return [2 * row["x"] for row in batch]
 
@@ -428,3 +432,13 @@ def test_its_measures_say_how_long_requests_wait_and_what_serves(streams, clock,
     assert 'birdwatch_runner_batch_size_sum{model="m"} 3.0' in shown
     assert f'birdwatch_runner_version_info{{model="m",target="{module}:thrice",version="2"}} 1.0' in shown
     assert 'version="1"' not in shown
+
+
+def test_an_output_that_is_too_large_to_travel_is_an_error_and_costs_nobody_else_an_answer(streams, clock, start):
+    runner = start("large")
+    ask(streams, clock, 1, 2)
+    assert runner.step(0.0) == 2
+    one, two = scores(streams)
+    assert (one.score, one.output, one.error) == (1.0, "small", None)
+    assert two.score is None
+    assert "900000 are allowed" in two.error

@@ -69,7 +69,8 @@ class Draw(NamedTuple):
     order
         The models in the order in which they are to answer, if those before them have failed.
     waits
-        Whether the first is waited for; where nothing is left to chance, who is there first answers.
+        Whether the first is waited for; where nothing is left to chance, who is there first answers. The model of a
+        ramp is waited for in any case.
     explored
         Whether another model than the usual one was drawn, in order to learn.
     odds
@@ -136,7 +137,7 @@ def draw(
         rest = base.odds(tuple(model for model in able if model not in ramps))
         return found | {model: left * odd for model, odd in rest.items()}
 
-    return Draw((*mine, *base.order), base.waits or bool(mine), base.explored and not mine, odds)
+    return Draw((*mine, *base.order), base.waits, base.explored and not mine, odds)
 
 
 def _draw_base(policy: Policy, models: tuple[str, ...], *, salt: str, request_id: str, posteriors: Posteriors) -> Draw:

@@ -6,11 +6,11 @@ from typing import Any, Final
 
 import msgspec
 
-from birdwatch.records import Result
+from birdwatch.records import LARGEST, Result
 
 __all__ = ["MOST_BYTES", "Ask", "RefusedError", "Reply", "check_ask", "not_finite", "parse_ask", "reply_to"]
 
-MOST_BYTES: Final = 1 << 20
+MOST_BYTES: Final = LARGEST
 """Larger bodies are refused."""
 
 _MOST_ID: Final = 128

@@ -16,7 +16,7 @@ from birdwatch.streams import Message
 
 __all__ = ["Desk", "Pending"]
 
-_MOST: Final = 100_000
+_MOST: Final = 400_000
 
 
 class Pending(msgspec.Struct, gc=False):

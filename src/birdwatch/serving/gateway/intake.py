@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from birdwatch.errors import RecordError, StreamError
-from birdwatch.records import Control, Request, Result, decode, encode, new_id
+from birdwatch.records import LARGEST, Control, Request, Result, decode, encode, new_id
 from birdwatch.serving.control.fleet import Fleet
 from birdwatch.serving.control.overrides import BY_REQUEST, forced
 from birdwatch.serving.control.schedule import DEFAULT_MODEL, Schedule
@@ -215,6 +215,8 @@ class Intake:
             value = encode(request)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise RefusedError(422, f"features: cannot travel as JSON: {type(error).__name__}: {error}") from error
+        if len(value) > LARGEST:
+            raise RefusedError(413, f"the request has {len(value)} bytes with what is injected: {LARGEST} are allowed")
         pending = Pending(request_id, ts, received, request.deadline_seconds, self._name, override_by)
         return _Prepared(pending, value)
 

@@ -1,4 +1,4 @@
-"""The gateway's connection to the streams: one thread that writes, one that reads, beside the event loop.
+"""The gateway's connection to the streams: one thread that writes, two that read, beside the event loop.
 
 Appends are put together (a group commit): while one transaction is under way, what comes in the meantime waits for the
 next, so that many requests in flight do not each pay for one.
@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from birdwatch.errors import StreamError
 from birdwatch.serving.horizon import Horizon, catch_up
 from birdwatch.serving.process import warn
-from birdwatch.streams import Message, Streams
+from birdwatch.streams import Message, Reader, Streams
 
 __all__ = ["Wire"]
 
@@ -77,7 +77,7 @@ class Wire:
         """Whether the streams can be read."""
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Read what already lies in the log, then start both threads."""
+        """Read what already lies in the log, then start the threads."""
         self._loop = loop
         for reader, names in ((self._control, ("control",)), (self._reader, _READ)):
             for messages in catch_up(self._streams, reader, names):
@@ -85,7 +85,9 @@ class Wire:
         self.reading = True
         self._threads = [
             threading.Thread(target=self._write, name="wire-writer", daemon=True),
-            threading.Thread(target=self._read, name="wire-reader", daemon=True),
+            threading.Thread(target=self._read, args=(self._reader, self._horizon), name="wire-reader", daemon=True),
+            # By itself: what is said on control must not wait until something is asked or answered.
+            threading.Thread(target=self._read, args=(self._control, None), name="wire-control", daemon=True),
         ]
         for thread in self._threads:
             thread.start()
@@ -141,11 +143,12 @@ class Wire:
             for append in appends:
                 self._call(append.failed, error)
 
-    def _read(self) -> None:
+    def _read(self, reader: Reader, horizon: Horizon | None) -> None:
         while not self._stopping.is_set():
             try:
-                messages = self._reader.poll(_BATCH, _IDLE_SECONDS) + self._control.poll(_BATCH, 0.0)
-                self._horizon.keep(self._clock())
+                messages = reader.poll(_BATCH, _IDLE_SECONDS)
+                if horizon is not None:
+                    horizon.keep(self._clock())
                 self.reading = True
             except StreamError as error:
                 self.reading = False

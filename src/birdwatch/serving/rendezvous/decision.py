@@ -94,8 +94,10 @@ def decide(
         drawn = box.draw(number if mailbox.override is None else _FORCED, tier)
         order = [model for model in drawn.order if not box.failed(model)]
         chosen = next((model for model in order if box.there(model)), None)
-        if chosen is not None and (chosen == order[0] or not drawn.waits or now >= ends):
-            return box.choice(chosen, number, tier, drawn, instead_of=order[0], after_failure=all_failed)
+        if chosen is not None:
+            awaited = order[0] if drawn.waits or order[0] in tier.ramps else chosen
+            if chosen == awaited or now >= ends:
+                return box.choice(chosen, number, tier, drawn, awaited=awaited, after_failure=all_failed)
         all_failed = all_failed and not order
     if all_failed:
         return default._replace(reason="all failed")
@@ -133,15 +135,13 @@ class _Box(NamedTuple):
         self.mailbox.draws[number] = tier, drawn
         return drawn
 
-    def choice(
-        self, chosen: str, number: int, tier: Tier, drawn: Draw, *, instead_of: str, after_failure: bool
-    ) -> Choice:
+    def choice(self, chosen: str, number: int, tier: Tier, drawn: Draw, *, awaited: str, after_failure: bool) -> Choice:
         """Tell why it is this model, and how likely it was."""
-        late = drawn.waits and chosen != instead_of
+        late = chosen != awaited
         reason: Reason = "first choice"
         if self.mailbox.override is not None:
             reason = "override"
-            instead_of = self._preferred()
+            awaited = self._preferred()
         elif late or (number > 0 and not after_failure):
             reason = "timed out"
         elif number > 0:
@@ -161,7 +161,7 @@ class _Box(NamedTuple):
             number,
             reason,
             propensities=drawn.odds(able),
-            drawn=instead_of if late or self.mailbox.override is not None else "",
+            drawn=awaited if late or self.mailbox.override is not None else "",
         )
 
     def _preferred(self) -> str:

@@ -16,19 +16,20 @@ from birdwatch.errors import RecordError
 from birdwatch.records import CONTROL_KEY, Control, decode, encode
 from birdwatch.serving.bandit.learner import Learner
 from birdwatch.serving.control.fleet import Fleet
-from birdwatch.serving.control.policy import Posteriors
+from birdwatch.serving.control.policy import Posteriors, Thompson
 from birdwatch.serving.control.schedule import Schedule
 from birdwatch.serving.horizon import Horizon, catch_up
 from birdwatch.serving.process import warn
 from birdwatch.serving.rendezvous.mailboxes import STREAMS_READ, Mailboxes
 from birdwatch.serving.rendezvous.turns import FIRST, Turns
-from birdwatch.streams import Message, Positions, Streams
+from birdwatch.streams import Message, Partition, Positions, Streams
 from birdwatch.streams.deadletters import dead_letter, dead_letters
 
 __all__ = ["Rendezvous"]
 
 _BATCH: Final = 1000
 _IDLE_SECONDS: Final = 0.5
+_LEARNER_SECONDS: Final = 5.0
 _AUTHOR: Final = "rendezvous"
 
 
@@ -68,6 +69,7 @@ class Rendezvous:
         self._horizon = Horizon(self._reader, horizon_seconds)
         self._label_horizon = label_horizon_seconds
         self._learning: _Learning | None = None
+        self._held: set[Partition] = set()
         self._started_with: dict[str, Any] | None = None
         self.mailboxes = Mailboxes(Fleet(schedule), Turns(name), horizon_seconds=horizon_seconds)
 
@@ -82,8 +84,7 @@ class Rendezvous:
             self._take_control(messages)
         if not self._streams.committed(self.mailboxes.turns.name, STREAMS_READ):
             self._begin_as_others_do()
-        for messages in catch_up(self._streams, self._reader, STREAMS_READ):
-            self._take(messages)
+        self._read_what_is_new_to_it()
         self._record_turns()
         if self.in_charge:
             self._record_schedule()
@@ -106,8 +107,9 @@ class Rendezvous:
         """
         wait = min(timeout, max(0.0, self.mailboxes.due() - self._clock()))
         self._take(self._reader.poll(_BATCH, wait))
-        self._record_turns()
+        self._read_what_is_new_to_it()
         self._read_control()
+        self._record_turns()
         if self._learning is not None:
             self.mailboxes.posteriors = self._learning.arms
         now = self._clock()
@@ -135,6 +137,14 @@ class Rendezvous:
         self._reader.close()
         self._control.close()
 
+    def _read_what_is_new_to_it(self) -> None:
+        """Read partitions that have just become this reader's to their ends: what is answered there is not to be again."""
+        held = set(self._reader.positions())
+        if not held <= self._held or not self._held:
+            for messages in catch_up(self._streams, self._reader, STREAMS_READ):
+                self._take(messages)
+        self._held = held
+
     def _take(self, messages: list[Message]) -> None:
         faults = self.mailboxes.take(messages, self._clock())
         dead_letters(self._streams, faults)
@@ -144,7 +154,9 @@ class Rendezvous:
         while messages := self._control.poll(_BATCH, 0.0):
             self._take_control(messages)
         learns = self.mailboxes.fleet.schedule.learns
-        if learns is not None and self._learning is None:
+        if learns is not None and (self._learning is None or self._learning.policy != learns):
+            if self._learning is not None:
+                self._learning.close()
             learner = Learner(
                 self._streams,
                 half_life_seconds=learns.half_life_seconds,
@@ -153,7 +165,7 @@ class Rendezvous:
                 by=self.mailboxes.turns.name,
                 clock=self._clock,
             )
-            self._learning = _Learning(learner)
+            self._learning = _Learning(learner, learns)
 
     def _take_control(self, messages: list[Message]) -> None:
         for message in messages:
@@ -200,7 +212,9 @@ class Rendezvous:
                 "at": {str(message.partition): message.offset},
             }
             self._append("swapped", params, reason=f"{token.to} answers what lies after the token")
-        self.mailboxes.taken_over.clear()
+        if self.mailboxes.taken_over:
+            self.mailboxes.taken_over.clear()
+            self._record_schedule()
 
     def _append(
         self, action: Literal["schedule", "swapped"], params: dict[str, Any], *, reason: str, version: str = ""
@@ -214,7 +228,8 @@ class Rendezvous:
 class _Learning:
     """Lets a learner learn in a thread of its own."""
 
-    def __init__(self, learner: Learner) -> None:
+    def __init__(self, learner: Learner, policy: Thompson) -> None:
+        self.policy = policy
         self._learner = learner
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="learner", daemon=True)
@@ -229,4 +244,4 @@ class _Learning:
 
     def close(self) -> None:
         self._stopping.set()
-        self._thread.join()
+        self._thread.join(_LEARNER_SECONDS)  # what it has not kept by then is read again

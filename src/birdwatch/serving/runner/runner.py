@@ -14,7 +14,7 @@ from functools import partial
 from typing import Final, Literal
 
 from birdwatch.errors import RecordError, ServingError
-from birdwatch.records import Control, Request, Score, as_token, decode, encode
+from birdwatch.records import LARGEST, Control, Request, Score, as_token, decode, encode
 from birdwatch.serving.horizon import catch_up
 from birdwatch.serving.process import provenance, warn
 from birdwatch.serving.runner.deployment import Deployment
@@ -149,7 +149,7 @@ class Runner:
             self._pin(messages)
             scores = self._score(messages, self._serving)
             if scores:
-                self._streams.append(self._to, [(s.request_id.encode(), encode(s)) for s in scores])
+                self._streams.append(self._to, [(s.request_id.encode(), _encoded(s)) for s in scores])
             self._uncommitted = True
         if self._uncommitted and (not messages or self._clock() - self._committed_at >= _COMMIT_SECONDS):
             self.commit()
@@ -296,3 +296,13 @@ class Runner:
         warn(f"runner {self.model}", f"version {worker.spec.version!r} is not served: {error}")
         if others:
             self._want()
+
+
+def _encoded(score: Score) -> bytes:
+    """Give a score as it travels; one with an output that is too large to do so is an error."""
+    value = encode(score)
+    if len(value) > LARGEST:
+        score.output, score.score = None, None
+        score.error = f"the model's output makes a record of {len(value)} bytes: {LARGEST} are allowed"
+        value = encode(score)
+    return value
