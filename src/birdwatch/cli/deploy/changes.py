@@ -156,6 +156,7 @@ def champion(
     model: ModelArgument,
     reason: ReasonOption,
     version: Annotated[str, typer.Option(help="The only version of it that may then answer; any by default.")] = "",
+    anyway: Annotated[bool, typer.Option("--anyway", help="Though it has not scored lately.")] = False,
     streams: StreamsOption = STREAMS,
     author: AuthorOption = None,
     ts: TsOption = None,
@@ -163,7 +164,19 @@ def champion(
 ) -> None:
     """Make a model the first tier of the schedule; those that were there go on in shadow."""
     control = make_control("champion", model, version, {}, reason=reason, author=author, ts=ts)
-    write(streams, control, as_json=as_json)
+    write(streams, control, as_json=as_json, check=None if anyway else _refuse_silent)
+
+
+def _refuse_silent(on: Ledgered, control: "Control") -> None:
+    """Refuse a champion from which nothing is heard: every request would get what comes after it."""
+    from birdwatch.errors import SettingsError  # noqa: PLC0415
+
+    heard = on.heard.get(control.model, [])
+    if control.model in require_fleet(on).canaries:
+        return  # that is refused for another reason
+    if not heard or (control.version and control.version not in heard):
+        about = f"{control.model!r}" + (f" version {control.version!r}" if control.version else "")
+        raise SettingsError(f"{about} has not scored lately: look at its runner, or say --anyway")
 
 
 def schedule(

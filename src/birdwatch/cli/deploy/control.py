@@ -3,7 +3,7 @@
 import difflib
 import getpass
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
@@ -140,8 +140,15 @@ def make_control(
     )
 
 
-def write(streams: str, control: "Control", *, as_json: bool) -> None:
+def write(
+    streams: str, control: "Control", *, as_json: bool, check: "Callable[[Ledgered, Control], None] | None" = None
+) -> None:
     """Check a change against all that is on control, and put it there.
+
+    Parameters
+    ----------
+    check
+        What else must hold; it raises what speaks against the change.
 
     Raises
     ------
@@ -155,6 +162,8 @@ def write(streams: str, control: "Control", *, as_json: bool) -> None:
         if control.action in ("champion", "rollback", "retire"):
             for version in filter(None, (control.version, control.params.get("to"))):
                 require_version(on, control.model, version)
+        if check is not None:
+            check(on, control)
         put(on, control, as_json=as_json)
 
 
