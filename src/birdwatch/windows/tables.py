@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import pandas as pd
 
+from birdwatch.records import Control
 from birdwatch.stats.quantiles import quantiles
 from birdwatch.windows.pane import (
     COUNTERS,
@@ -130,11 +131,27 @@ def control_table(store: Store, since: float, until: float) -> pd.DataFrame:
         ``time, action, model, version, author, reason`` and ``what``, the change in a few words.
     """
     rows = [
-        (timestamp(c.ts), c.action, c.model, c.version, c.author, c.reason, f"{c.action} {c.model} {c.version}".strip())
+        (timestamp(c.ts), c.action, c.model, c.version, c.author, c.reason, _say_change(c))
         for c in store.controls()
         if since <= c.ts < until
     ]
     return _frame(rows, ["time", "action", "model", "version", "author", "reason", "what"], ["time"])
+
+
+def _say_change(control: Control) -> str:
+    """Say a change in the few words that fit beside a line.
+
+    Examples
+    --------
+    >>> _say_change(Control(ts=0, action="ramp", author="", reason="", model="m", version="2", params={"percent": 10}))
+    'ramp m 2 to 10 %'
+    """
+    about = " ".join(part for part in (control.model, control.version) if part)
+    if control.action == "ramp":
+        return f"ramp {about} to {control.params.get('percent')} %"
+    if control.action in ("swap", "swapped"):
+        return f"{control.action} {control.params.get('component')}"
+    return f"{control.action} {about}".strip()
 
 
 def count_table(store: Store, span: Span) -> pd.DataFrame:
