@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 # ruff: noqa: SLF001 - librdkafka's names for its own errors begin with an underscore
 from birdwatch.errors import StreamError
@@ -63,6 +64,9 @@ class KafkaReader:
             # Without a group nothing is ever committed or joined, but librdkafka wants a name.
             self._consumer = Consumer(at.client({**_CONSUMER, "group.id": group or "birdwatch"}))
             self._consumer.list_topics(timeout=_ANSWER_SECONDS)  # later, brokers may come and go
+            # By a connection of its own: on the consumer's a question waits behind the fetch, half a second while nothing
+            # is written.
+            self._topics = AdminClient(at.client()) if group is None else None
             if group is not None:
                 self._consumer.subscribe(self._streams, on_assign=self._on_assign, on_revoke=self._on_revoke)
         except KafkaException as error:
@@ -83,8 +87,7 @@ class KafkaReader:
             if self._fault is not None:
                 fault, self._fault = self._fault, None
                 raise fault
-            if self._group is None:
-                self._look()
+            self._look()
             messages = self._consume(limit, max(deadline - time.monotonic(), 0.0))
             if messages or (self._fault is None and time.monotonic() >= deadline):
                 return messages
@@ -160,11 +163,11 @@ class KafkaReader:
     def _look(self) -> None:
         """Take up partitions that have appeared, for a reader without a group."""
         now = time.monotonic()
-        if now < self._look_at:
+        if self._topics is None or now < self._look_at:
             return
         self._look_at = now + _LOOK_SECONDS
         try:
-            topics = self._consumer.list_topics(timeout=_LOOK_SECONDS).topics
+            topics = self._topics.list_topics(timeout=_LOOK_SECONDS).topics
         except KafkaException as error:
             _LOG.warning("%s", self._error(error))
             return
