@@ -11,7 +11,8 @@ from rich.console import Console
 from birdwatch.alerts.history import AlertRow
 from birdwatch.demo.feeder import Answer, Served
 from birdwatch.demo.flights import start_of
-from birdwatch.demo.report import call_days, count_scores, make_report, read_answers, show, write
+from birdwatch.demo.printout import show
+from birdwatch.demo.report import call_days, count_scores, make_report, read_answers, write
 from birdwatch.detect.verdict import Subject, Verdict
 from birdwatch.records import Control, Result, Score, encode
 from birdwatch.streams import open_streams

@@ -151,7 +151,7 @@ def rendezvous(
         str, typer.Option(help="This instance's name; another than the first's waits until a swap names it.")
     ] = "rendezvous",
     label_horizon_seconds: Annotated[
-        float, typer.Option(min=0, help="How long after its decision an outcome still teaches Thompson sampling.")
+        float, typer.Option(min=1, help="How long after its decision an outcome still teaches Thompson sampling.")
     ] = 604_800.0,
     health_port: HealthOption = None,
     health_host: HealthHostOption = "127.0.0.1",

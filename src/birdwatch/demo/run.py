@@ -22,9 +22,10 @@ from birdwatch.demo.narrator import Narrator
 from birdwatch.demo.pipeline import PIPELINE, dashboard_address, serves, start_dashboard, start_pipeline
 from birdwatch.demo.place import claim
 from birdwatch.demo.prepare import Layout, configure, fill_in, train_models
+from birdwatch.demo.printout import show
 from birdwatch.demo.progress import Progress
 from birdwatch.demo.recording import record_events
-from birdwatch.demo.report import Report, make_report, show, write
+from birdwatch.demo.report import Report, make_report, write
 from birdwatch.demo.supervisor import Supervisor
 from birdwatch.demo.weather import write_weather
 from birdwatch.demo.webhook import Receiver

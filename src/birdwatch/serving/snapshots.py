@@ -4,15 +4,38 @@ from typing import Final
 
 from birdwatch.errors import RecordError
 from birdwatch.records import Snapshot, decode, encode
-from birdwatch.streams import Partition, Reader, Streams
+from birdwatch.streams import Partition, Positions, Reader, Streams
 
-__all__ = ["SNAPSHOTS", "latest", "save"]
+__all__ = ["SNAPSHOTS", "by_name", "from_names", "latest", "save"]
 
 SNAPSHOTS: Final = "snapshots"
 """The stream they are on."""
 
 _FIRST_STEP: Final = 16
 _SILENCE_SECONDS: Final = 5.0
+
+
+def by_name(positions: Positions) -> dict[str, int]:
+    """Write positions as a snapshot has them: JSON wants text for a key.
+
+    Examples
+    --------
+    >>> by_name({Partition("requests", 2): 17})
+    {'requests/2': 17}
+    """
+    return {f"{partition.stream}/{partition.number}": offset for partition, offset in positions.items()}
+
+
+def from_names(names: dict[str, int]) -> Positions:
+    """Read what `by_name` has written.
+
+    Raises
+    ------
+    ValueError, AttributeError
+        It is nothing of the kind.
+    """
+    places = ((name.rpartition("/"), offset) for name, offset in names.items())
+    return {Partition(stream, int(number)): offset for (stream, _, number), offset in places}
 
 
 def save(streams: Streams, snapshot: Snapshot) -> None:

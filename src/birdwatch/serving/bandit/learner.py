@@ -134,13 +134,8 @@ class Learner:
                 self._save(reader)
             return read
 
-    def save(self, token: str = "") -> None:
+    def save(self) -> None:
         """Write a snapshot now; from any thread.
-
-        Parameters
-        ----------
-        token
-            That of the swap which it is for.
 
         Raises
         ------
@@ -148,7 +143,7 @@ class Learner:
             It has not started: its emptiness must not take the place of what is known.
         """
         with self._lock:
-            self._save(self._started(), token)
+            self._save(self._started())
 
     def run(self, stopping: Callable[[], bool], *, sleep: Callable[[float], object] = time.sleep) -> None:
         """Start, unless that is done, and step until asked to stop; then save.
@@ -222,16 +217,16 @@ class Learner:
             self._marks.popleft()
         self.arms = self._posterior.at(self._rewards.latest)
 
-    def _save(self, reader: Reader, token: str = "") -> None:
+    def _save(self, reader: Reader) -> None:
         now = self._saved_at = self._clock()
         state = {
             "posterior": self._posterior.state(),
             "latest": _finite(self._rewards.latest),
             "floor": _finite(self._rewards.floor),
-            "again_from": _named(self._marks[0][1]),
+            "again_from": snapshots.by_name(self._marks[0][1]),
         }
-        positions = _named(reader.positions())
-        snapshot = Snapshot(component=COMPONENT, by=self._by, ts=now, state=state, positions=positions, token=token)
+        positions = snapshots.by_name(reader.positions())
+        snapshot = Snapshot(component=COMPONENT, by=self._by, ts=now, state=state, positions=positions)
         snapshots.save(self._streams, snapshot)
         self._changed = False
 
@@ -240,7 +235,7 @@ class Learner:
         try:
             posterior = Posterior.from_state(state["posterior"], self._half_life, self._prior)
             latest, floor = state["latest"], state["floor"]
-            again_from, counted = _partitions(state["again_from"]), _partitions(snapshot.positions)
+            again_from, counted = snapshots.from_names(state["again_from"]), snapshots.from_names(snapshot.positions)
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             warn(
                 "learner", f"the snapshot by {snapshot.by!r} cannot be used ({error!r}): all is read from the beginning"
@@ -255,12 +250,3 @@ class Learner:
 
 def _finite(ts: float) -> float | None:
     return ts if math.isfinite(ts) else None
-
-
-def _named(positions: Positions) -> dict[str, int]:
-    return {f"{partition.stream}/{partition.number}": offset for partition, offset in positions.items()}
-
-
-def _partitions(named: dict[str, int]) -> Positions:
-    places = ((name.rpartition("/"), offset) for name, offset in named.items())
-    return {Partition(stream, int(number)): offset for (stream, _, number), offset in places}

@@ -23,8 +23,8 @@ from birdwatch.records import CONTROL_KEY, Control, Snapshot, Token, encode
 from birdwatch.serving.features.cuts import COMPONENT, Swap, read_requests, read_swaps, swap_in
 from birdwatch.serving.features.plugin import Gone, Inject, load_features, observe, remembers, restore_state, state_of
 from birdwatch.serving.process import warn
-from birdwatch.serving.snapshots import latest, save
-from birdwatch.streams import Partition, Positions, Streams
+from birdwatch.serving.snapshots import by_name, from_names, latest, save
+from birdwatch.streams import Positions, Streams
 
 __all__ = ["Extraction"]
 
@@ -133,7 +133,7 @@ class Extraction:
         self._at = memory.at
         if remembers(self._inject):
             restore_state(self._inject, memory.state, memory.target)
-        positions = _positions(kept.positions)
+        positions = from_names(kept.positions)
         logged = read_requests(self._streams, self._name, positions, first_phase=remembers(self._inject))
         for token, requests in logged.phases.items():
             if token is not None and token in self._swaps:
@@ -258,7 +258,7 @@ class Extraction:
     def _save(self, snapshot: Snapshot) -> Positions:
         """Write a snapshot: by the writer, so that the stream ends where the state was taken."""
         positions = self._streams.ends(["requests"])
-        snapshot.positions = {f"{each.stream}/{each.number}": offset for each, offset in positions.items()}
+        snapshot.positions = by_name(positions)
         save(self._streams, snapshot)
         return positions
 
@@ -304,8 +304,3 @@ def _load(swap: Swap) -> Inject:
         return load_features(swap.target, swap.config)
     except ServingError as error:
         return Gone(str(error))
-
-
-def _positions(kept: dict[str, int]) -> Positions:
-    split = {name.rpartition("/"): offset for name, offset in kept.items()}
-    return {Partition(stream, int(number)): offset for (stream, _, number), offset in split.items()}

@@ -245,3 +245,5 @@ class _Learning:
     def close(self) -> None:
         self._stopping.set()
         self._thread.join(_LEARNER_SECONDS)  # what it has not kept by then is read again
+        if not self._thread.is_alive():
+            self._learner.close()
