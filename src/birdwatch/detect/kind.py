@@ -78,7 +78,12 @@ class Rule(BaseModel):
     for_windows: Annotated[int, Field(ge=1)] = Field(
         default=1, alias="for", description="How many windows in a row must show it before it fires."
     )
+    weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        default=1.0, description="Its share of the page budget, beside the other rules': 2 is twice as much."
+    )
+    must_have_data: bool = Field(default=False, description="No data is then a finding, of the rule's own severity.")
     muted: bool = Field(default=False, description="Judge, and keep the verdicts, but tell nobody.")
+    dry_run: bool = Field(default=False, description="Judge, show as info what it would have raised, and wake nobody.")
     description: str = Field(default="", description="What it is for.")
     runbook: str = Field(default="", description="What whoever is on call should do.")
 
