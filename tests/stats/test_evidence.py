@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from birdwatch.stats.evidence import LAMBDAS, MULTIPLES, accumulate, bernoulli, bounded_mean
+from birdwatch.stats.evidence import accumulate
+from birdwatch.stats.means import LAMBDAS, bounded_mean
+from birdwatch.stats.rates import MULTIPLES, bernoulli
 
 A = 200.0
 

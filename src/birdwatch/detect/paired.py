@@ -15,9 +15,10 @@ from birdwatch.detect.kind import Case, Rule, State
 from birdwatch.detect.reference import MIN_BLOCKS, ReferenceChoice
 from birdwatch.detect.tolerance import learn, level, normal_noise
 from birdwatch.detect.verdict import Severity, Subject, Verdict
-from birdwatch.stats.evidence import bernoulli, bounded_mean
 from birdwatch.stats.grid import bins_of, lower_edges, upper_edges
+from birdwatch.stats.means import bounded_mean
 from birdwatch.stats.quantiles import moments, quantiles
+from birdwatch.stats.rates import bernoulli
 from birdwatch.windows.pane import FIXED_POINT, PAIR_COUNTERS, Counts, Pane, counters, total
 
 __all__ = ["PairedRule"]

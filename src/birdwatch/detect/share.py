@@ -7,7 +7,7 @@ from pydantic import Field
 from birdwatch.detect.alarm import step
 from birdwatch.detect.kind import Case, Rule, State
 from birdwatch.detect.verdict import Verdict
-from birdwatch.stats.evidence import bernoulli
+from birdwatch.stats.rates import bernoulli
 
 __all__ = ["ShareRule"]
 
