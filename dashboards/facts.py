@@ -10,7 +10,8 @@ from view import opened
 from birdwatch.alerts.tables import alert_table
 from birdwatch.charts import Colours, Marks
 from birdwatch.config import load_settings
-from birdwatch.detect.tables import budget_in_words, fleet_table, last_verdict_table, verdict_table
+from birdwatch.detect.spending import budget_in_words
+from birdwatch.detect.tables import fleet_table, last_verdict_table, verdict_table
 from birdwatch.windows.roles import models
 from birdwatch.windows.tables import (
     Span,

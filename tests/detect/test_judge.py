@@ -7,6 +7,7 @@ from birdwatch.detect.judge import Judge
 from birdwatch.detect.reference import from_document, load, save
 from birdwatch.detect.rules import KINDS, RuleSet
 from birdwatch.detect.sourcing import freeze
+from birdwatch.detect.spending import account
 from birdwatch.detect.state import blamed, read_states
 from birdwatch.detect.verdict import Subject, read_verdicts
 from birdwatch.errors import ReferenceMissingError, SettingsError
@@ -287,13 +288,32 @@ def test_the_budget_is_reported_and_follows_who_is_watched(store):
     judging = judge(store, rules(PAIRS, sla))
     run(store, judging, 29 * DAY)
     page = judging.budget()["page"]
-    assert page.subjects == {"pairs": 2, "sla": 1}
-    assert page.level == 90
-    assert page.expected == pytest.approx(3 / 90)
-    assert {v.threshold for v in read_verdicts(store, 0, 29 * DAY)} == {page.threshold}
+    assert {name: share.subjects for name, share in page.rules.items()} == {"pairs": 2, "sla": 1}
+    assert {share.level for share in page.rules.values()} == {90}
+    assert account(store).expected == pytest.approx(3 / 90)
+    assert {v.threshold for v in read_verdicts(store, 0, 29 * DAY)} == {page.threshold("pairs")}
     run(store, judging, 30 * DAY)
-    assert judging.budget()["page"].level == 60
-    assert judging.budget()["page"].expected == pytest.approx(3 / 90 + 2 / 60)
+    assert judging.budget()["page"].rules["sla"].level == 60
+    assert account(store).expected == pytest.approx(3 / 90 + 2 / 60)
+
+
+def test_a_rule_that_weighs_more_is_held_to_less_evidence(store):
+    fill(store, [*MONTH, {}])
+    sla = {"name": "sla", "kind": "rate", "of": "sla_misses", "tolerance": 0.01, "severity": "page", "weight": 4}
+    judging = judge(store, rules(PAIRS, sla))
+    run(store, judging, 29 * DAY)
+    levels = {v.rule: v.threshold for v in read_verdicts(store, 0, 29 * DAY)}
+    assert levels == pytest.approx({"pairs": np.log(6 * 30), "sla": np.log(6 * 30 / 4)})
+
+
+@pytest.mark.parametrize("field", ["muted", "dry_run"])
+def test_a_rule_that_wakes_nobody_spends_nothing(store, field):
+    fill(store, [*MONTH, {}])
+    sla = {"name": "sla", "kind": "rate", "of": "sla_misses", "tolerance": 0.01, "severity": "page", field: True}
+    judging = judge(store, rules(PAIRS, sla))
+    run(store, judging, 29 * DAY)
+    assert {name: share.level for name, share in judging.budget()["page"].rules.items()} == {"pairs": 60, "sla": 90}
+    assert {rule: spent.looks for rule, spent in account(store).spent.items()} == {"pairs": 2}
 
 
 def test_windows_that_panes_cannot_make_up_are_refused(store):

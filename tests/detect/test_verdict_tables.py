@@ -3,8 +3,7 @@
 import pandas as pd
 import pytest
 
-from birdwatch.detect.budget import Budget, Watch
-from birdwatch.detect.tables import budget_in_words, fleet_table, last_verdict_table, verdict_table, worst_status
+from birdwatch.detect.tables import fleet_table, last_verdict_table, verdict_table, worst_status
 from birdwatch.detect.verdict import Subject, Verdict, create_table, put_verdicts
 from birdwatch.stats.grid import bins_of
 from birdwatch.windows.pane import FIXED_POINT, Counts, Series, selection_bin
@@ -175,12 +174,3 @@ def test_rules_that_could_not_judge_are_named(store):
         ("a", "2"): "scores",
         ("c", "1"): "",
     }
-
-
-def test_the_budget_is_told_once_it_is_spent(store):
-    assert budget_in_words(store) == ""
-    store.note("budget", {"page": Budget().spend([Watch("pairs", 3, 86_400)], expected=0.123)})
-    assert (
-        budget_in_words(store)
-        == "Page budget: at most 1 false page to be expected in 30d; up to 0.12 since judging began"
-    )

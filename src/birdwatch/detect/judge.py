@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import msgspec
-
 from birdwatch.detect.attribution import Judged, explain, plain
 from birdwatch.detect.budget import Spending, Watch
 from birdwatch.detect.distribution import DistributionRule
@@ -20,9 +18,11 @@ from birdwatch.detect.reference import Reference
 from birdwatch.detect.rules import RuleSet
 from birdwatch.detect.service import Gone, gone, why_over
 from birdwatch.detect.sourcing import References
+from birdwatch.detect.spending import create_table as create_ledger
+from birdwatch.detect.spending import put_spending, read_spending, write_looks
 from birdwatch.detect.state import blame, create_tables, drop_state, put_state, read_states
 from birdwatch.detect.sums import WindowSums
-from birdwatch.detect.verdict import Finding, Subject, Verdict, create_table, put_verdicts
+from birdwatch.detect.verdict import Finding, Severity, Subject, Verdict, create_table, put_verdicts
 from birdwatch.errors import BirdwatchError, SettingsError
 from birdwatch.stats.grid import Scale
 from birdwatch.windows.pane import Pane
@@ -34,6 +34,7 @@ _EMPTY_WINDOWS: Final = 3
 """So many windows without a pane are judged; a longer stretch is passed over."""
 
 _EXTREMES: Final = 5
+_SEVERITIES: Final[tuple[Severity, ...]] = ("page", "ticket", "info")
 
 
 class _Due(NamedTuple):
@@ -107,6 +108,7 @@ class Judge:
         self._references = References(self._sums, rules, references, scale)
         create_table(store)
         create_tables(store)
+        create_ledger(store)
 
     def step(self, closed_until: int) -> list[Finding]:
         """Judge every window that has closed by ``closed_until`` and was not judged yet, in order of time.
@@ -135,10 +137,9 @@ class Judge:
             self._store.note("judged_until", progress)
         return findings
 
-    def budget(self) -> dict[str, Spending]:
+    def budget(self) -> dict[Severity, Spending]:
         """Tell how the budget of each severity is spent, as of the last window."""
-        found: Any = self._store.noted("budget", {})
-        return msgspec.convert(found, dict[str, Spending])
+        return read_spending(self._store)
 
     def _next(self, rule: Rule, progress: dict[str, int], first: int) -> int:
         """Give the start of the first window that a rule has not judged."""
@@ -179,7 +180,8 @@ class Judge:
             elif Subject() in one.states and Subject() not in subjects:
                 drop_state(self._store, one.rule.name, Subject())
             for subject in subjects:
-                verdict, state = self._verdict(one, subject, out, spending[one.rule.severity].threshold)
+                threshold = spending[one.rule.severity].threshold(one.rule.name) if one.rule.spends else 0.0
+                verdict, state = self._verdict(one, subject, out, threshold)
                 judged.setdefault(one.rule.window, []).append(Judged(one.rule, verdict))
                 if subject not in over:
                     put_state(self._store, one.rule.name, subject, state)
@@ -195,21 +197,25 @@ class Judge:
         states = read_states(self._store, rule.name)
         return _Due(rule, start, end, pane, states, rule.subjects(pane, states.keys()))
 
-    def _spend(self, due: list[_Due]) -> dict[str, Spending]:
-        """Set the level of each severity from how many subjects its rules watch now."""
-        counts: dict[str, int] = self._store.noted("watched", {})
-        counts.update({one.rule.name: len(one.subjects) for one in due if one.rule.spends})
-        before = self.budget()
-        spending = {}
-        for severity in ("page", "ticket", "info"):
-            rules = [r for r in self._rules.rules if r.spends and r.severity == severity]
-            watches = [Watch(r.name, counts.get(r.name, 0), r.window) for r in rules]
-            looked = sum(len(one.subjects) for one in due if one.rule in rules)
-            spent = self._rules.budget.spend(watches)
-            expected = (before[severity].expected if severity in before else 0.0) + looked / spent.level
-            spending[severity] = msgspec.structs.replace(spent, expected=expected)
-        self._store.note("watched", counts)
-        self._store.note("budget", spending)
+    def _spend(self, due: list[_Due]) -> dict[Severity, Spending]:
+        """Set the level of each rule from how many subjects all of its severity watch now, and enter what that costs."""
+        watched: dict[str, int] = self._store.noted("watched", {})
+        watched.update({one.rule.name: len(one.subjects) for one in due if one.rule.spends})
+        spending: dict[Severity, Spending] = {}
+        for severity in _SEVERITIES:
+            spending[severity] = self._rules.budget.spend(
+                Watch(r.name, watched.get(r.name, 0), r.window, r.weight, tried=r.muted or r.dry_run)
+                for r in self._rules.rules
+                if r.spends and r.severity == severity
+            )
+        for one in due:
+            share = spending[one.rule.severity].rules.get(one.rule.name)
+            if share is not None and share.subjects and not share.tried:
+                write_looks(
+                    self._store, one.end, one.rule.severity, one.rule.name, looks=share.subjects, level=share.level
+                )
+        self._store.note("watched", watched)
+        put_spending(self._store, spending)
         return spending
 
     def _end(self, one: _Due, out: Gone) -> list[Finding]:

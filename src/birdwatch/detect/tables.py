@@ -2,17 +2,14 @@
 
 from typing import Any, Final
 
-import msgspec
 import pandas as pd
 
-from birdwatch.detect.budget import Spending
-from birdwatch.detect.duration import say_duration
 from birdwatch.detect.verdict import Status, Verdict, read_verdicts
 from birdwatch.windows.roles import roles
 from birdwatch.windows.store import Store
 from birdwatch.windows.tables import Span, count_table, latency_table, pair_table, selection_table
 
-__all__ = ["budget_in_words", "fleet_table", "last_verdict_table", "verdict_table", "worst_status"]
+__all__ = ["fleet_table", "last_verdict_table", "verdict_table", "worst_status"]
 
 _WORST_FIRST: Final[tuple[Status, ...]] = ("error", "drifting", "ok", "no data")
 
@@ -173,15 +170,3 @@ def _judged(store: Store, span: Span, subjects: pd.Index) -> pd.DataFrame:
     multiples = over_time["value"] / over_time["tolerance"]
     found["drift"] = multiples.groupby([over_time["model"], over_time["version"]]).agg(list)
     return found
-
-
-def budget_in_words(store: Store) -> str:
-    """Say what the budget of false pages is and how it is spent; nothing while no rule has spent any."""
-    found: Any = store.noted("budget", {})
-    if "page" not in found:
-        return ""
-    page = msgspec.convert(found["page"], Spending)
-    return (
-        f"Page budget: at most {page.alarms:g} false page{'s' * (page.alarms != 1)} to be expected in"
-        f" {say_duration(page.per_seconds)}; up to {page.expected:.2g} since judging began"
-    )
