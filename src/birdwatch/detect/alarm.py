@@ -49,7 +49,7 @@ def step(
     if kept.size != ratios.size:
         kept = np.zeros(ratios.size)
     evidence, grown = accumulate(kept, ratios, weight)
-    spent = evidence >= threshold
+    spent = bool(evidence >= threshold)
     hold = int(state.get("hold", 0))
     if spent and effect > floor:
         hold = HOLD
@@ -58,4 +58,4 @@ def step(
     else:
         hold = max(0, hold - 1)
     after = {"kept": (np.zeros(ratios.size) if spent else grown).tolist(), "hold": hold}
-    return Step(evidence, bool(hold and effect > 0), after)
+    return Step(float(evidence), bool(hold and effect > 0), after)

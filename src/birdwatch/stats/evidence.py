@@ -10,12 +10,17 @@ other; so the level A *is* the page budget. Several alternatives are mixed by we
 logarithms; what is kept between windows is ln(1 + R), finite at every moment.
 """
 
+from typing import Final
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["accumulate"]
+__all__ = ["BEYOND_DOUBT", "accumulate"]
 
 Floats = NDArray[np.float64]
+
+BEYOND_DOUBT: Final = 700.0
+"""Evidence is not followed beyond e to this power, nor below its inverse: so R is a number that a machine can hold."""
 
 
 def accumulate(kept: ArrayLike, ratios: ArrayLike, weights: ArrayLike = 1.0) -> tuple[Floats, Floats]:
@@ -59,8 +64,5 @@ def accumulate(kept: ArrayLike, ratios: ArrayLike, weights: ArrayLike = 1.0) -> 
         shares = np.full(grown.shape[-1], shares / grown.shape[-1])
     if not ((shares > 0).all() and shares.sum() <= 1 + 1e-9):
         raise ValueError(f"weights are positive and add up to at most 1, not to {shares.sum()}: {shares.tolist()}")
-    peak = grown.max(axis=-1, keepdims=True)
-    evidence: Floats = np.log(np.exp(grown - peak) @ shares) + peak[..., 0]
-    # ln(1 + e^x) without overflow; np.logaddexp says the same, several times slower.
-    after: Floats = np.maximum(grown, 0.0) + np.log1p(np.exp(-np.abs(grown)))
-    return evidence, after
+    r = np.exp(np.clip(grown, -BEYOND_DOUBT, BEYOND_DOUBT))
+    return np.log(r @ shares), np.log1p(r)
