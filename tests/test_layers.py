@@ -14,7 +14,7 @@ TIERS = (
     {"errors"},
     {"config", "content", "records"},
     {"stats"},
-    {"streams"},
+    {"health", "streams"},
     {"archive"},
     {"windows"},
     {"detect"},
@@ -27,7 +27,7 @@ TIERS = (
     {"__main__"},
 )
 TIER = {part: number for number, tier in enumerate(TIERS) for part in tier}
-SERVING_MAY = {"archive", "errors", "records", "stats", "streams"}
+SERVING_MAY = {"archive", "errors", "health", "records", "stats", "streams"}
 MAY_SERVE = {"serving", "testing", "demo", "cli"}
 
 

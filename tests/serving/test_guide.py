@@ -15,8 +15,8 @@ from onnx import TensorProto, helper
 from typer.testing import CliRunner
 
 from birdwatch.cli.main import app
+from birdwatch.health import Health
 from birdwatch.records import Score, decode, encode
-from birdwatch.serving.health import Health
 from birdwatch.serving.runner.runner import Runner
 from birdwatch.streams import open_streams
 from birdwatch.testing import a_request
@@ -109,7 +109,7 @@ def test_the_metrics_it_names_are_those_that_are_shown(score, monkeypatch):
             shown.append(self._answer("/metrics")[1].decode())
             super().close()
 
-    monkeypatch.setattr("birdwatch.serving.health.Health", Seen)
+    monkeypatch.setattr("birdwatch.health.Health", Seen)
     score("models:slow_when_windy")
     for name in ("queue_seconds", "elapsed_seconds", "batch_size", "version_info", "scores", "errors"):
         assert f"birdwatch_runner_{name}" in shown[0]

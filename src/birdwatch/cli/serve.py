@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import typer
 
 if TYPE_CHECKING:
-    from birdwatch.serving.health import Health
+    from birdwatch.health import Health
 
 __all__ = ["app"]
 
@@ -231,7 +231,7 @@ def guard(
 @contextmanager
 def _health(port: int | None, host: str, component: str) -> Iterator["Health"]:
     """Answer /healthz, /readyz and /metrics meanwhile, where that is wanted."""
-    from birdwatch.serving.health import Health  # noqa: PLC0415
+    from birdwatch.health import Health  # noqa: PLC0415
     from birdwatch.serving.process import announce  # noqa: PLC0415
 
     with closing(Health(port, component, host)) as health:

@@ -5,8 +5,8 @@ import pytest
 from prometheus_client import CollectorRegistry, Gauge
 
 from birdwatch.errors import ServingError
+from birdwatch.health import Health
 from birdwatch.serving.gateway.server import bind
-from birdwatch.serving.health import Health
 from birdwatch.testing import FakeClock
 
 COUNTS = Counter({("scores", "m"): 3, ("late_scores", "n"): 1, ("scores", "n"): 2})

@@ -103,6 +103,8 @@ class Health:
         Goes into the names of the metrics.
     host
         Where to listen: in a container, 0.0.0.0.
+    still_seconds
+        How long the process' loop may take for a turn.
     clock
         Monotonic seconds.
 
@@ -124,10 +126,11 @@ class Health:
         port: int | None,
         component: str,
         host: str = "127.0.0.1",
+        still_seconds: float = _STILL_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.port: int | None = None
-        self.pulse = Pulse(clock=clock)
+        self.pulse = Pulse(still_seconds, clock)
         self._component = component
         self._registries: list[CollectorRegistry] = []
         self._trouble: Callable[[], str | None] = _no_trouble
