@@ -121,9 +121,10 @@ def symmetric_mean(
     [6.25, -18.75]
     """
     of, first, second, at, stray = _arrays(n, total, squares, centre, margin)
-    by = np.asarray(bets, dtype=np.float64) / np.asarray(unit, dtype=np.float64)[..., None]
-    if not ((by > 0) & np.isfinite(by)).all():
+    by, each = np.asarray(bets, dtype=np.float64), np.asarray(unit, dtype=np.float64)[..., None]
+    if not ((by > 0).all() and (each > 0).all()):
         raise ValueError(f"bets and their unit are larger than 0, unlike {bets!r} by {unit!r}")
+    by = by / each
     return _both_sides(
         by * sum_ - by**2 / 2 * sum_of_squares for sum_, sum_of_squares in _beyond(of, first, second, at, stray)
     )
