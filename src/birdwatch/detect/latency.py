@@ -1,21 +1,27 @@
-"""Rules on latency: a percentile of one of its stages, by model, against an objective."""
+"""Rules on latency: an objective on a percentile of one of its stages, by model, judged by evidence.
+
+"p99 under 200 ms" says that at most 1 % take longer than 200 ms: a share, to be judged as any other, window after window.
+"""
 
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
+import msgspec
 from pydantic import Field
 
 from birdwatch.detect.duration import Seconds
-from birdwatch.detect.kind import Case, Rule, State
+from birdwatch.detect.kind import Case, State
+from birdwatch.detect.share import ShareRule
 from birdwatch.detect.verdict import Subject, Verdict
+from birdwatch.stats.grid import lower_edges
 from birdwatch.stats.quantiles import PERCENTILES, quantiles, size
 from birdwatch.windows.pane import Pane
 
 __all__ = ["LatencyRule"]
 
 
-class LatencyRule(Rule):
-    """A percentile of the time spent waiting for a model, inside it, or until the answer, against an objective."""
+class LatencyRule(ShareRule):
+    """An objective on the time spent waiting for a model, inside it, or until the answer."""
 
     example: ClassVar[Mapping[str, Any]] = {"stage": "model", "objective": "200ms"}
 
@@ -37,28 +43,25 @@ class LatencyRule(Rule):
         return self.versions(pane, f"latency.{self.stage}")
 
     def judge(self, case: Case, state: State, threshold: float) -> tuple[Verdict, State]:
-        """Compare the percentile with the objective; where the grid leaves it open, it is in order."""
-        del threshold
+        """Weigh how many took longer than the objective; where the grid leaves it open, they did not."""
         found = case.counts(f"latency.{self.stage}")
         name = f"{case.subject.model} {case.subject.version}".strip()
-        statistic, n = f"p{self.percentile * 100:g}", size(found)
-        # The p99 of fifty events is their largest: ask for one event, at the least, that may lie beyond.
-        needed = max(self.min_events, round(1 / (1 - self.percentile)))
-        if n < needed:
-            reason = f"{n} latencies of {name} were measured ({self.stage}), fewer than {needed}"
-            return self.say(case, "no data", reason, statistic=statistic, n=n), state
+        longer = int(found.counts[lower_edges(found.bins) > self.objective].sum())
+        what = f"took longer than the objective of {self.objective:g} s"
+        # 1 - .99 is not quite .01.
+        most = round(1 - self.percentile, 12)
+        verdict, after = self.weigh(case, longer, size(found), most, what, state, threshold)
+        statistic = f"p{self.percentile * 100:g}"
+        if verdict.status == "no data":
+            return msgspec.structs.replace(verdict, statistic=statistic), after
         at, *others = quantiles(found, [self.percentile, *PERCENTILES])
-        slow = at.lower > self.objective
-        verdict = self.say(
-            case,
-            "drifting" if slow else "ok",
-            f"{statistic} of {name} ({self.stage}) was {at.value:.3g} s over {n} requests,"
-            f" {'over' if slow else 'within'} the objective of {self.objective:g} s",
+        told = msgspec.structs.replace(
+            verdict,
+            reason=f"{statistic} of {name} ({self.stage}) was {at.value:.3g} s: {verdict.reason}",
             statistic=statistic,
             value=at.value,
             tolerance=self.objective,
             effect=max(0.0, at.lower - self.objective),
-            n=n,
             details={f"p{p * 100:g}": q.value for p, q in zip(PERCENTILES, others, strict=True)},
         )
-        return verdict, state
+        return told, after
