@@ -2,15 +2,18 @@
 
 import difflib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from birdwatch.errors import SettingsError
 
-__all__ = ["Mapping", "Settings", "load_settings"]
+__all__ = ["Feature", "Mapping", "Segment", "Settings", "load_settings"]
+
+_Name = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
+"""What measures, segments and mappings can have as a part of their own names."""
 
 
 class _Strict(BaseModel):
@@ -28,6 +31,43 @@ class Mapping(_Strict):
     units: dict[str, float] = Field(
         default_factory=dict, description="Our field: what to multiply their number by, such as 0.001 for milliseconds."
     )
+
+
+class _Watched(_Strict):
+    path: str | None = Field(
+        default=None, description="Where it is in a request's `features`; dots lead into objects. Its name by default."
+    )
+
+
+class Feature(_Watched):
+    """An input that is watched like a score."""
+
+    kind: Literal["number", "category"] = Field(default="number", description="How its values are counted.")
+    most: Annotated[int, Field(gt=0)] = Field(
+        default=50,
+        description="So many categories are counted by name in a pane, the most frequent; the rest as `(other)`.",
+    )
+
+
+class Segment(_Watched):
+    """A dimension by which the models are looked at in parts: each category, or each band of a number, by itself."""
+
+    kind: Literal["category", "number"] = Field(default="category", description="How it falls into parts.")
+    most: Annotated[int, Field(gt=0)] = Field(
+        default=20, description="So many categories are parts in a pane, the most frequent; the rest is `(other)`."
+    )
+    edges: list[Annotated[float, Field(allow_inf_nan=False)]] = Field(
+        default_factory=list,
+        description="Where a number's bands meet, rising: `[500, 1000]`. Without them quantiles form bands when read.",
+    )
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        if self.edges and self.kind != "number":
+            raise ValueError("only a number has edges: write `kind: number`, or leave them out")
+        if any(a >= b for a, b in zip(self.edges, self.edges[1:], strict=False)):
+            raise ValueError(f"edges must rise, not {self.edges}")
+        return self
 
 
 class Settings(BaseSettings):
@@ -63,6 +103,12 @@ class Settings(BaseSettings):
         default=None, description="Event time before which panes are only reference (Unix seconds)."
     )
     mappings: dict[str, Mapping] = Field(default_factory=dict, description="Foreign streams, by the name of ours.")
+    features: dict[_Name, Feature] = Field(
+        default_factory=dict, description="Inputs that are watched like scores, by name."
+    )
+    segments: dict[_Name, Segment] = Field(
+        default_factory=dict, description="Dimensions by which the models are looked at in parts, by name."
+    )
     webhook: str | None = Field(default=None, description="Where alerts are posted.")
     alert_log: Path | None = Field(default=None, description="A file of JSON lines with every alert.")
 
@@ -120,9 +166,8 @@ def _explain(error: ValidationError, path: Path | None) -> str:
     for fault in error.errors():
         name = ".".join(str(part) for part in fault["loc"])
         if fault["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(
-                str(fault["loc"][-1]), [*Settings.model_fields, *Mapping.model_fields], n=1
-            )
+            known = [field for model in (Settings, Mapping, Feature, Segment) for field in model.model_fields]
+            near = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(Settings.model_fields)}"
             lines.append(f"{place}unknown setting {name!r}: {hint}")
         else:

@@ -63,6 +63,23 @@ def test_rows_are_found_by_measure_with_a_wildcard(store):
     }
 
 
+def test_what_was_counted_in_parts_can_be_left_unread(store):
+    parts = [SCORE._replace(segment="origin=JFK"), Series("category.origin", segment="JFK"), SCORE]
+    store.put(0, {series: Counts.of([1]) for series in parts})
+    assert {series for _, series, _ in store.rows(0, 60)} == set(parts)
+    assert {series for _, series, _ in store.rows(0, 60, in_parts=False)} == set(parts[1:])
+
+
+def test_a_store_names_what_was_watched_in_it(store):
+    watched = ["missing.age", "feature.age", "missing.dest", "missing.never"]
+    store.put(0, {Series(measure): Counts.of([0]) for measure in watched})
+    store.put(60, {Series("category.dest", segment="SJU"): Counts.of([0])})
+    store.put(120, {Series("counts", segment=f"origin={name}"): Counts.of([0]) for name in ("LGA", "JFK")})
+    store.put(180, {Series("counts", "m", "1", segment="origin=EWR"): Counts.of([0])})
+    assert store.features() == {"age": "number", "dest": "category", "never": "number"}
+    assert store.segments() == {"origin": ["origin=EWR", "origin=JFK", "origin=LGA"]}
+
+
 def test_nothing_of_a_transaction_that_fails_is_kept(store):
     with pytest.raises(RuntimeError, match="crash"):
         write_and_crash(store)

@@ -3,13 +3,17 @@
 A pure function of what arrived, in whatever order: the live tail, the check and a replay all come through here.
 """
 
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from birdwatch.stats.grid import Scale, bins_of
+from birdwatch.windows.arms import arm_counts
 from birdwatch.windows.decode import Columns, Names
+from birdwatch.windows.features import feature_counts
+from birdwatch.windows.inputs import NOTHING, Inputs
 from birdwatch.windows.pane import (
     COUNTERS,
     FIXED_POINT,
@@ -53,7 +57,14 @@ def join_columns(parts: list[Columns]) -> Columns:
     return parts[0] if len(parts) == 1 else {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
 
 
-def build(streams: dict[str, Columns], names: Names, grid: Grid, champion: str = "", canary: str = "") -> Built:
+def build(
+    streams: dict[str, Columns],
+    names: Names,
+    grid: Grid,
+    champion: str = "",
+    canary: str = "",
+    inputs: Inputs = NOTHING,
+) -> Built:
     """Count all that arrived for one pane.
 
     Parameters
@@ -69,6 +80,9 @@ def build(streams: dict[str, Columns], names: Names, grid: Grid, champion: str =
     canary
         The canary, where it writes to ``scores``; all that is on the stream ``canary`` is one in any case.
 
+    inputs
+        What is watched of the requests, whose columns were decoded for it.
+
     Raises
     ------
     OverflowError
@@ -79,6 +93,7 @@ def build(streams: dict[str, Columns], names: Names, grid: Grid, champion: str =
     work = _Construction(names, grid, canary)
     if "requests" in once:
         work.count(Series("counts"), requests=once["requests"]["id"].size)
+        work.add_all(feature_counts(once["requests"], inputs.features))
     for stream in ("scores", "canary"):
         if stream in once:
             work.add_scores(once[stream], stream, once.get("requests"))
@@ -106,6 +121,10 @@ class _Construction:
     def add(self, series: Series, counts: Counts) -> None:
         if counts.bins.size:
             self._parts.setdefault(series, []).append(counts)
+
+    def add_all(self, found: Iterable[tuple[Series, Counts]]) -> None:
+        for series, counts in found:
+            self.add(series, counts)
 
     def count(self, series: Series, **n: int) -> None:
         self.add(series, Counts.of([COUNTERS.index(name) for name in n], list(n.values())))
@@ -152,6 +171,7 @@ class _Construction:
             mine = columns["who"] == code
             self.add(Series("selection", *who), Counts.of(selection[mine]))
             self._add_seconds(Series("latency.answer", *who), columns["latency_seconds"][mine])
+        self.add_all(arm_counts(columns, self._names))
 
     def add_outcomes(self, columns: Columns) -> None:
         truth = np.where(np.isnan(columns["label"]), columns["reward"], columns["label"])
@@ -221,13 +241,14 @@ def _once(columns: Columns, names: Names) -> Columns:
     repeated = np.isin(identity, unique[times > 1])
     rows = np.flatnonzero(repeated)
     # Sorted by what they say, not by when they came: that would differ from run to run.
-    rest = sorted(set(columns) - {"id", "name", "who", "ts"})
+    rest = sorted(set(columns) - {"id", "name", "who", "ts", "arms"})
     keys = [
         np.nan_to_num(c, nan=np.inf) if c.dtype == np.float64 else c for c in (columns[name][rows] for name in rest)
     ]
-    if "who" in columns:
-        order = sorted(range(len(names.pairs)), key=names.pairs.__getitem__)
-        keys.append(np.argsort(np.array(order))[columns["who"][rows]])
+    # Numbers that stand for names are given as they come: their names have the order.
+    for numbers, known in (("arms", names.arms), ("who", names.pairs)):
+        if numbers in columns:
+            keys.append(_ranks(known)[columns[numbers][rows]])
     if "ts" in columns:
         keys.append(columns["ts"][rows])
     keys.append(identity[rows])
@@ -236,3 +257,8 @@ def _once(columns: Columns, names: Names) -> Columns:
     heads[1:] = identity[ranked][1:] != identity[ranked][:-1]
     kept = np.sort(np.concatenate([first[times == 1], ranked[heads]]))
     return {name: values[kept] for name, values in columns.items()}
+
+
+def _ranks(known: Sequence[Any]) -> NDArray[np.int64]:
+    """Give the place of each of several different things in their order."""
+    return np.argsort(np.array(sorted(range(len(known)), key=known.__getitem__)))

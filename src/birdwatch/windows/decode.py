@@ -18,6 +18,8 @@ from birdwatch.errors import RecordError, SettingsError
 from birdwatch.records import RECORDS, UNREADABLE, Reason, as_token
 from birdwatch.streams import Message
 from birdwatch.streams.arrow import is_arrow, read_rows
+from birdwatch.windows.arms import arm_columns
+from birdwatch.windows.inputs import NOTHING, Inputs, Reader, at
 
 __all__ = ["COUNTED", "Columns", "Decoder", "Fault", "Names"]
 
@@ -35,11 +37,16 @@ class Fault(NamedTuple):
 
 
 class Names:
-    """Numbers for names: (model, version) pairs become small integers, the same for as long as the process lives."""
+    """Numbers for names: (model, version) pairs become small integers, the same for as long as the process lives.
+
+    So do the arms that were drawn among; 0 stands for none.
+    """
 
     def __init__(self) -> None:
         self.pairs: list[tuple[str, str]] = []
+        self.arms: list[tuple[str, ...]] = [()]
         self._codes: dict[tuple[str, str], int] = {}
+        self._arms_codes: dict[tuple[str, ...], int] = {(): 0}
 
     def code(self, pair: tuple[str, str]) -> int:
         """Give the number of a pair, a new one when it is new."""
@@ -47,6 +54,14 @@ class Names:
         if code is None:
             code = self._codes[pair] = len(self.pairs)
             self.pairs.append(pair)
+        return code
+
+    def arms_code(self, arms: tuple[str, ...]) -> int:
+        """Give the number of a row of arms, a new one when it is new."""
+        code = self._arms_codes.get(arms)
+        if code is None:
+            code = self._arms_codes[arms] = len(self.arms)
+            self.arms.append(arms)
         return code
 
     def codes(self, models: Iterable[str], versions: Iterable[str]) -> NDArray[np.int64]:
@@ -83,6 +98,8 @@ COUNTED: Final[dict[str, dict[str, _Field]]] = {
         "reason": _Field(Reason),
         "latency_seconds": _Field(float),
         "within_sla": _Field(bool),
+        "propensities": _Field(dict[str, float | None] | None, None),
+        "drawn": _Field(str | None, None),
     },
     "outcomes": {
         "request_id": _Field(str),
@@ -119,6 +136,8 @@ class Decoder:
         Where (model, version) pairs get their numbers; shared by all decoders of a tail.
     mapping
         How a foreign stream names things; None for our own records.
+    inputs
+        What is watched of ``requests``: a column each. Whatever their features are, the requests themselves count.
     now
         The wall clock: an event more than a day ahead of it is refused, since one mistaken unit would close every pane.
 
@@ -128,7 +147,15 @@ class Decoder:
         The mapping names a field that the record does not have, or leaves out one that it needs.
     """
 
-    def __init__(self, stream: str, names: Names, mapping: Mapping | None = None, *, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        stream: str,
+        names: Names,
+        mapping: Mapping | None = None,
+        inputs: Inputs = NOTHING,
+        *,
+        now: Callable[[], float],
+    ) -> None:
         self.stream = stream
         self._names = names
         self._now = now
@@ -138,8 +165,9 @@ class Decoder:
         self._paths: dict[str, list[str]] | None = None
         self._constants: dict[str, Any] = {}
         self._units: dict[str, float] = {}
+        self._features: Reader | None = Reader(inputs) if stream == "requests" and inputs.columns else None
         if mapping is not None and (mapping.fields or mapping.constants or mapping.units):
-            self._adopt(mapping)
+            self._adopt(mapping, inputs)
             fields = {
                 name: field._replace(default=_OPTIONAL_WHEN_MAPPED[name]) if self._may_miss(name) else field
                 for name, field in fields.items()
@@ -149,22 +177,26 @@ class Decoder:
             (name, field.kind) if field.default is msgspec.NODEFAULT else (name, field.kind, field.default)
             for name, field in fields.items()
         ]
-        self._row: type[msgspec.Struct] = msgspec.defstruct(
-            RECORDS[stream].__name__, cast("Any", definition), kw_only=True, gc=False
-        )
+        name = RECORDS[stream].__name__
+        self._plain: type[msgspec.Struct] = msgspec.defstruct(name, cast("Any", definition), kw_only=True, gc=False)
+        self._row = self._plain
+        if self._features is not None:
+            definition.append(("features", self._features.kind | None, None))
+            self._row = msgspec.defstruct(name, cast("Any", definition), kw_only=True, gc=False)
         self._json: msgspec.json.Decoder[Any] = msgspec.json.Decoder(self._row)
 
     def _may_miss(self, name: str) -> bool:
         return name in _OPTIONAL_WHEN_MAPPED and name != self._time_field
 
-    def _adopt(self, mapping: Mapping) -> None:
+    def _adopt(self, mapping: Mapping, inputs: Inputs) -> None:
         known = COUNTED[self.stream]
-        for name in {*mapping.fields, *mapping.constants, *mapping.units} - set(known):
-            raise SettingsError(
-                f"mappings.{self.stream}: a {RECORDS[self.stream].__name__} has no field {name!r};"
-                f" it has {', '.join(known)}"
-            )
-        for name in set(mapping.units) - {name for name, field in known.items() if field.kind in _NUMBERS}:
+        watched = inputs if self._features is not None else NOTHING
+        _refuse_idle(self.stream, mapping, watched)
+        _refuse_unmapped(self.stream, mapping, watched)
+        numbers = {name for name, field in known.items() if field.kind in _NUMBERS}
+        watched_numbers = {f"features.{'.'.join(one.path)}" for one in watched.columns.values() if one.kind == "number"}
+        numbers |= watched_numbers & set(mapping.fields)
+        for name in sorted(set(mapping.units) - numbers):
             raise SettingsError(f"mappings.{self.stream}.units: {name!r} is not a number of any unit: leave it out")
         for name, field in known.items():
             needed = field.default is msgspec.NODEFAULT and not self._may_miss(name)
@@ -190,7 +222,7 @@ class Decoder:
                 if is_arrow(message.value):
                     found = self._from_arrow(message, faults)
                 elif self._paths is None:
-                    found = [self._json.decode(message.value)]
+                    found = [self._from_json(message.value)]
                 else:
                     found = [self._from_foreign(msgspec.json.decode(message.value))]
             except (RecordError, *UNREADABLE) as error:
@@ -214,22 +246,50 @@ class Decoder:
     def _refuse(self, time: NDArray[np.float64]) -> NDArray[np.bool_]:
         return ~((time >= 0) & (time <= self._now() + _DAY))
 
+    def _from_json(self, value: bytes) -> Any:
+        """Read one of our own records; a request counts whatever its features are."""
+        try:
+            return self._json.decode(value)
+        except UNREADABLE:
+            if self._features is None:
+                raise
+            return self._without_features(msgspec.json.decode(value, type=self._plain))
+
     def _from_foreign(self, record: Any) -> Any:
         """Read one of somebody else's records, given as plain dictionaries."""
-        found: dict[str, Any] = dict(self._constants)
+        found: dict[str, Any] = {}
+        for name, value in self._constants.items():
+            _put(found, name, value)
         for name, path in (self._paths or {}).items():
-            value = _at(record, path)
+            value = at(record, path, msgspec.NODEFAULT)
             if value is not msgspec.NODEFAULT:
-                found[name] = _as_ours(name, value, path)
-        try:
-            row = msgspec.convert(found, self._row, strict=False)
-        except msgspec.ValidationError as error:
-            raise RecordError(str(error)) from error
+                _put(found, name, self._as_ours(name, value, path))
+        row = self._convert(found)
         for name, unit in self._units.items():
-            value = getattr(row, name)
+            value = getattr(row, name, None)
             if value is not None:
                 setattr(row, name, value * unit)
         return row
+
+    def _convert(self, record: dict[str, Any]) -> Any:
+        if self._features is not None and not isinstance(record.get("features"), dict):
+            record = {name: value for name, value in record.items() if name != "features"}
+        return msgspec.convert(record, self._row, strict=False)
+
+    def _as_ours(self, name: str, value: Any, path: list[str]) -> Any:
+        """Give a foreign value the form that our field has."""
+        if name in _TIMES:
+            return _seconds(value, ".".join(path))
+        if isinstance(value, float) and math.isnan(value):
+            return None
+        if name in _TEXTS and isinstance(value, int | float):
+            return str(value)
+        if name.startswith("features.") and name in self._units and isinstance(value, int | float):
+            return value * self._units[name]
+        return value
+
+    def _without_features(self, row: Any) -> Any:
+        return self._row(**{name: getattr(row, name) for name in self._fields})
 
     def _from_arrow(self, message: Message, faults: list[Fault]) -> list[Any]:
         """Read the rows of an Arrow payload; what is wrong with one row is that row's fault alone."""
@@ -237,9 +297,7 @@ class Decoder:
         for number, record in enumerate(read_rows(message.value)):
             try:
                 rows.append(
-                    self._from_foreign(record)
-                    if self._paths is not None
-                    else msgspec.convert(_without_nan(record), self._row, strict=False)
+                    self._from_foreign(record) if self._paths is not None else self._convert(_without_nan(record))
                 )
             except (RecordError, msgspec.ValidationError) as error:
                 alone = Message(message.stream, message.partition, message.offset, message.key, _json_of(record))
@@ -265,6 +323,9 @@ class Decoder:
             columns["tier"] = np.fromiter((r.tier for r in rows), np.int64, len(rows))
             columns["reason"] = np.array([r.reason for r in rows], dtype="U12")
             columns["within_sla"] = np.fromiter((r.within_sla for r in rows), np.bool_, len(rows))
+            columns |= arm_columns(rows, self._names)
+        if self._features is not None:
+            columns |= self._features.columns([r.features for r in rows])
         return columns
 
 
@@ -272,24 +333,49 @@ def _numbers(rows: list[Any], name: str) -> NDArray[np.float64]:
     return np.array([getattr(row, name) for row in rows], dtype=np.float64)  # None becomes NaN
 
 
-def _at(record: Any, path: list[str]) -> Any:
-    """Follow a path into nested objects; NODEFAULT where it leads nowhere."""
-    for part in path:
-        if not isinstance(record, dict) or part not in record:
-            return msgspec.NODEFAULT
-        record = record[part]
-    return record
+def _refuse_idle(stream: str, mapping: Mapping, inputs: Inputs) -> None:
+    """See that all that a mapping names is a field that is counted, or leads to an input that is watched."""
+    record, known = RECORDS[stream].__name__, COUNTED[stream]
+    for name in sorted({*mapping.fields, *mapping.constants, *mapping.units} - set(known)):
+        if stream == "requests" and name.partition(".")[0] == "features":
+            if any(_leads_to(name, one.path) for one in inputs.columns.values()):
+                continue
+            raise SettingsError(
+                f"mappings.{stream}: nothing watches {name!r}: name it under `features` or `segments`, or leave it out"
+            )
+        raise SettingsError(f"mappings.{stream}: a {record} has no field {name!r}; it has {', '.join(known)}")
 
 
-def _as_ours(name: str, value: Any, path: list[str]) -> Any:
-    """Give a foreign value the form that our field has."""
-    if name in _TIMES:
-        return _seconds(value, ".".join(path))
-    if isinstance(value, float) and math.isnan(value):
-        return None
-    if name in _TEXTS and isinstance(value, int | float):
-        return str(value)
-    return value
+def _refuse_unmapped(stream: str, mapping: Mapping, inputs: Inputs) -> None:
+    for one in inputs.columns.values():
+        if not any(_leads_to(name, one.path) for name in {*mapping.fields, *mapping.constants}):
+            raise SettingsError(
+                f"mappings.{stream}.fields: say where 'features.{'.'.join(one.path)}' is to be found, which is watched"
+            )
+
+
+def _leads_to(name: str, path: Sequence[str]) -> bool:
+    """Tell whether a mapped name is that of a watched path, or of an object that it lies in.
+
+    Examples
+    --------
+    >>> _leads_to("features.weather", ["weather", "visib"]), _leads_to("features.wea", ["weather", "visib"])
+    (True, False)
+    """
+    parts = name.split(".")
+    return parts == ["features", *path][: len(parts)]
+
+
+def _put(record: dict[str, Any], name: str, value: Any) -> None:
+    """Set a field; one of the features by its path, unless an object that it would lie in is none."""
+    if not name.startswith("features."):
+        record[name] = value
+        return
+    *objects, last = name.split(".")
+    for part in objects:
+        inside = record.get(part)
+        record[part] = record = dict(inside) if isinstance(inside, dict) else {}
+    record[last] = value
 
 
 def _json_of(record: Any) -> bytes:

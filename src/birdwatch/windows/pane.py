@@ -16,13 +16,18 @@ __all__ = [
     "FIXED_POINT",
     "JOINT_SHIFT",
     "LATENCIES",
+    "MISSING",
+    "OTHER",
     "PAIR_CLIP",
     "PAIR_COUNTERS",
+    "PRESENCE",
+    "PROPENSITY_PARTS",
     "REASONS",
     "Counts",
     "Pane",
     "Series",
     "counters",
+    "label",
     "merge",
     "selection_bin",
     "selection_of",
@@ -61,11 +66,38 @@ JOINT_SHIFT: Final = 4
 """The joint histogram drops this many bits of the grid: bins 12 % wide are enough for a picture."""
 
 
+PRESENCE: Final = ("missing", "wrong type", "present")
+"""What the measure ``missing.NAME`` counts of requests, by bin."""
+
+PROPENSITY_PARTS: Final = 2**10
+"""A propensity θ is counted in the bin 2 * round(θ * 1024), or in the next one where that arm was drawn."""
+
+OTHER: Final = "(other)"
+"""The categories beyond the most frequent of a pane; a category whose own text begins so is written as `label` says."""
+
+MISSING: Final = "(missing)"
+"""The part of a segment's dimension where a request did not say, said something else, or is not known itself."""
+
+
 class Series(NamedTuple):
     """What is measured, of whom.
 
-    ``measure`` is one of ``counts``, ``score``, ``latency.*``, ``selection``, ``pair``, ``difference``, ``joint``; the
-    last three are of ``model`` minus ``partner``, by request. An empty model is the fleet, an empty segment everything.
+    ==================  ==============================================================================================
+    ``counts``          `COUNTERS`, of a model or of the fleet
+    ``score``           scores on the grid
+    ``latency.*``       seconds on the grid, see `LATENCIES`
+    ``selection``       which tier answered and why, see `selection_bin`
+    ``propensity``      of ``model`` as an arm: how likely it was and whether it was drawn, see `PROPENSITY_PARTS`
+    ``pair``            `PAIR_COUNTERS` of ``model`` minus ``partner``, by request
+    ``difference``      that difference on the grid
+    ``joint``           both scores on a coarse grid
+    ``feature.NAME``    a watched number of the requests, on the real grid
+    ``category.NAME``   how many requests have the category ``segment``, in bin 0
+    ``missing.NAME``    `PRESENCE` of a watched input
+    ==================  ==============================================================================================
+
+    An empty model is the fleet, an empty segment everything. Beside everything, ``counts``, ``score``, ``pair`` and
+    ``difference`` may be there by parts of it, one for each ``segment``, ``NAME=VALUE``: whoever adds up must leave those out.
     """
 
     measure: str
@@ -141,6 +173,17 @@ def counters(counts: Counts | None, names: tuple[str, ...] = COUNTERS) -> dict[s
     if counts is not None:
         values.update((names[b], int(c)) for b, c in zip(counts.bins.tolist(), counts.counts.tolist(), strict=True))
     return values
+
+
+def label(text: str) -> str:
+    r"""Write a category so that it is never taken for `OTHER` or `MISSING`.
+
+    Examples
+    --------
+    >>> label("JFK"), label("(other)")
+    ('JFK', '\\(other)')
+    """
+    return "\\" + text if text.startswith(("(", "\\")) else text
 
 
 def selection_bin(tier: int, reason: str) -> int:

@@ -6,7 +6,7 @@ Dashboards, notebooks and /metrics read it; only the tail (and what runs inside 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import apsw
 import msgspec
@@ -202,14 +202,23 @@ class Store:
         return None if first is None else (first, last + self.pane_seconds)
 
     def rows(
-        self, since: int, until: int, *, measure: str | None = None, model: str | None = None
+        self,
+        since: int,
+        until: int,
+        *,
+        measure: str | None = None,
+        model: str | None = None,
+        in_parts: bool = True,
     ) -> Iterator[tuple[int, Series, Counts]]:
         """Give (start, series, counts) of all panes that start in [since, until), by series and time.
 
-        ``measure`` may end in ``*``, as in ``latency.*``.
+        ``measure`` may end in ``*``, as in ``latency.*``. Without ``in_parts``, what was counted by segment, which is
+        most of the rows where there are segments, is not even read.
         """
         wanted = ["p.start >= ?", "p.start < ?"]
         values: list[Any] = [since, until]
+        if not in_parts:
+            wanted.append("(s.segment = '' OR s.measure GLOB 'category.*')")
         if measure is not None:
             wanted.append("s.measure GLOB ?")
             values.append(measure)
@@ -237,6 +246,24 @@ class Store:
         for start, series, counts in self.rows(since, until, measure=measure, model=model):
             parts.setdefault(since + (start - since) // seconds * seconds, []).append({series: counts})
         return {start: merge(found) for start, found in sorted(parts.items())}
+
+    def features(self) -> dict[str, Literal["number", "category"]]:
+        """Name the inputs that were ever watched, and how; one that never had a value is a number."""
+        rows: Any = self.connection.execute(
+            "SELECT substr(measure, 9), EXISTS (SELECT 1 FROM series c WHERE c.measure = 'category.' || substr(s.measure, 9))"
+            " FROM series s WHERE measure GLOB 'missing.*' ORDER BY 1"
+        )
+        return {name: "category" if category else "number" for name, category in rows}
+
+    def segments(self) -> dict[str, list[str]]:
+        """Name the dimensions by which anything was ever counted in parts, each with its segments, sorted."""
+        rows: Any = self.connection.execute(
+            "SELECT DISTINCT segment FROM series WHERE measure = 'counts' AND segment != '' ORDER BY segment"
+        )
+        found: dict[str, list[str]] = {}
+        for (segment,) in rows:
+            found.setdefault(segment.partition("=")[0], []).append(segment)
+        return found
 
     def put_extremes(self, start: int, extremes: list[Extreme]) -> None:
         """Write the largest disagreements of a pane, in place of what was there."""

@@ -21,6 +21,7 @@ from birdwatch.streams import Message, Partition, Positions, Streams
 from birdwatch.streams.deadletters import dead_letter
 from birdwatch.windows.build import Grid, build, join_columns
 from birdwatch.windows.decode import COUNTED, Columns, Decoder, Fault, Names
+from birdwatch.windows.inputs import Inputs
 from birdwatch.windows.store import Checkpoint, Store
 from birdwatch.windows.watermark import Watermark
 
@@ -88,6 +89,7 @@ class Tail:
         self._now = now
         self._names = Names()
         self._grid = Grid(settings.scale, settings.unit)
+        self._inputs = Inputs.of(settings)
         unknown = sorted(set(settings.mappings) - {*COUNTED, "control"})
         if unknown:
             raise SettingsError(f"mappings.{unknown[0]}: no such stream; there are {', '.join([*COUNTED, 'control'])}")
@@ -99,7 +101,8 @@ class Tail:
             mapping = settings.mappings.get(stream)
             self._ours.setdefault((mapping.topic if mapping else None) or stream, []).append(stream)
         self._decoders = {
-            stream: Decoder(stream, self._names, settings.mappings.get(stream), now=now) for stream in COUNTED
+            stream: Decoder(stream, self._names, settings.mappings.get(stream), self._inputs, now=now)
+            for stream in COUNTED
         }
         self.dead_letters = 0
         """How many rows could not be read since this object was made."""
@@ -229,7 +232,7 @@ class Tail:
             if start >= self._kept_from:
                 self._write(start, self._kept[start])
             else:
-                self._store.add(start, build(streams, self._names, self._grid).pane)
+                self._store.add(start, build(streams, self._names, self._grid, inputs=self._inputs).pane)
         self._late = {}
 
     def _end_what_is_read(self) -> None:
@@ -264,7 +267,7 @@ class Tail:
 
     def _write(self, start: int, rows: _Open) -> None:
         streams = {stream: join_columns(parts) for stream, parts in rows.parts.items()}
-        built = build(streams, self._names, self._grid, self._champion(start), self._settings.canary)
+        built = build(streams, self._names, self._grid, self._champion(start), self._settings.canary, self._inputs)
         self._store.put(start, built.pane)
         self._store.put_extremes(start, built.extremes)
         self._store.put_duplicates(start, built.duplicates)
