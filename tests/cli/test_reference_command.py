@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from birdwatch.cli.reference import app
-from birdwatch.detect.reference import load
+from birdwatch.detect.frozen import load
 from birdwatch.errors import ReferenceMissingError, SettingsError
 from birdwatch.stats.grid import bins_of
 from birdwatch.windows.pane import Counts, Series

@@ -3,8 +3,8 @@ import pytest
 
 from birdwatch.alerts.lifecycle import advance
 from birdwatch.detect import attribution as a
+from birdwatch.detect.frozen import from_document, load, save
 from birdwatch.detect.judge import Judge
-from birdwatch.detect.reference import from_document, load, save
 from birdwatch.detect.rules import KINDS, RuleSet
 from birdwatch.detect.sourcing import freeze
 from birdwatch.detect.spending import account
@@ -210,8 +210,20 @@ def test_a_rule_may_name_a_frozen_reference_by_name_or_file(store, tmp_path):
         run(store, judge(store, ruleset._replace(folder=tmp_path), references=given), 29 * DAY)
         verdicts = read_verdicts(store, 0, 29 * DAY, ruleset.rules[0].name)
         assert {v.details["reference"] for v in verdicts} <= {"calm"}
-    with pytest.raises(ReferenceMissingError, match="compares with 'nowhere'"):
-        judge(store, rules({**SCORES, "reference": {"frozen": "nowhere"}})._replace(folder=tmp_path))
+
+
+def test_a_frozen_reference_that_is_missing_is_an_error_of_its_rule_until_it_is_there(store, tmp_path):
+    fill(store, [*MONTH, {}, {}])
+    missing = {**SCORES, "name": "missing", "reference": {"frozen": "calm.json"}}
+    judging = judge(store, rules(SCORES, missing)._replace(folder=tmp_path))
+    run(store, judging, 29 * DAY)
+    found = read_verdicts(store, 0, 29 * DAY)
+    assert {(v.rule, v.status) for v in found} == {("scores", "ok"), ("missing", "error")}
+    assert all("make it with `birdwatch reference freeze" in v.reason for v in found if v.rule == "missing")
+    save(freeze(store, 0, 20 * DAY, DAY, name="calm"), tmp_path / "calm.json")
+    run(store, judging, 30 * DAY)
+    assert {v.status for v in read_verdicts(store, 29 * DAY, 30 * DAY)} == {"ok"}
+
 
 
 def test_a_reference_that_overlaps_or_has_other_blocks_is_an_error_and_stops_nothing(store):

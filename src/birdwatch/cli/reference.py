@@ -43,7 +43,7 @@ def freeze(
     Windows in which a model was found bad, and what rolled-back versions did, are left out.
     """
     from birdwatch.detect.duration import parse_duration, say_moment  # noqa: PLC0415 - help should not wait for the work
-    from birdwatch.detect.reference import from_document, save  # noqa: PLC0415
+    from birdwatch.detect.frozen import from_document, save  # noqa: PLC0415
     from birdwatch.detect.sourcing import freeze as freeze_store  # noqa: PLC0415
     from birdwatch.windows.store import Store  # noqa: PLC0415
 
@@ -90,7 +90,7 @@ def list_(
 ) -> None:
     """List frozen references."""
     from birdwatch.detect.duration import say_duration, say_moment  # noqa: PLC0415
-    from birdwatch.detect.reference import load  # noqa: PLC0415
+    from birdwatch.detect.frozen import load  # noqa: PLC0415
 
     given = paths or list(load_settings(settings).references)
     files = [f for p in given for f in ([p] if p.is_file() or not p.is_dir() else _references_in(p))]
@@ -119,7 +119,7 @@ def show(
     as_json: _Json = False,
 ) -> None:
     """Show what a frozen reference holds: for each model its scores, for each pair its differences."""
-    from birdwatch.detect.reference import load  # noqa: PLC0415
+    from birdwatch.detect.frozen import load  # noqa: PLC0415
 
     summary = _summary(load(file), file)
     if as_json:

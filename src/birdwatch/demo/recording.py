@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from birdwatch.demo.flights import start_of
-from birdwatch.detect.reference import save
+from birdwatch.detect.frozen import save
 from birdwatch.detect.sourcing import freeze
 from birdwatch.errors import BirdwatchError
 from birdwatch.records import RECORDS, as_token

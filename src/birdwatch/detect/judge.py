@@ -72,8 +72,6 @@ class Judge:
     ------
     SettingsError
         A rule's window is not a whole number of the store's panes.
-    ReferenceMissingError
-        A frozen reference cannot be read.
     """
 
     def __init__(
@@ -262,7 +260,9 @@ class Judge:
         state = one.states.get(subject, {})
         try:
             part = self._sums.part(one.start, one.end, subject.model, subject.version)
-            reference = self._references.of(one.rule, one.start, one.end, part=part, rolled_back=out.rolled_back)
+            reference = self._references.of(
+                one.rule, one.start, one.end, subject=subject, part=part, rolled_back=out.rolled_back
+            )
             if subject.partner:
                 extremes = self._store.extremes(one.start, one.end, subject.model, subject.partner)
                 case = case._replace(extremes=tuple(e for _, e in extremes if e.version == subject.version)[:_EXTREMES])

@@ -95,6 +95,11 @@ class Rule(BaseModel):
         """Judge one subject over one window; ``threshold`` is ln A. Pure: neither the case nor the state is changed."""
         raise NotImplementedError
 
+    def learned(self, reference: Reference, subject: Subject) -> dict[str, float]:
+        """Name the tolerances that a reference teaches of a subject; none by a rule that learns none."""
+        del reference, subject
+        return {}
+
     @property
     def stream(self) -> str:
         """The stream without which there is nothing to judge."""

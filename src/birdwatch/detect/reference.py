@@ -5,47 +5,36 @@ same store, or was frozen in a file. It goes by model, not by version: a new ver
 predecessors did, without those that were rolled back and the windows in which the model itself was found bad.
 """
 
-import gzip
-import hashlib
-import json
-from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Final, NamedTuple
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Final, Literal, NamedTuple
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from birdwatch.detect.duration import Duration
+from birdwatch.detect.verdict import Subject
 from birdwatch.errors import ReferenceMissingError
-from birdwatch.stats.grid import GRID_VERSION, Scale
+from birdwatch.stats.grid import Scale
 from birdwatch.windows.pane import Counts, Series, total
 
-__all__ = [
-    "MIN_BLOCKS",
-    "Block",
-    "Reference",
-    "ReferenceChoice",
-    "as_document",
-    "choose",
-    "from_document",
-    "load",
-    "save",
-]
+__all__ = ["DAY", "MIN_BLOCKS", "Block", "Lesson", "Reference", "ReferenceChoice", "choose"]
+
+DAY: Final = 86_400
 
 MIN_BLOCKS: Final = 8
 """A tolerance is learned from at least so many blocks."""
 
-_FORMAT: Final = 1
-_MEASURES: Final = ("counts", "score", "selection", "pair", "difference")
-
 
 class ReferenceChoice(BaseModel):
-    """What a rule compares with: ``{trailing: 28d}`` or ``{frozen: NAME}``."""
+    """What a rule compares with: ``{trailing: 28d}`` or ``{frozen: NAME}``, and of it ``by: hour of day`` if it likes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     trailing: Duration | None = Field(default=None, description="The stretch of event time before the window.")
     frozen: str | None = Field(default=None, description="A frozen reference: its name in the settings, or its file.")
+    by: Literal["hour of day"] | None = Field(
+        default=None, description="Compare only with what began at the same time of the day (UTC): `hour of day`."
+    )
 
     @model_validator(mode="after")
     def _one_of_them(self) -> "ReferenceChoice":
@@ -65,6 +54,14 @@ class Block(NamedTuple):
     left_out: frozenset[str] = frozenset()
 
 
+class Lesson(NamedTuple):
+    """What a frozen reference teaches: to whom of which rule, and at which time of the day (None: at any)."""
+
+    rule: str
+    subject: Subject
+    at: int | None = None
+
+
 class Reference(NamedTuple):
     """Blocks in order of time.
 
@@ -77,6 +74,12 @@ class Reference(NamedTuple):
         part of the window only.
     scale
         How its scores are counted.
+    versions
+        Of each model in it the versions that were at work; None where that is not known.
+    lessons
+        The tolerances that were frozen with it. Their subjects have no version, since a reference goes by model.
+    at
+        Its blocks all begin so many seconds after midnight; None where they do not.
     """
 
     name: str
@@ -86,12 +89,15 @@ class Reference(NamedTuple):
     blocks: tuple[Block, ...]
     whole: bool = True
     scale: Scale = "probability"
+    versions: Mapping[str, frozenset[str]] | None = None
+    lessons: Mapping[Lesson, Mapping[str, float]] = MappingProxyType({})
+    at: int | None = None
 
     def measured(self) -> list[tuple[str, str, str]]:
         """Name all that was counted, as (measure, model, partner)."""
         return sorted({(s.measure, s.model, s.partner) for block in self.blocks for s in block.pane if not s.segment})
 
-    def counts(self, measure: str, model: str = "", partner: str = "") -> list[Counts]:
+    def counts(self, measure: str, model: str = "", partner: str = "", segment: str = "") -> list[Counts]:
         """Give a measure's histogram by block, versions added up; blocks without it, or left out, are not given."""
         found = []
         for block in self.blocks:
@@ -100,140 +106,82 @@ class Reference(NamedTuple):
             parts = [
                 counts
                 for series, counts in block.pane.items()
-                if (series.measure, series.model, series.partner) == (measure, model, partner) and not series.segment
+                if (series.measure, series.model, series.partner, series.segment) == (measure, model, partner, segment)
             ]
             if parts:
                 found.append(total(parts))
         return found
 
-    def refuse_overlap(self, start: int, end: int) -> None:
-        """See that it was over before the window under test began.
+    def taught(self, rule: str, subject: Subject) -> Mapping[str, float] | None:
+        """Give the tolerances of a rule that were frozen with it, or None: then they are learned from the blocks.
+
+        Examples
+        --------
+        >>> learned = {Lesson("pairs", Subject("challenger", partner="champion")): {"mean": 0.004}}
+        >>> march = Reference("march", 0, 86_400, 86_400, (), lessons=learned)
+        >>> march.taught("pairs", Subject("challenger", "7", "champion"))
+        {'mean': 0.004}
+        >>> march.taught("scores", Subject("challenger", "7"))
+        """
+        return self.lessons.get(Lesson(rule, versionless(subject), self.at))
+
+    def by_hour(self, start: int) -> "Reference":
+        """Keep the blocks that begin at the same time of the day as the window that starts here.
+
+        Raises
+        ------
+        ReferenceMissingError
+            There is none.
+        """
+        at = start % DAY
+        blocks = tuple(block for block in self.blocks if block.start % DAY == at)
+        if not blocks:
+            raise ReferenceMissingError(
+                f"{self.name} has no block that begins at {at // 3600:02}:{at // 60 % 60:02} UTC: freeze it with another"
+                " `--block`, or leave `by: hour of day` out"
+            )
+        return self._replace(name=f"{self.name} at this time of the day", blocks=blocks, at=at)
+
+    def saw(self, model: str, version: str) -> bool:
+        """Tell whether this version of a model may be in it; no model is the fleet, which is in any."""
+        return self.versions is None or not model or version in self.versions.get(model, ())
+
+    def refuse_overlap(self, start: int, end: int, subject: Subject) -> None:
+        """See that it was over before the window under test began, or is of another version.
 
         Raises
         ------
         ReferenceMissingError
             It overlaps the window: a window that is part of its own reference finds itself in order.
         """
-        if self.since < end and start < self.until:
+        if self.since < end and start < self.until and self.saw(subject.model, subject.version):
+            whom = f" and saw {subject.model} {subject.version} itself" if self.versions and subject.model else ""
             raise ReferenceMissingError(
-                f"{self.name} overlaps the window it should judge: freeze a stretch that ends before it"
+                f"{self.name} overlaps the window it should judge{whom}: freeze a stretch that ends before it"
             )
 
 
-def choose(references: Sequence[Reference], start: int, end: int) -> Reference:
+def versionless(subject: Subject) -> Subject:
+    """Give whom a reference knows a subject as."""
+    return Subject(**{name: getattr(subject, name) for name in subject.__struct_fields__ if name != "version"})
+
+
+def choose(references: Sequence[Reference], start: int, end: int, subject: Subject) -> Reference:
     """Take the latest frozen reference that was over when the window began.
 
+    Where there is none, the latest of the same time that saw other versions only.
+
     Raises
     ------
     ReferenceMissingError
-        There is none.
+        There is none of these either.
     """
     before = [r for r in references if r.until <= start]
-    if before:
-        return max(before, key=lambda r: r.until)
+    beside = [r for r in references if r.since < end and start < r.until and not r.saw(subject.model, subject.version)]
+    for found in (before, beside):
+        if found:
+            return max(found, key=lambda r: r.until)
     for reference in references:
-        reference.refuse_overlap(start, end)
-    raise ReferenceMissingError(
-        "no frozen reference ends before the window: " + ", ".join(r.name for r in references) or "none is given"
-    )
-
-
-def as_document(
-    blocks: Collection[Block], *, name: str, since: int, until: int, block_seconds: int, scale: Scale
-) -> dict[str, Any]:
-    """Give a frozen reference as the JSON that is kept: versions added up, what was left out left out for good.
-
-    Raises
-    ------
-    ReferenceMissingError
-        There is nothing in it.
-    """
-    reference = Reference(name, since, until, block_seconds, tuple(blocks))
-    wanted = [which for which in reference.measured() if which[0] in _MEASURES]
-    written = []
-    for block in blocks:
-        alone = reference._replace(blocks=(block,))
-        series = [
-            [*which, counts.bins.tolist(), counts.counts.tolist()]
-            for which in wanted
-            for counts in alone.counts(*which)
-        ]
-        if series:
-            written.append({"start": block.start, "series": series})
-    if not written:
-        raise ReferenceMissingError(f"nothing was counted between {since} and {until}: there is nothing to freeze")
-    events = {
-        model: sum(int(c.counts.sum()) for c in reference.counts("score", model))
-        for measure, model, _ in wanted
-        if measure == "score"
-    }
-    body = {
-        "birdwatch_reference": _FORMAT,
-        "name": name,
-        "grid": GRID_VERSION,
-        "scale": scale,
-        "since": since,
-        "until": until,
-        "block_seconds": block_seconds,
-        "events": events,
-        "blocks": written,
-    }
-    return {**body, "sha256": _hash(body)}
-
-
-def _hash(body: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def from_document(document: Any, place: str, scale: Scale | None = None) -> Reference:
-    """Read a frozen reference.
-
-    Raises
-    ------
-    ReferenceMissingError
-        It is none, was changed since it was frozen, or counts on another grid or scale.
-    """
-    if not isinstance(document, dict) or document.get("birdwatch_reference") != _FORMAT:
-        raise ReferenceMissingError(f"{place} is no frozen reference: make one with `birdwatch reference freeze`")
-    body = {key: value for key, value in document.items() if key != "sha256"}
-    if _hash(body) != document.get("sha256"):
-        raise ReferenceMissingError(f"{place} was changed since it was frozen: freeze it again")
-    if body["grid"] != GRID_VERSION or scale not in (None, body["scale"]):
-        raise ReferenceMissingError(
-            f"{place} counts on grid {body['grid']} and scale {body['scale']!r}, not on {GRID_VERSION} and {scale!r}:"
-            " freeze it again"
-        )
-    blocks = tuple(
-        Block(
-            block["start"],
-            {
-                Series(measure, model, "", partner): Counts(np.asarray(bins, np.int64), np.asarray(counts, np.int64))
-                for measure, model, partner, bins, counts in block["series"]
-            },
-        )
-        for block in body["blocks"]
-    )
-    return Reference(body["name"], body["since"], body["until"], body["block_seconds"], blocks, scale=body["scale"])
-
-
-def save(document: Mapping[str, Any], path: Path) -> None:
-    """Write a frozen reference; a name that ends in ``.gz`` compresses it, to the same bytes every time."""
-    raw = json.dumps(document, separators=(",", ":")).encode()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(gzip.compress(raw, mtime=0) if path.suffix == ".gz" else raw)
-
-
-def load(path: Path, scale: Scale | None = None) -> Reference:
-    """Read a frozen reference from its file.
-
-    Raises
-    ------
-    ReferenceMissingError
-        The file cannot be read, or see `from_document`.
-    """
-    try:
-        raw = path.read_bytes()
-        document = json.loads(gzip.decompress(raw) if path.suffix == ".gz" else raw)
-    except (OSError, EOFError, ValueError) as error:
-        raise ReferenceMissingError(f"{path} cannot be read as a reference: {error}") from error
-    return from_document(document, str(path), scale)
+        reference.refuse_overlap(start, end, subject)
+    known = ", ".join(r.name for r in references) or "none is given"
+    raise ReferenceMissingError(f"no frozen reference ends before the window: {known}")

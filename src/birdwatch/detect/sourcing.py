@@ -1,15 +1,17 @@
 """Where a rule's reference comes from: the windows before the one it judges, or a frozen file."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from birdwatch.detect.duration import say_duration
+from birdwatch.detect.frozen import as_document, from_document, learn, load, with_tolerances
 from birdwatch.detect.kind import Rule
-from birdwatch.detect.reference import Reference, as_document, choose, load
+from birdwatch.detect.reference import DAY, Reference, choose
 from birdwatch.detect.rules import RuleSet
 from birdwatch.detect.service import gone
 from birdwatch.detect.sums import Part, WindowSums
+from birdwatch.detect.verdict import Subject
 from birdwatch.errors import ReferenceMissingError
 from birdwatch.stats.grid import Scale
 from birdwatch.windows.store import Store
@@ -17,71 +19,136 @@ from birdwatch.windows.store import Store
 __all__ = ["References", "freeze"]
 
 
+class _File(NamedTuple):
+    """A file as it was when it was read: its reference, or why it is none."""
+
+    stamp: tuple[int, ...] | None
+    found: Reference | str
+
+
 class References:
     """Gives each rule its reference.
+
+    Files are read when they are first asked for, and again when they change. One that is missing or wrong stops the
+    rules that compare with it, and nothing else; it is used as soon as it is there.
 
     Parameters
     ----------
     sums
         The windows of the store.
     rules
-        Those that will ask; the frozen references that they name are read at once.
+        Those that will ask; what they name is looked for in their folder.
     given
-        Frozen references, used in place of the trailing ones that rules name.
-
-    Raises
-    ------
-    ReferenceMissingError
-        A frozen reference cannot be read, or counts on another scale.
+        Frozen references, used in place of the trailing ones that rules name: files, or as read.
+    scale
+        How scores are counted.
     """
 
     def __init__(self, sums: WindowSums, rules: RuleSet, given: Sequence[Path | Reference], scale: Scale) -> None:
         self._sums = sums
-        self._given = [r if isinstance(r, Reference) else load(r, scale) for r in given]
-        self._named: dict[str, Reference] = {r.name: r for r in self._given}
-        for rule in rules.rules:
-            name = rule.compares_with.frozen if rule.compares_with else None
-            if name is not None and name not in self._named:
-                path = rules.folder / name
-                if not path.exists():
-                    known = ", ".join(sorted(self._named)) or "none is given"
-                    raise ReferenceMissingError(
-                        f"the rule {rule.name!r} compares with {name!r}, which is no file at {path} and none of the"
-                        f" references in the settings ({known})"
-                    )
-                self._named[name] = load(path, scale)
+        self._folder = rules.folder
+        self._given = tuple(given)
+        self._scale: Scale = scale
+        self._files: dict[Path, _File] = {}
 
     def of(
-        self, rule: Rule, start: int, end: int, *, part: Part | None, rolled_back: Collection[tuple[str, str]]
+        self,
+        rule: Rule,
+        start: int,
+        end: int,
+        *,
+        subject: Subject,
+        part: Part | None,
+        rolled_back: Collection[tuple[str, str]],
     ) -> Reference | None:
-        """Give the reference with which a rule compares the window [start, end), or the part of it.
+        """Give the reference with which a rule compares a subject in the window [start, end), or the part of it.
 
         Raises
         ------
         ReferenceMissingError
-            The frozen reference overlaps the window, or its blocks have another length.
+            The frozen reference is missing or cannot be used, saw the subject in the very window, or its blocks have
+            another length.
         """
         choice = rule.compares_with
         if choice is None:
             return None
         if choice.frozen is None and not self._given:
-            return self._sums.trailing(start, rule.window, choice.trailing or 0, rolled_back=rolled_back, part=part)
-        frozen = choose([self._named[choice.frozen]] if choice.frozen else self._given, start, end)
+            trailing = self._sums.trailing(
+                start,
+                rule.window,
+                choice.trailing or 0,
+                rolled_back=rolled_back,
+                part=part,
+                every=DAY if choice.by else 1,
+            )
+            # Without any block there is nothing yet to compare with, which rules say themselves.
+            return trailing.by_hour(start) if choice.by and trailing.blocks else trailing
+        known = [self._named(rule, choice.frozen)] if choice.frozen else [self._of(given) for given in self._given]
+        frozen = choose(known, start, end, subject)
         if frozen.block_seconds != rule.window:
             raise ReferenceMissingError(
                 f"{frozen.name} has blocks of {say_duration(frozen.block_seconds)}, and the rule judges windows of"
                 f" {say_duration(rule.window)}: freeze it with `--block {say_duration(rule.window)}`"
             )
-        return frozen._replace(whole=part is None)
+        return (frozen.by_hour(start) if choice.by else frozen)._replace(whole=part is None)
+
+    def _named(self, rule: Rule, name: str) -> Reference:
+        """Find a reference by its name among those given, or as a file beside the rules."""
+        known, unread = [], []
+        for given in self._given:
+            try:
+                found = self._of(given)
+            except ReferenceMissingError as error:
+                unread.append(str(error))
+                continue
+            if found.name == name:
+                return found
+            known.append(found.name)
+        path = self._folder / name
+        if path.exists():
+            return self._of(path)
+        told = "; ".join([", ".join(sorted(known)) or "none can be used" if self._given else "none is given", *unread])
+        raise ReferenceMissingError(
+            f"the rule {rule.name!r} compares with {name!r}, which is no file at {path} and none of the references in"
+            f" the settings ({told}): make it with `birdwatch reference freeze --out {path}`"
+        )
+
+    def _of(self, given: Path | Reference) -> Reference:
+        if isinstance(given, Reference):
+            return given
+        try:
+            stat = given.stat()
+            stamp: tuple[int, ...] | None = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+        except OSError:
+            stamp = None
+        file = self._files.get(given)
+        if file is None or file.stamp != stamp:
+            file = self._files[given] = _File(stamp, self._read(given))
+        if isinstance(file.found, str):
+            raise ReferenceMissingError(file.found)
+        return file.found
+
+    def _read(self, path: Path) -> Reference | str:
+        try:
+            return load(path, self._scale)
+        except ReferenceMissingError as error:
+            return str(error)
 
 
 def freeze(
-    store: Store, since: int, until: int, block_seconds: int, *, name: str = "reference", scale: Scale = "probability"
+    store: Store,
+    since: int,
+    until: int,
+    block_seconds: int,
+    *,
+    name: str = "reference",
+    scale: Scale = "probability",
+    rules: Iterable[Rule] = (),
 ) -> dict[str, Any]:
-    """Freeze what a store holds of [since, until), by block: the document of a reference (see `reference.save`).
+    """Freeze what a store holds of [since, until), by block: the document of a reference (see `frozen.save`).
 
     What a trailing reference would leave out is left out for good: windows in which a model was found bad, and blocks
-    with versions that had been rolled back by ``until``.
+    with versions that had been rolled back by ``until``. What ``rules`` learn from it is frozen with it.
 
     Raises
     ------
@@ -95,4 +162,5 @@ def freeze(
         )
     rolled_back = gone(store.controls(), until).rolled_back
     found = WindowSums(store, most=1).trailing(until, block_seconds, until - since, rolled_back=rolled_back)
-    return as_document(found.blocks, name=name, since=since, until=until, block_seconds=block_seconds, scale=scale)
+    document = as_document(found.blocks, name=name, since=since, until=until, block_seconds=block_seconds, scale=scale)
+    return with_tolerances(document, learn(from_document(document, name), rules))

@@ -52,16 +52,26 @@ class WindowSums:
         return spans.get((model, version)) if len(spans) > 1 else None
 
     def trailing(
-        self, start: int, length: int, back: int, *, rolled_back: Collection[tuple[str, str]], part: Part | None = None
+        self,
+        start: int,
+        length: int,
+        back: int,
+        *,
+        rolled_back: Collection[tuple[str, str]],
+        part: Part | None = None,
+        every: int = 1,
     ) -> Reference:
         """Give the windows of the ``back`` seconds before ``start``, or the same part of each.
 
-        A model is left out of the blocks in which it was found bad, or a version at work that was rolled back since.
+        They lie a multiple of ``every`` seconds apart, as close as they may without overlapping: a day gives those that
+        begin at the same time of the day. A model is left out of the blocks in which it was found bad, or a version at
+        work that was rolled back since.
         """
+        apart = -(-length // every) * every
         closed = self._store.closed_range()
         first = start if closed is None else closed[0]
         blocks = []
-        for at in range(start - back // length * length, start, length):
+        for at in range(start - back // apart * apart, start, apart):
             if at < first:
                 continue
             begin, end = (at + part[0], at + part[1]) if part else (at, at + length)
