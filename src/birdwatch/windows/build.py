@@ -3,7 +3,7 @@
 A pure function of what arrived, in whatever order: the live tail, the check and a replay all come through here.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -26,6 +26,7 @@ from birdwatch.windows.pane import (
     Series,
     total,
 )
+from birdwatch.windows.segments import Partition, partitions
 from birdwatch.windows.store import Extreme
 
 __all__ = ["EXTREMES", "JOINT_SPAN", "Built", "Grid", "build", "join_columns", "joint_bins"]
@@ -79,9 +80,8 @@ def build(
         The model with which the others are compared, and which is compared with the canary; may be empty.
     canary
         The canary, where it writes to ``scores``; all that is on the stream ``canary`` is one in any case.
-
     inputs
-        What is watched of the requests, whose columns were decoded for it.
+        What is watched of the requests, which were decoded for it.
 
     Raises
     ------
@@ -90,9 +90,11 @@ def build(
     """
     once = {stream: _once(columns, names) for stream, columns in streams.items() if columns["id"].size}
     duplicates = {stream: streams[stream]["id"].size - columns["id"].size for stream, columns in once.items()}
-    work = _Construction(names, grid, canary)
+    work = _Construction(names, grid, canary, partitions(once.get("requests"), inputs.dimensions))
     if "requests" in once:
         work.count(Series("counts"), requests=once["requests"]["id"].size)
+        for segment, rows in work.in_parts(once["requests"]["id"]):
+            work.count(Series("counts", segment=segment), requests=rows.size)
         work.add_all(feature_counts(once["requests"], inputs.features))
     for stream in ("scores", "canary"):
         if stream in once:
@@ -108,12 +110,13 @@ def build(
 class _Construction:
     """A pane in the making: histograms as they come, and the finite scores of each model for the join."""
 
-    def __init__(self, names: Names, grid: Grid, canary: str) -> None:
+    def __init__(self, names: Names, grid: Grid, canary: str, partitions: list[Partition]) -> None:
         self._names = names
         self._grid = grid
         self._parts: dict[Series, list[Counts]] = {}
         self._by_model: dict[str, Columns] = {}
         self._canaries: set[str] = {canary}
+        self._partitions = partitions
 
     def pane(self) -> Pane:
         return {series: total(parts) for series, parts in self._parts.items()}
@@ -121,6 +124,11 @@ class _Construction:
     def add(self, series: Series, counts: Counts) -> None:
         if counts.bins.size:
             self._parts.setdefault(series, []).append(counts)
+
+    def in_parts(self, ids: NDArray[np.int64]) -> Iterator[tuple[str, NDArray[np.int64]]]:
+        """Give each segment with the rows, whose requests are ``ids``, that belong to it."""
+        for partition in self._partitions:
+            yield from partition.split(ids)
 
     def add_all(self, found: Iterable[tuple[Series, Counts]]) -> None:
         for series, counts in found:
@@ -152,6 +160,9 @@ class _Construction:
                 orphans=int((mine & ~known).sum()),
             )
             self.add(Series("score", *who), Counts.of(bins_of(columns["score"][mine & finite], self._grid.scale)))
+            for segment, found in self.in_parts(columns["id"][mine]):
+                rows = np.flatnonzero(mine)[found]
+                self._add_part(Series("counts", *who)._replace(segment=segment), columns, rows)
             self._add_seconds(Series("latency.queue", *who), columns["queue_seconds"][mine])
             self._add_seconds(Series("latency.model", *who), columns["elapsed_seconds"][mine])
         for model in {self._names.pairs[code][0] for code in codes}:
@@ -161,6 +172,13 @@ class _Construction:
             self._by_model[model] = {name: columns[name][rows] for name in ("id", "name", "who", "score")}
             if stream == "canary":
                 self._canaries.add(model)
+
+    def _add_part(self, name: Series, columns: Columns, rows: NDArray[np.intp]) -> None:
+        """Count the scores of one segment."""
+        scores, failed = columns["score"][rows], columns["error"][rows]
+        finite = np.isfinite(scores)
+        self.count(name, events=rows.size, errors=int(failed.sum()), nulls=int((~finite & ~failed).sum()))
+        self.add(name._replace(measure="score"), Counts.of(bins_of(scores[finite], self._grid.scale)))
 
     def add_decisions(self, columns: Columns) -> None:
         self.count(Series("counts"), decisions=columns["id"].size, sla_misses=int((~columns["within_sla"]).sum()))
@@ -191,13 +209,18 @@ class _Construction:
             mine = met & (model["who"] == code)
             ours, theirs = model["score"][mine], partner["score"][at[mine]]
             difference = ours - theirs
-            self.add(Series("pair", *where), Counts.of(range(len(PAIR_COUNTERS)), self._pair_sums(difference)))
-            self.add(Series("difference", *where), Counts.of(bins_of(difference)))
+            self._add_difference(Series("pair", *where), difference)
             self.add(Series("joint", *where), Counts.of(joint_bins(ours, theirs, self._grid.scale)))
+            for segment, rows in self.in_parts(model["id"][mine]):
+                self._add_difference(Series("pair", *where, segment), difference[rows])
             ids = model["name"][mine]
             largest = np.lexsort([ids, -np.abs(difference)])[:EXTREMES].tolist()
             extremes += [Extreme(*where, ids[i].decode(), float(ours[i]), float(theirs[i])) for i in largest]
         return extremes
+
+    def _add_difference(self, name: Series, difference: NDArray[np.float64]) -> None:
+        self.add(name, Counts.of(range(len(PAIR_COUNTERS)), self._pair_sums(difference)))
+        self.add(name._replace(measure="difference"), Counts.of(bins_of(difference)))
 
     def _add_seconds(self, series: Series, seconds: NDArray[np.float64]) -> None:
         self.add(series, Counts.of(bins_of(seconds[np.isfinite(seconds)])))

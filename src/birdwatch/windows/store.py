@@ -20,7 +20,7 @@ from birdwatch.windows.pane import Counts, Pane, Series, merge
 
 __all__ = ["Arrivals", "Checkpoint", "Extreme", "Source", "Store"]
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
