@@ -3,18 +3,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from scipy.spatial.distance import jensenshannon
+from scipy.spatial.distance import cityblock, euclidean, jensenshannon
 
 from birdwatch.stats.distances import (
     bucket_counts,
     bucket_cuts,
+    chi_square,
+    hellinger,
     jensen_shannon,
     ks,
     ks_leave_one_out,
     ks_noise,
     psi,
     psi_noise,
+    psi_threshold,
     stack,
+    total_variation,
     wasserstein,
 )
 from birdwatch.stats.grid import bins_of
@@ -140,3 +144,104 @@ def test_sides_without_events_are_refused():
 
 def test_nothing_stacks_to_nothing():
     assert stack([])[1].shape == (0, 0)
+
+
+BUCKETED = (jensen_shannon, hellinger, chi_square, total_variation)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_distances_by_bucket_agree_with_scipy(seed):
+    rng = np.random.default_rng(seed)
+    p, q = rng.multinomial(400, rng.dirichlet(np.ones(6)), 2) + np.array([[1], [0]])
+    f, g = p / p.sum(), q / q.sum()
+    assert hellinger(p, q) == pytest.approx(euclidean(np.sqrt(f), np.sqrt(g)) / np.sqrt(2))
+    assert total_variation(p, q) == pytest.approx(cityblock(f, g) / 2)
+    assert jensen_shannon(p, q) == pytest.approx(jensenshannon(p, q, base=2))
+    same = rng.multinomial(400, f, 2)
+    pearson = stats.chi2_contingency(same[:, same.any(axis=0)], correction=False).statistic
+    assert 2 * 400 * chi_square(*same) == pytest.approx(pearson)
+
+
+@pytest.mark.parametrize("distance", BUCKETED)
+def test_distances_by_bucket_are_symmetric_and_lie_between_0_and_1(distance):
+    p, q, nowhere = np.array([5, 0, 3, 9]), np.array([1, 4, 4, 0]), np.array([0, 7, 0, 0])
+    assert distance(p, q) == pytest.approx(distance(q, p))
+    assert distance(p, 3 * p) == pytest.approx(0, abs=1e-8)
+    assert 0 < distance(p, q) < 1
+    assert distance(p, nowhere) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("n", [1, 5])
+@pytest.mark.parametrize("distance", [*BUCKETED, psi])
+def test_windows_of_one_and_five_events_have_a_distance_and_of_none_have_not(distance, n):
+    rng = np.random.default_rng(n)
+    reference = histogram(rng.normal(size=10_000))
+    cuts = bucket_cuts(reference)
+    few, many = bucket_counts(histogram(rng.normal(size=n)), cuts), bucket_counts(reference, cuts)
+    assert np.isfinite(distance(few, many))
+    for sides in ((0 * few, many), (many, 0 * few)):
+        with pytest.raises(ValueError, match="events on both sides"):
+            distance(*sides)
+
+
+def test_few_events_are_not_far_by_the_threshold_for_so_few():
+    """The folklore of 0.2 would alarm on most windows of 5 events; the threshold for n = 5 on next to none."""
+    rng = np.random.default_rng(6)
+    reference = histogram(rng.normal(size=10_000))
+    cuts = bucket_cuts(reference)
+    many = bucket_counts(reference, cuts)
+    found = np.array([psi(bucket_counts(histogram(rng.normal(size=5)), cuts), many) for _ in range(300)])
+    assert np.mean(found > 0.2) > 0.5
+    assert np.mean(found > psi_threshold(5, 10_000, level=0.99)) < 0.02
+
+
+def test_the_threshold_above_a_floor_is_scipys_noncentral_chi_square():
+    both = 1_000 * 9_000 / 10_000
+    assert psi_threshold(1_000, 9_000, 10, floor=0.1, level=0.99) == pytest.approx(
+        stats.ncx2.ppf(0.99, 9, both * 0.1) / both
+    )
+    assert psi_threshold(200, 300, 10, level=0.99) == psi_noise(200, 300, 10, 0.99)
+    assert psi_threshold(1e9, 1e9, floor=0.1) == pytest.approx(0.1, rel=1e-3)
+
+
+def test_a_shift_at_the_floor_exceeds_the_threshold_as_rarely_as_it_should():
+    """PSI 0.09 is a shift by .3 standard deviations: tolerated where that is the floor, and found where it is 0."""
+    rng = np.random.default_rng(7)
+    reference = histogram(rng.normal(0, 1, 50_000))
+    cuts = bucket_cuts(reference)
+    many = bucket_counts(reference, cuts)
+    floor = psi(bucket_counts(histogram(rng.normal(0.3, 1, 1_000_000)), cuts), many)
+    found = np.array([psi(bucket_counts(histogram(rng.normal(0.3, 1, 800)), cuts), many) for _ in range(400)])
+    assert np.mean(found > psi_threshold(800, 50_000, floor=floor, level=0.95)) <= 0.09
+    assert np.mean(found > psi_threshold(800, 50_000, level=0.95)) > 0.95
+
+
+@pytest.mark.parametrize("wrong", [{"n": 0}, {"m": -1}, {"floor": -0.1}, {"level": 1.0}])
+def test_a_threshold_of_nothing_is_refused(wrong):
+    with pytest.raises(ValueError, match="no PSI can be told"):
+        psi_threshold(**{"n": 10, "m": 10, **wrong})
+
+
+def test_one_outlier_hides_nothing_from_buckets_of_the_references_mass():
+    """Ten equal widths from the least to the largest put all but one event into one bucket, and see no drift."""
+    rng = np.random.default_rng(8)
+    reference, moved = rng.normal(0, 1, 10_000), np.append(rng.normal(1, 1, 1_000), 1e4)
+    widths = np.linspace(-5, 1e4, 11)[1:-1]
+    by_width = [np.bincount(np.searchsorted(widths, x), minlength=10) for x in (moved, reference)]
+    assert psi(*by_width) < 0.02
+    cuts = bucket_cuts(histogram(reference))
+    clean = psi(bucket_counts(histogram(moved[:-1]), cuts), bucket_counts(histogram(reference), cuts))
+    assert psi(bucket_counts(histogram(moved), cuts), bucket_counts(histogram(reference), cuts)) == pytest.approx(
+        clean, rel=0.02
+    )
+    assert clean > 0.5
+
+
+def test_few_valued_scores_have_a_bucket_each_and_their_distances_are_exact():
+    reference, window = np.repeat([0.0, 1.0, 2.0], [700, 200, 100]), np.repeat([0.0, 1.0, 2.0], [60, 20, 20])
+    cuts = bucket_cuts(histogram(reference))
+    ours, theirs = (bucket_counts(histogram(x), cuts) for x in (window, reference))
+    assert (ours.tolist(), theirs.tolist()) == ([60, 20, 20], [700, 200, 100])
+    assert ks(histogram(window), histogram(reference)).value == pytest.approx(
+        stats.ks_2samp(window, reference, method="asymp").statistic
+    )

@@ -1,7 +1,9 @@
 """How far two histograms on the grid lie apart: what people look at, and what the rules on distributions compare.
 
 Histograms are pairs of arrays (bins that rise strictly, counts). What the grid cannot resolve is stated as ``error``:
-the distance between the events themselves lies within it.
+the distance between the events themselves lies within it. Distances between counts by bucket have no such error, since
+buckets are whole bins (`bucket_counts`). Take buckets for those, not bins of the grid: over many sparse bins they
+measure the sample's size.
 """
 
 from collections.abc import Sequence
@@ -19,13 +21,17 @@ __all__ = [
     "Distance",
     "bucket_counts",
     "bucket_cuts",
+    "chi_square",
+    "hellinger",
     "jensen_shannon",
     "ks",
     "ks_leave_one_out",
     "ks_noise",
     "psi",
     "psi_noise",
+    "psi_threshold",
     "stack",
+    "total_variation",
     "wasserstein",
 ]
 
@@ -144,20 +150,83 @@ def wasserstein(a: Histogram, b: Histogram, scale: Scale = "real") -> Distance:
     return Distance(value, float((f + g) @ (upper_edges(bins, scale) - x)))
 
 
+def _shares(*counts: Ints) -> list[Floats]:
+    if any(c.sum() == 0 for c in counts):
+        raise ValueError(f"a distance needs events on both sides, not {[int(c.sum()) for c in counts]}")
+    return [c / c.sum() for c in counts]
+
+
 def jensen_shannon(p: Ints, q: Ints) -> float:
     """Give the Jensen-Shannon distance in base 2, in [0, 1], between counts over the same buckets.
 
-    Take buckets (`bucket_counts`), not bins of the grid: over many sparse bins it measures the sample's size.
+    Raises
+    ------
+    ValueError
+        One side has no events.
 
     Examples
     --------
     >>> jensen_shannon(np.array([4, 0]), np.array([0, 9]))
     1.0
     """
-    f, g = p / p.sum(), q / q.sum()
+    f, g = _shares(p, q)
     middle = (f + g) / 2
     divergence = special.rel_entr(f, middle).sum() + special.rel_entr(g, middle).sum()
     return float(np.sqrt(max(0.0, divergence / 2 / np.log(2))))
+
+
+def hellinger(p: Ints, q: Ints) -> float:
+    """Give the Hellinger distance, √(½·Σ(√f - √g)²) in [0, 1], between counts over the same buckets.
+
+    Raises
+    ------
+    ValueError
+        One side has no events.
+
+    Examples
+    --------
+    >>> hellinger(np.array([4, 0]), np.array([0, 9]))
+    1.0
+    """
+    f, g = _shares(p, q)
+    return float(np.sqrt(((np.sqrt(f) - np.sqrt(g)) ** 2).sum() / 2))
+
+
+def chi_square(p: Ints, q: Ints) -> float:
+    """Give the chi-square distance, ½·Σ(f - g)²/(f + g) in [0, 1], between counts over the same buckets.
+
+    For two samples of n each, 2n times this is Pearson's statistic of homogeneity.
+
+    Raises
+    ------
+    ValueError
+        One side has no events.
+
+    Examples
+    --------
+    >>> chi_square(np.array([3, 1]), np.array([1, 3]))
+    0.25
+    """
+    f, g = _shares(p, q)
+    some = f + g > 0
+    return float(((f[some] - g[some]) ** 2 / (f[some] + g[some])).sum() / 2)
+
+
+def total_variation(p: Ints, q: Ints) -> float:
+    """Give the total variation distance, ½·Σ|f - g|: the share that would have to change its bucket.
+
+    Raises
+    ------
+    ValueError
+        One side has no events.
+
+    Examples
+    --------
+    >>> total_variation(np.array([3, 1]), np.array([1, 3]))
+    0.5
+    """
+    f, g = _shares(p, q)
+    return float(np.abs(f - g).sum() / 2)
 
 
 def bucket_cuts(reference: Histogram, buckets: int = BUCKETS) -> Ints:
@@ -200,11 +269,17 @@ def psi(current: Ints, reference: Ints) -> float:
     Every share is smoothed as (c + ½) / (n + B/2): clipping empty buckets at a small number instead, as is common,
     makes a false alarm of every small window.
 
+    Raises
+    ------
+    ValueError
+        One side has no events: smoothed, nothing would look like a reference of equal buckets.
+
     Examples
     --------
     >>> psi(np.array([10, 10]), np.array([500, 500]))
     0.0
     """
+    _shares(current, reference)
     buckets = current.size
     p = (current + 0.5) / (current.sum() + buckets / 2)
     q = (reference + 0.5) / (reference.sum() + buckets / 2)
@@ -221,4 +296,27 @@ def psi_noise(n: float, m: float, buckets: int = BUCKETS, level: float = 0.95) -
     >>> round(psi_noise(1000, 1e12), 4)
     0.0169
     """
-    return float((1 / n + 1 / m) * special.chdtri(max(buckets - 1, 1), 1 - level))
+    return psi_threshold(n, m, buckets, level=level)
+
+
+def psi_threshold(n: float, m: float, buckets: int = BUCKETS, *, floor: float = 0.0, level: float = 0.95) -> float:
+    """Give the PSI that samples exceed with probability 1 - level where that of their distributions is the floor.
+
+    With N = nm/(n+m), N·PSI is about noncentral chi-square with B - 1 degrees of freedom and noncentrality N·floor: a
+    PSI above this is certain, at that level, to be more than the floor, however many or few events there are. About d²
+    is the PSI of a mean shift by d standard deviations.
+
+    Raises
+    ------
+    ValueError
+        A side has no events, the floor is negative, or the level not inside (0, 1).
+
+    Examples
+    --------
+    >>> round(psi_threshold(1000, 1e12, floor=0.1), 4)
+    0.1442
+    """
+    if not (n > 0 and m > 0 and floor >= 0 and 0 < level < 1):
+        raise ValueError(f"no PSI can be told of {n} and {m} events with the floor {floor} at the level {level}")
+    both = n * m / (n + m)
+    return float(special.chndtrix(level, max(buckets - 1, 1), both * floor) / both)
