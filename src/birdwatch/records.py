@@ -235,6 +235,7 @@ class Alert(msgspec.Struct, kw_only=True, omit_defaults=True):
     version: str
     reason: str
     partner: str = ""
+    feature: str = ""
     statistic: str = ""
     value: float | None = None
     tolerance: float | None = None

@@ -30,6 +30,7 @@ class AlertRow(msgspec.Struct, kw_only=True, frozen=True):
     model: str
     version: str
     partner: str
+    feature: str
     state: Literal["firing", "resolved"]
     started: float
     fired: float
@@ -86,6 +87,7 @@ def _episode(store: Store, number: int, alert: Alert, resolved: float | None) ->
         model=alert.model,
         version=alert.version,
         partner=alert.partner,
+        feature=alert.feature,
         state="firing" if resolved is None else "resolved",
         started=alert.started,
         fired=alert.ts,

@@ -47,13 +47,14 @@ class Condition(msgspec.Struct, kw_only=True, frozen=True):
 
 
 def fingerprint(rule: str, subject: Subject, attribution: str) -> str:
-    """Name an alert for all time: the same rule, model, version, partner and cause give the same 16 hex digits.
+    """Name an alert for all time: the same rule, subject and cause give the same 16 hex digits.
 
     >>> fingerprint("disagreement", Subject("challenger", "2", "champion"), "the model changed")
     'd02f88c1e01db82b'
     """
     # The unit separator stands in no name, so ("ab", "c") and ("a", "bc") differ.
     name = f"{rule}\x1f{subject.model}\x1f{subject.version}\x1f{subject.partner}\x1f{attribution}"
+    name += f"\x1f{subject.feature}" if subject.feature else ""
     return hashlib.sha256(name.encode()).hexdigest()[:16]
 
 
@@ -169,6 +170,7 @@ def _announce(before: Condition, after: Condition, finding: Finding, cause: str)
         model=finding.subject.model,
         version=finding.subject.version,
         partner=finding.subject.partner,
+        feature=finding.subject.feature,
         reason=reason,
         statistic=finding.statistic,
         value=finding.value,
@@ -179,9 +181,9 @@ def _announce(before: Condition, after: Condition, finding: Finding, cause: str)
 
 _TABLE: Final = """
 CREATE TABLE IF NOT EXISTS conditions (
-    rule TEXT NOT NULL, model TEXT NOT NULL, version TEXT NOT NULL, partner TEXT NOT NULL, attribution TEXT NOT NULL,
-    state TEXT NOT NULL, started INTEGER NOT NULL, streak INTEGER NOT NULL, seen INTEGER, severity TEXT NOT NULL,
-    PRIMARY KEY (rule, model, version, partner, attribution)) WITHOUT ROWID;
+    rule TEXT NOT NULL, model TEXT NOT NULL, version TEXT NOT NULL, partner TEXT NOT NULL, feature TEXT NOT NULL,
+    attribution TEXT NOT NULL, state TEXT NOT NULL, started INTEGER NOT NULL, streak INTEGER NOT NULL, seen INTEGER,
+    severity TEXT NOT NULL, PRIMARY KEY (rule, model, version, partner, feature, attribution)) WITHOUT ROWID;
 """
 
 
@@ -189,8 +191,8 @@ def _read(store: Store, rule: str, subject: Subject) -> dict[str, Condition]:
     """Give what is known of a rule and subject, by cause."""
     rows: Any = store.connection.execute(
         "SELECT attribution, state, started, streak, seen, severity FROM conditions"
-        " WHERE rule = ? AND model = ? AND version = ? AND partner = ?",
-        (rule, subject.model, subject.version, subject.partner),
+        " WHERE rule = ? AND model = ? AND version = ? AND partner = ? AND feature = ?",
+        (rule, *msgspec.structs.astuple(subject)),
     )
     return {
         cause: Condition(state=state, started=started, streak=streak, seen=seen, severity=severity)
@@ -199,8 +201,8 @@ def _read(store: Store, rule: str, subject: Subject) -> dict[str, Condition]:
 
 
 def _write(store: Store, rule: str, subject: Subject, cause: str, condition: Condition) -> None:
-    name = (rule, subject.model, subject.version, subject.partner, cause)
+    name = (rule, *msgspec.structs.astuple(subject), cause)
     store.connection.execute(
-        "INSERT OR REPLACE INTO conditions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO conditions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (*name, *msgspec.structs.astuple(condition)),
     )

@@ -12,8 +12,8 @@ __all__ = ["blame", "blamed", "create_tables", "drop_state", "put_state", "read_
 
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS states (
-    rule TEXT NOT NULL, model TEXT NOT NULL, version TEXT NOT NULL, partner TEXT NOT NULL, state BLOB NOT NULL,
-    PRIMARY KEY (rule, model, version, partner)) WITHOUT ROWID;
+    rule TEXT NOT NULL, model TEXT NOT NULL, version TEXT NOT NULL, partner TEXT NOT NULL, feature TEXT NOT NULL,
+    state BLOB NOT NULL, PRIMARY KEY (rule, model, version, partner, feature)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS blamed (
     model TEXT NOT NULL, start INTEGER NOT NULL, "end" INTEGER NOT NULL, PRIMARY KEY (model, start, "end")) WITHOUT ROWID;
 """
@@ -26,23 +26,25 @@ def create_tables(store: Store) -> None:
 
 def read_states(store: Store, rule: str) -> dict[Subject, State]:
     """Give what a rule remembers, by subject."""
-    rows: Any = store.connection.execute("SELECT model, version, partner, state FROM states WHERE rule = ?", (rule,))
+    rows: Any = store.connection.execute(
+        "SELECT model, version, partner, feature, state FROM states WHERE rule = ?", (rule,)
+    )
     return {Subject(*subject): msgspec.json.decode(state) for *subject, state in rows}
 
 
 def put_state(store: Store, rule: str, subject: Subject, state: State) -> None:
     """Keep what a rule remembers of a subject."""
     store.connection.execute(
-        "INSERT OR REPLACE INTO states VALUES (?, ?, ?, ?, ?)",
-        (rule, subject.model, subject.version, subject.partner, msgspec.json.encode(state)),
+        "INSERT OR REPLACE INTO states VALUES (?, ?, ?, ?, ?, ?)",
+        (rule, *msgspec.structs.astuple(subject), msgspec.json.encode(state)),
     )
 
 
 def drop_state(store: Store, rule: str, subject: Subject) -> None:
     """Forget a subject that has ended."""
     store.connection.execute(
-        "DELETE FROM states WHERE rule = ? AND model = ? AND version = ? AND partner = ?",
-        (rule, subject.model, subject.version, subject.partner),
+        "DELETE FROM states WHERE rule = ? AND model = ? AND version = ? AND partner = ? AND feature = ?",
+        (rule, *msgspec.structs.astuple(subject)),
     )
 
 

@@ -16,11 +16,12 @@ Severity = Literal["page", "ticket", "info"]
 
 
 class Subject(msgspec.Struct, frozen=True, order=True):
-    """Whom a verdict is about: a version of a model, and the partner it is compared with (or none)."""
+    """Whom a verdict is about: a version of a model, and the partner it is compared with (or none); or a watched input."""
 
     model: str = ""
     version: str = ""
     partner: str = ""
+    feature: str = ""
 
 
 class Verdict(msgspec.Struct, kw_only=True, frozen=True):
@@ -93,7 +94,8 @@ class Finding(msgspec.Struct, kw_only=True, frozen=True):
 _TABLE: Final = """
 CREATE TABLE IF NOT EXISTS verdicts (
     rule TEXT NOT NULL, "end" INTEGER NOT NULL, model TEXT NOT NULL, version TEXT NOT NULL, partner TEXT NOT NULL,
-    status TEXT NOT NULL, record BLOB NOT NULL, PRIMARY KEY (rule, "end", model, version, partner)) WITHOUT ROWID;
+    feature TEXT NOT NULL, status TEXT NOT NULL, record BLOB NOT NULL,
+    PRIMARY KEY (rule, "end", model, version, partner, feature)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS verdicts_by_end ON verdicts ("end");
 """
 
@@ -108,11 +110,8 @@ def create_table(store: Store) -> None:
 def put_verdicts(store: Store, verdicts: list[Verdict]) -> None:
     """Keep verdicts. One once given stays: the same rule over the same window and subject is not judged again."""
     store.connection.executemany(
-        "INSERT OR IGNORE INTO verdicts VALUES (?, ?, ?, ?, ?, ?, ?)",
-        [
-            (v.rule, v.end, v.subject.model, v.subject.version, v.subject.partner, v.status, msgspec.json.encode(v))
-            for v in verdicts
-        ],
+        "INSERT OR IGNORE INTO verdicts VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        [(v.rule, v.end, *msgspec.structs.astuple(v.subject), v.status, msgspec.json.encode(v)) for v in verdicts],
     )
 
 
@@ -122,7 +121,7 @@ def read_verdicts(store: Store, since: int, until: int, rule: str | None = None)
         return []
     rows: Any = store.connection.execute(
         'SELECT record FROM verdicts WHERE "end" > ? AND "end" <= ? AND (? IS NULL OR rule = ?)'
-        ' ORDER BY "end", rule, model, version, partner',
+        ' ORDER BY "end", rule, model, version, partner, feature',
         (since, until, rule, rule),
     )
     return [_decoder.decode(record) for (record,) in rows]
