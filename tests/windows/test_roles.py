@@ -26,6 +26,11 @@ def test_a_model_keeps_its_place_when_others_come(store):
     assert models(store) == ["m", "a"]
 
 
+def test_an_arm_that_never_scored_is_no_model(store):
+    store.put(0, {Series("counts", "m", "1"): Counts.of([1]), Series("propensity", "planned"): Counts.of([0])})
+    assert models(store) == ["m"]
+
+
 def observed(store, *, sources=("canary",)):
     """Four models as the pairs show them: c is compared with the canary, all others with c."""
     pane = {Series("counts", m, "1"): Counts.of([1]) for m in ("b", "c", "f", "old")}

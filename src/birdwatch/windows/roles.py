@@ -19,7 +19,10 @@ _PANES: Final = 50
 
 def models(store: Store) -> list[str]:
     """Name all models that the store has seen, the first seen first: a model's place never changes."""
-    rows: Any = store.connection.execute("SELECT model FROM series WHERE model != '' GROUP BY model ORDER BY min(id)")
+    # An arm that a policy could have drawn is no model yet: it may be one that was never started.
+    rows: Any = store.connection.execute(
+        "SELECT model FROM series WHERE model != '' AND measure != 'propensity' GROUP BY model ORDER BY min(id)"
+    )
     return [model for (model,) in rows]
 
 
