@@ -7,10 +7,10 @@ import pandas as pd
 import streamlit as st
 from view import opened
 
+from birdwatch.alerts.standing import Standing, standing
 from birdwatch.alerts.tables import alert_table
 from birdwatch.charts import Colours, Marks
 from birdwatch.config import load_settings
-from birdwatch.detect.spending import budget_in_words
 from birdwatch.detect.tables import fleet_table, last_verdict_table, verdict_table
 from birdwatch.windows.roles import models
 from birdwatch.windows.tables import (
@@ -36,14 +36,13 @@ class Facts(NamedTuple):
     last_verdicts: pd.DataFrame
     fleet: pd.DataFrame
     alerts: pd.DataFrame
-    budget: str
+    budget: Standing | None
     marks: Marks
 
 
 @st.cache_resource(ttl=60, max_entries=16, show_spinner=False)
 def load(path: Path, span: Span, closed: tuple[int, int]) -> Facts:
     """Load the tables; closed panes seldom change, so the same question has the same answer for a minute; nobody changes it."""
-    del closed  # the answer depends on how far the panes are closed
     with opened(path) as store:
         raised = alert_table(store, span.since, span.until)
         return Facts(
@@ -57,7 +56,7 @@ def load(path: Path, span: Span, closed: tuple[int, int]) -> Facts:
             last_verdicts=last_verdict_table(store, span.since, span.until),
             fleet=fleet_table(store, span),
             alerts=raised,
-            budget=budget_in_words(store),
+            budget=standing(store, until=min(closed[1], span.until)),
             marks=Marks.of(span, control_table(store, span.since, span.until), raised),
         )
 

@@ -10,6 +10,7 @@ from facts import Facts, load, load_stage
 from view import REFRESH, View, choose, opened
 from words import against, ago, duration, length, share
 
+from birdwatch.alerts.standing import in_words, to_json
 from birdwatch.alerts.tables import alert_in_words, fleet_state
 from birdwatch.charts import (
     Drawing,
@@ -57,6 +58,7 @@ def draw(view: View) -> None:
     fleet(facts, view)
     charts(facts, view, span, closed)
     alerts(facts)
+    budget(facts)
 
 
 def status(facts: Facts, span: Span, as_of: int, age: float, sources: list[Source]) -> None:
@@ -257,8 +259,6 @@ def alerts(facts: Facts) -> None:
     """Draw what fires and what fired."""
     st.subheader("Alerts", anchor="alerts")
     table = facts.alerts
-    if facts.budget:
-        st.caption(facts.budget)
     if table.empty:
         st.markdown("None fired in this time.")
         return
@@ -279,6 +279,51 @@ def alerts(facts: Facts) -> None:
     )
     if len(table) > len(shown):
         st.caption(f"and {len(table) - len(shown)} earlier ones: choose a shorter time")
+
+
+def budget(facts: Facts) -> None:
+    """Draw what was promised of false pages, what of it is spent, and how much evidence it takes."""
+    found = facts.budget
+    if found is None:
+        return
+    told = to_json(found)
+    st.subheader(
+        "Page budget",
+        anchor="budget",
+        help="Spent are pages that were to be expected although nothing had changed: each look of a rule costs 1 divided"
+        " by the evidence that it must reach. Pages that fired are not deducted.",
+    )
+    st.progress(min(1.0, told["spent"] / told["promised"]), in_words(found))
+    rules = pd.DataFrame.from_dict(told["rules"], orient="index")
+    shown = pd.DataFrame(
+        {
+            "Rule": rules.index,
+            "Watches": rules["subjects"],
+            "Evidence must reach": rules["level"],
+            "Share of the promise": rules["promised"].mask(rules["tried"]),
+            "Looked": rules["looks"],
+            "Spent": rules["spent"],
+            "Fired": [told["fired"].get(rule, 0) for rule in rules.index],
+        }
+    )
+    config = st.column_config
+    st.dataframe(
+        shown,
+        hide_index=True,
+        key="budget",
+        column_config={
+            "Watches": config.NumberColumn(format="localized", help="Models, or pairs of them", width=80),
+            "Evidence must reach": config.NumberColumn(
+                format="%.0f", help="A: how much likelier than “within tolerance” it has to be, to alarm"
+            ),
+            "Share of the promise": config.NumberColumn(
+                format="%.2g", help="Expected false pages in a whole period; none for a rule that is only tried"
+            ),
+            "Looked": config.NumberColumn(format="localized", help="Windows judged, of all that it watches", width=80),
+            "Spent": config.NumberColumn(format="%.2g", width=80),
+            "Fired": config.NumberColumn(help="Pages that fired in the same time", width=80),
+        },
+    )
 
 
 def _chart(table: pd.DataFrame, chart: Callable[..., Drawing], otherwise: str, *arguments: Any) -> None:

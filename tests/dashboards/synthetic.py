@@ -6,6 +6,9 @@ from typing import Final
 import numpy as np
 
 from birdwatch.alerts.lifecycle import advance
+from birdwatch.detect.budget import Budget, Watch
+from birdwatch.detect.spending import create_table as create_ledger
+from birdwatch.detect.spending import put_spending, write_looks
 from birdwatch.detect.verdict import Finding, Subject, Verdict, create_table, put_verdicts
 from birdwatch.records import Control
 from birdwatch.stats.grid import bins_of
@@ -28,12 +31,20 @@ def write_store(path: Path, days: int = DAYS, seed: int = 7) -> Store:
     rng = np.random.default_rng(seed)
     store = Store(path, pane_seconds=HOUR)
     create_table(store)
+    create_ledger(store)
+    spending = Budget().spend(
+        [Watch("pairs", 3, DAY), Watch("sla-misses", 1, DAY // 2), Watch("new", 1, DAY, tried=True)]
+    )
     with store.transaction():
         for hour in range(days * 24):
             store.put(START + hour * HOUR, _pane(rng, hour))
         for day in range(1, days):
             put_verdicts(store, _verdicts(rng, day))
             advance(store, _findings(day))
+            for rule, looks in (("pairs", 3), ("sla-misses", 2)):
+                level = spending.rules[rule].level
+                write_looks(store, START + day * DAY, "page", rule, looks=looks, level=level)
+        put_spending(store, {"page": spending})
         for offset, control in enumerate(_controls(days)):
             store.put_control(Partition("control"), offset, control)
         end = START + days * DAY

@@ -93,6 +93,24 @@ def test_the_past_is_shown_as_it_was(full, view):
     assert "**inputs changed** (scores)" in older
 
 
+def test_the_page_budget_is_told_with_what_each_rule_has_to_reach(full, view):
+    app = view(full, range="month")
+    (bar,) = app.get("progress")
+    said = "Page budget: at most 1 false page to be expected in 30d; 0.97 spent, 0.033 left, 1 page fired"
+    assert (bar.proto.text, bar.proto.value) == (said, 96)
+    rules = app.dataframe[1].value.set_index("Rule")
+    assert rules["Evidence must reach"].to_dict() == {"pairs": 150, "sla-misses": 150, "new": 180}
+    assert rules["Looked"].to_dict() == {"pairs": 87, "sla-misses": 58, "new": 0}
+    assert rules["Fired"].to_dict() == {"pairs": 1, "sla-misses": 0, "new": 0}
+    assert rules["Share of the promise"].isna().to_dict() == {"pairs": False, "sla-misses": False, "new": True}
+
+
+def test_the_page_budget_of_the_past_is_shown_as_it_was(full, view):
+    app = view(full, range="custom", **{"from": "2024-03-05T00:00", "to": "2024-03-11T00:00"})
+    (bar,) = app.get("progress")
+    assert bar.proto.text.endswith("0.33 spent, 0.67 left, 0 pages fired")
+
+
 def test_models_can_be_chosen_and_come_with_the_address(full, view):
     app = view(full, range="month")
     app.multiselect(key="models").set_value(["canary", "champion"]).run()
@@ -152,12 +170,13 @@ def test_a_store_without_verdicts_shows_what_it_has(full, tmp_path, view):
     unjudged = tmp_path / "unjudged.db"
     shutil.copy(full, unjudged)
     store = Store(unjudged)
-    for table in ("verdicts", "outbox", "alerts"):
+    for table in ("verdicts", "outbox", "alerts", "spending"):
         store.connection.execute(f"DROP TABLE {table}")
     store.close()
     app = view(unjudged)
     assert not app.exception
     said = words(app)
+    assert not app.get("progress")
     assert "Nothing can be judged yet" in said
     assert "No rule has compared scores with a reference in this time." in said
     assert "None fired in this time." in said

@@ -3,7 +3,6 @@ import pytest
 from birdwatch.detect.budget import Budget, Watch
 from birdwatch.detect.spending import (
     account,
-    budget_in_words,
     create_table,
     put_spending,
     read_spending,
@@ -32,7 +31,6 @@ def ledger(store):
 def test_a_store_without_a_judge_has_no_account(store):
     assert account(store) is None
     assert read_spending(store) == {}
-    assert budget_in_words(store) == ""
 
 
 def test_the_levels_are_kept_as_they_were_set(ledger):
@@ -94,8 +92,3 @@ def test_the_ledger_is_kept_with_the_transaction_or_not_at_all(ledger):
     with pytest.raises(RuntimeError):
         fail()
     assert account(ledger, until=DAY).expected == 0
-
-
-def test_the_budget_in_words(ledger):
-    write_looks(ledger, DAY, "page", "pairs", looks=3, level=24.0)
-    assert budget_in_words(ledger) == "Page budget: at most 1 false page to be expected in 30d; 0.12 spent, 0.88 left"

@@ -11,7 +11,6 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from birdwatch.detect.budget import Spending
-from birdwatch.detect.duration import say_duration
 from birdwatch.detect.verdict import Severity
 from birdwatch.windows.store import Store
 
@@ -19,7 +18,6 @@ __all__ = [
     "Account",
     "Spent",
     "account",
-    "budget_in_words",
     "create_table",
     "put_spending",
     "read_spending",
@@ -128,14 +126,3 @@ def account(store: Store, severity: Severity = "page", until: int | None = None)
     )
     return Account(severity, since, last, spending, {rule: Spent(*spent) for rule, *spent in rows})
 
-
-def budget_in_words(store: Store) -> str:
-    """Say what the budget of false pages is and how it is spent; nothing while no rule has spent any."""
-    found = account(store)
-    if found is None:
-        return ""
-    pages = found.spending.alarms
-    return (
-        f"Page budget: at most {pages:g} false page{'s' * (pages != 1)} to be expected in"
-        f" {say_duration(found.spending.per_seconds)}; {found.expected:.2g} spent, {found.left:.2g} left"
-    )
