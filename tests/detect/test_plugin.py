@@ -1,10 +1,15 @@
+import re
 import sys
 import textwrap
 
+import numpy as np
 import pytest
 
+from birdwatch.content import content
 from birdwatch.detect.rules import KINDS, check_rules, load_kinds, load_rules
 from birdwatch.errors import SettingsError
+
+from .scenes import case, draw, scores_pane
 
 PLUGIN = """\
 from typing import Literal
@@ -154,6 +159,16 @@ def fields(extra):
     return ", ".join(
         sorted({field.alias or name for name, field in KINDS["silence"].model_fields.items()} - {"share"} | {extra})
     )
+
+
+def test_the_example_of_the_readme_is_a_plug_in(folder):
+    page = (content("detectors") / "README.md").read_text(encoding="utf-8")
+    (folder / "many.py").write_text(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1])
+    (folder / "b.yaml").write_text("rules:\n  - name: a\n    kind: too_many\n    most: 799\n")
+    rule = next(r for r in load_rules(folder).rules if r.kind == "too_many")
+    pane = scores_pane(draw(np.random.default_rng(0)))
+    verdicts = [rule.judge(case(pane, (s.model, s.version)), {}, 4.0)[0] for s in rule.subjects(pane, [])]
+    assert [(v.status, v.effect, v.reason) for v in verdicts] == [("drifting", 1, "800 scores, of at most 799")] * 3
 
 
 def test_a_private_base_is_no_kind_and_annotations_may_be_text(folder):

@@ -114,6 +114,11 @@ class Rule(BaseModel):
         """Tell whether an operator hears of a verdict."""
         return verdict.status in ("drifting", "error")
 
+    def severity_of(self, verdict: Verdict) -> Severity:
+        """Say how loudly to speak of a verdict: as loudly as it may, unless the kind knows of less."""
+        del verdict
+        return self.severity
+
     def matches(self, model: str) -> bool:
         """Tell whether the rule is about a model."""
         return fnmatchcase(model, self.model)

@@ -14,6 +14,7 @@ from birdwatch.detect.plugin import Kinds
 from birdwatch.detect.rate import RateRule
 from birdwatch.detect.selection import SelectionRule
 from birdwatch.detect.silence import SilenceRule
+from birdwatch.detect.threshold import ThresholdRule
 from birdwatch.errors import SettingsError
 
 __all__ = ["KINDS", "RuleSet", "check_rules", "load_kinds", "load_rules"]
@@ -25,6 +26,7 @@ KINDS: Final[dict[str, type[Rule]]] = {
     "rate": RateRule,
     "selection": SelectionRule,
     "silence": SilenceRule,
+    "threshold": ThresholdRule,
 }
 """Every kind of rule that is built in, by the name that rules call it."""
 

@@ -1,0 +1,158 @@
+"""Rules with a number on a distance, window by window, as other tools have them."""
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from birdwatch.detect.kind import Case, Rule, State
+from birdwatch.detect.reference import ReferenceChoice
+from birdwatch.detect.verdict import Severity, Subject, Verdict
+from birdwatch.stats.distances import (
+    bucket_counts,
+    bucket_cuts,
+    chi_square,
+    hellinger,
+    jensen_shannon,
+    ks,
+    psi,
+    total_variation,
+    wasserstein,
+)
+from birdwatch.stats.grid import Scale
+from birdwatch.stats.quantiles import moments, size
+from birdwatch.windows.pane import Counts, Pane, counters, total
+
+__all__ = ["ThresholdRule"]
+
+_BUCKETED: Final[Mapping[str, Callable[[NDArray[np.int64], NDArray[np.int64]], float]]] = {
+    "psi": psi,
+    "jensen_shannon": jensen_shannon,
+    "hellinger": hellinger,
+    "chi_square": chi_square,
+    "total_variation": total_variation,
+}
+
+_Level = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class ThresholdRule(Rule):
+    """A number on how far a window lies from a reference, by any distance.
+
+    It spends none of the page budget and knows nothing of chance: how often it alarms though nothing changed is up to
+    whoever set the number.
+    """
+
+    example: ClassVar[Mapping[str, Any]] = {"statistic": "psi", "warn": 0.1, "fail": 0.2}
+
+    kind: Literal["threshold"] = Field(default="threshold", description="A number on a distance.")
+    statistic: Literal[
+        "psi",
+        "ks",
+        "wasserstein",
+        "jensen_shannon",
+        "hellinger",
+        "chi_square",
+        "total_variation",
+        "mean",
+        "null_rate",
+    ] = Field(
+        description="The distance; `mean` is how far the mean has moved, `null_rate` by how much the share of nulls grew."
+    )
+    of: Literal["scores", "queue", "model", "answer"] = Field(
+        default="scores", description="Of what: `scores`, or the latency of a stage."
+    )
+    warn: _Level | None = Field(default=None, description="Beyond it, a finding of severity `info`.")
+    fail: _Level | None = Field(default=None, description="Beyond it, a finding of the rule's severity.")
+    reference: ReferenceChoice = Field(
+        default=ReferenceChoice(trailing=28 * 86_400), description="`{trailing: 28d}` or `{frozen: NAME}`."
+    )
+    min_events: Annotated[int, Field(ge=1)] = Field(
+        default=200, description="Fewer events than these are no data: small windows lie far from anything."
+    )
+
+    @model_validator(mode="after")
+    def _levels(self) -> "ThresholdRule":
+        if self.warn is None and self.fail is None:
+            raise ValueError("write `warn`, `fail`, or both")
+        if self.warn is not None and self.fail is not None and self.warn > self.fail:
+            raise ValueError(f"`warn: {self.warn:g}` lies beyond `fail: {self.fail:g}`")
+        if self.statistic == "null_rate" and self.of != "scores":
+            raise ValueError("`null_rate` is of scores")
+        return self
+
+    @property
+    def stream(self) -> str:
+        """Answers are on the stream of metrics."""
+        return "metrics" if self.of == "answer" else "scores"
+
+    @property
+    def compares_with(self) -> ReferenceChoice:
+        """The reference."""
+        return self.reference
+
+    @property
+    def _measure(self) -> str:
+        if self.statistic == "null_rate":
+            return "counts"
+        return "score" if self.of == "scores" else f"latency.{self.of}"
+
+    def severity_of(self, verdict: Verdict) -> Severity:
+        """Say how loudly to speak: a warning is information."""
+        return "info" if verdict.details.get("level") == "warn" else self.severity
+
+    def subjects(self, pane: Pane, known: Collection[Subject]) -> list[Subject]:
+        """Name every version of which it was counted."""
+        del known
+        return self.versions(pane, self._measure)
+
+    def judge(self, case: Case, state: State, threshold: float) -> tuple[Verdict, State]:
+        """Compare the window's distance from the reference with the numbers."""
+        del threshold
+        name = f"{case.subject.model} {case.subject.version}".strip()
+        found = case.counts(self._measure)
+        whole = total(case.reference.counts(self._measure, case.subject.model) if case.reference else [])
+        n, m = self._events(found), self._events(whole)
+        missing = ""
+        if n < self.min_events:
+            missing = f"{n} events of {name} ({self.of}), fewer than {self.min_events}"
+        elif case.reference and not case.reference.whole:
+            missing = f"{name} was there for a part of the window, and {case.reference.name} has none but whole ones"
+        if missing or case.reference is None or not m:
+            reason = missing or f"the reference has nothing of {name} ({self.of})"
+            return self.say(case, "no data", reason, statistic=self.statistic, n=n), state
+        value = self._distance(found, whole, case.scale if self.of == "scores" else "real")
+        beyond = [level for level in ("warn", "fail") if (most := getattr(self, level)) is not None and value > most]
+        level = beyond[-1] if beyond else "warn" if self.warn is not None else "fail"
+        most = float(getattr(self, level))
+        verdict = self.say(
+            case,
+            "drifting" if beyond else "ok",
+            f"{self.statistic} of {name} ({self.of}) is {value:.3g} from {case.reference.name},"
+            f" {'beyond' if beyond else 'within'} `{level}: {most:g}`",
+            statistic=self.statistic,
+            value=value,
+            tolerance=most,
+            effect=max(0.0, value - most),
+            n=n,
+            details={"level": level if beyond else "", "reference": case.reference.name, "reference_events": m},
+        )
+        return verdict, state
+
+    def _events(self, found: Counts) -> int:
+        return counters(found)["events"] if self.statistic == "null_rate" else size(found)
+
+    def _distance(self, found: Counts, whole: Counts, scale: Scale) -> float:
+        if self.statistic == "null_rate":
+            now, then = (counters(c)["nulls"] / counters(c)["events"] for c in (found, whole))
+            return max(0.0, now - then)
+        if self.statistic == "mean":
+            return abs(moments(found, scale)[0] - moments(whole, scale)[0])
+        if self.statistic == "ks":
+            return ks(found, whole).value
+        if self.statistic == "wasserstein":
+            return wasserstein(found, whole, scale).value
+        cuts = bucket_cuts(whole)
+        return _BUCKETED[self.statistic](bucket_counts(found, cuts), bucket_counts(whole, cuts))
