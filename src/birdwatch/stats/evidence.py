@@ -61,8 +61,8 @@ def accumulate(kept: ArrayLike, ratios: ArrayLike, weights: ArrayLike = 1.0) -> 
         raise ValueError(f"evidence is not finite: {grown[tuple(place)]} at {place.tolist()} of shape {grown.shape}")
     shares = np.asarray(weights, dtype=np.float64)
     if shares.ndim == 0:
-        shares = np.full(grown.shape[-1], shares / grown.shape[-1])
+        shares = np.full(grown.shape[-1], shares / max(grown.shape[-1], 1))
     if not ((shares > 0).all() and shares.sum() <= 1 + 1e-9):
         raise ValueError(f"weights are positive and add up to at most 1, not to {shares.sum()}: {shares.tolist()}")
     r = np.exp(np.clip(grown, -BEYOND_DOUBT, BEYOND_DOUBT))
-    return np.log(r @ shares), np.log1p(r)
+    return np.log(np.maximum(r @ shares, np.exp(-BEYOND_DOUBT))), np.log1p(r)
