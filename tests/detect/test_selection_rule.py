@@ -1,11 +1,13 @@
 import math
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
 from birdwatch.detect.selection import SelectionRule
 from birdwatch.detect.verdict import Subject
-from birdwatch.windows.pane import Counts, Series, selection_bin
+from birdwatch.stats.selections import STEPS
+from birdwatch.windows.pane import PROPENSITY_PARTS, Counts, Series, merge, selection_bin
 
 from .scenes import answers_pane, case
 
@@ -48,3 +50,74 @@ def test_it_is_about_the_fleet_where_there_were_answers():
     assert rule.subjects(answers_pane(1), []) == [Subject()]
     assert rule.subjects({}, []) == []
     assert rule.stream == "metrics"
+
+
+DRAWS = SelectionRule.model_validate({"name": "draws", "of": "propensities"})
+
+
+def drawn_pane(rng, *, n=2_000, biased=1.0):
+    """A day of a bandit that shifts from one arm to the other, and draws the first at other odds than it says."""
+    theta = np.linspace(0.9, 0.1, n)
+    really = theta * biased / (theta * biased + 1 - theta)
+    first = rng.random(n) < really
+    return {
+        Series("propensity", arm): Counts.of(2 * np.rint(t * PROPENSITY_PARTS).astype(np.int64) + was_drawn)
+        for arm, t, was_drawn in (("a", theta, first), ("b", 1 - theta, ~first))
+    }
+
+
+def judge_days(days, arm="a", a=1_000.0):
+    state, verdicts = {}, []
+    for pane in days:
+        verdict, state = DRAWS.judge(case(pane, (arm,)), state, math.log(a))
+        verdicts.append(verdict)
+    return verdicts
+
+
+def test_a_bandit_that_draws_as_it_says_is_in_order_however_its_propensities_change():
+    rng = np.random.default_rng(1)
+    days = [drawn_pane(rng) for _ in range(60)]
+    assert {v.status for arm in "ab" for v in judge_days(days, arm)} == {"ok"}
+
+
+def test_an_arm_that_is_drawn_more_often_than_is_said_is_named_and_so_is_the_other():
+    rng = np.random.default_rng(2)
+    days = [drawn_pane(rng, biased=1.5) for _ in range(3)]
+    more, less = judge_days(days, "a")[-1], judge_days(days, "b")[-1]
+    assert (more.status, less.status) == ("drifting", "drifting")
+    assert more.details["drawn"] > more.details["said"] == pytest.approx(0.5, abs=0.001)
+    assert less.details["drawn"] < less.details["said"]
+    assert "a was drawn in" in more.reason
+    assert "its propensities say 50.00%" in more.reason
+
+
+def test_an_alarm_on_draws_ends_when_they_are_in_order_again():
+    rng = np.random.default_rng(3)
+    days = [drawn_pane(rng, biased=b) for b in (3.0, 3.0, 1.0, 1.0, 1.0, 1.0)]
+    found = [v.status for v in judge_days(days)]
+    assert (found[0], found[-1]) == ("drifting", "ok")
+
+
+def test_panes_of_draws_add_up():
+    rng = np.random.default_rng(4)
+    parts = [drawn_pane(rng, n=500) for _ in range(4)]
+    whole, other = (judge_days([merge(order)])[0] for order in (parts, parts[::-1]))
+    assert whole == other
+    assert whole.n == 2_000
+
+
+def test_few_draws_are_no_data_and_arms_without_propensities_no_subjects():
+    rng = np.random.default_rng(5)
+    assert judge_days([drawn_pane(rng, n=19)])[0].status == "no data"
+    assert DRAWS.subjects(drawn_pane(rng), []) == [Subject("a"), Subject("b")]
+    assert DRAWS.subjects(answers_pane(10), []) == []
+
+
+def test_propensities_are_counted_in_the_steps_that_the_evidence_knows():
+    assert PROPENSITY_PARTS == STEPS
+
+
+@pytest.mark.parametrize("said", [{"at_most": 0.5}, {"reason": "override"}, {"tier": 0}])
+def test_propensities_need_no_bound(said):
+    with pytest.raises(ValidationError, match="needs no bound"):
+        SelectionRule.model_validate({"name": "draws", "of": "propensities", **said})
