@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import hypothesis
 import numpy as np
 import pytest
 from hypothesis import given
@@ -65,6 +66,7 @@ def plainly(decisions):
 ODDS = st.dictionaries(st.sampled_from(["a", "b", "c", "ü"]), st.integers(0, 1024).map(lambda n: n / 1024), max_size=4)
 
 
+@hypothesis.settings(deadline=None, max_examples=50)
 @given(
     st.lists(st.tuples(st.sampled_from("abcz"), ODDS, st.sampled_from(["", "a", "b", "z"])), min_size=1, max_size=20),
     st.randoms(use_true_random=False),
@@ -78,6 +80,7 @@ def test_any_order_parting_and_repetition_gives_what_a_plain_loop_counts(drawn, 
     assert count(*parts) == plainly(decisions)
 
 
+@hypothesis.settings(deadline=None, max_examples=50)
 @given(st.lists(st.tuples(st.sampled_from("ab"), ODDS), min_size=2, max_size=5), st.randoms(use_true_random=False))
 def test_a_decision_that_is_there_twice_with_other_odds_counts_once_and_as_the_same_one(drawn, random):
     decisions = [decision(0, *each) for each in drawn]

@@ -4,6 +4,7 @@ import itertools
 import math
 from collections import Counter
 
+import hypothesis
 import numpy as np
 import pytest
 from hypothesis import given
@@ -20,7 +21,7 @@ from birdwatch.windows.pane import Counts, Series, counters, merge
 from birdwatch.windows.segments import bands, fold, limits, segments
 
 START = 1_700_000_040.0
-IN_PARTS = {"counts", "score", "pair", "difference"}
+IN_PARTS = {"counts", "score", "pair", "difference", "apart"}
 SEGMENTS = {
     "origin": Segment(most=2),
     "distance": Segment(kind="number"),
@@ -188,6 +189,7 @@ def test_a_number_falls_into_half_an_octave(value, segment):
     assert segments(pane) == {"x": [segment]}
 
 
+@hypothesis.settings(deadline=None, max_examples=50)
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=30))
 def test_cells_are_in_order_do_not_overlap_and_hold_their_numbers(values):
     asked = [
