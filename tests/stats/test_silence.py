@@ -50,6 +50,13 @@ def test_an_even_stream_is_expected_to_go_on():
     assert fit_traffic([50] * 100, LAG_HOURS).expect([50, 50, 50]) == pytest.approx(50, rel=0.01)
 
 
+def test_without_lags_all_windows_are_expected_alike():
+    counts = np.random.default_rng(4).poisson(300, 40)
+    traffic = fit_traffic(counts, [])
+    assert float(traffic.expect([])) == pytest.approx(counts.mean(), rel=1e-3)
+    assert traffic.excess < 0.01
+
+
 def test_too_short_a_past_expects_nothing():
     with pytest.raises(ValueError, match="31 windows are too few"):
         fit_traffic([1] * 31, LAG_HOURS)

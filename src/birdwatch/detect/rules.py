@@ -15,6 +15,7 @@ from birdwatch.detect.rate import RateRule
 from birdwatch.detect.selection import SelectionRule
 from birdwatch.detect.silence import SilenceRule
 from birdwatch.detect.threshold import ThresholdRule
+from birdwatch.detect.traffic import TrafficRule
 from birdwatch.errors import SettingsError
 
 __all__ = ["KINDS", "RuleSet", "check_rules", "load_kinds", "load_rules"]
@@ -27,6 +28,7 @@ KINDS: Final[dict[str, type[Rule]]] = {
     "selection": SelectionRule,
     "silence": SilenceRule,
     "threshold": ThresholdRule,
+    "traffic": TrafficRule,
 }
 """Every kind of rule that is built in, by the name that rules call it."""
 

@@ -83,7 +83,8 @@ def fit_traffic(counts: ArrayLike, lags: ArrayLike) -> Traffic:
     counts : array_like, shape (t,)
         Events by window, in order and without gaps: 0 where there were none.
     lags : array_like of int, shape (l,)
-        How many windows ago the counts are from which one is expected; each at least 1.
+        How many windows ago the counts are from which one is expected; each at least 1. Without any, all windows are
+        expected to be alike.
 
     Raises
     ------
@@ -104,7 +105,8 @@ def fit_traffic(counts: ArrayLike, lags: ArrayLike) -> Traffic:
     y = seen[first:]
     if y.size < 2 * (back.size + 1):
         raise ValueError(f"{seen.size} windows are too few to expect one from {lags!r} windows before")
-    x = _terms(np.stack([seen[first - lag : seen.size - lag] for lag in back.tolist()], axis=-1))
+    before = np.array([seen[first - lag : seen.size - lag] for lag in back.tolist()]).reshape(back.size, y.size)
+    x = _terms(before.T)
     weights = _poisson_regression(x, y)
     expected = np.exp(np.minimum(x @ weights, _LARGEST))
     lost = y.size / (y.size - weights.size)

@@ -1,0 +1,171 @@
+"""Rules on traffic: more requests than are expected at this hour, or fewer."""
+
+from collections.abc import Collection, Mapping
+from typing import Annotated, ClassVar, Final, Literal, NamedTuple
+
+from pydantic import Field, field_validator
+
+from birdwatch.detect.duration import Duration, say_duration
+from birdwatch.detect.kind import Case, Rule, State
+from birdwatch.detect.reference import MIN_BLOCKS, Reference, ReferenceChoice
+from birdwatch.detect.verdict import Subject, Verdict
+from birdwatch.stats.silence import LAG_HOURS, Traffic, count_surprise, fit_traffic
+from birdwatch.windows.pane import Counts, Pane, Series, counters
+
+__all__ = ["Expected", "TrafficRule", "expected_requests", "requests_of"]
+
+_HOUR: Final = 3_600
+_DAY: Final = 24 * _HOUR
+_WEEK: Final = 7 * _DAY
+
+_ENOUGH: Final = 8
+"""So many windows are needed for each weight that is fitted."""
+
+
+class Expected(NamedTuple):
+    """How many requests are expected in a window, with what excess of variance, and from what that is told."""
+
+    requests: float
+    excess: float
+    basis: str
+
+
+def requests_of(pane: Mapping[Series, Counts]) -> int:
+    """Count the requests; over streams without them, the model that scored most stands for how many there were."""
+    by_model: dict[str, int] = {}
+    for series, counts in pane.items():
+        if series.measure == "counts" and series.model and not series.segment:
+            by_model[series.model] = by_model.get(series.model, 0) + counters(counts)["events"]
+    return counters(pane.get(Series("counts")))["requests"] or max(by_model.values(), default=0)
+
+
+def expected_requests(reference: Reference, start: int, instead: Mapping[int, float] | None = None) -> Expected | int:
+    """Tell how many requests a window should have, from the windows before it.
+
+    From one, two and 24 hours ago, and a week where the reference is long enough; from the same hour of the day where it
+    is shorter, or frozen long before.
+
+    Parameters
+    ----------
+    start
+        When the window begins.
+    instead
+        What to put in place of windows that were out of order, by their starts: they are no guide to what is normal.
+
+    Returns
+    -------
+    Expected, or the number of blocks where they are too few
+    """
+    counts = {block.start: float(requests_of(block.pane)) for block in reference.blocks} | dict(instead or {})
+    window = reference.block_seconds
+    if reference.until == start and reference.blocks:
+        # A window in which nothing came has no block.
+        series = [counts.get(at, 0.0) for at in range(reference.blocks[0].start, start, window)]
+        lags = sorted({max(1, hours * _HOUR // window) for hours in LAG_HOURS})
+        for chosen in (sorted({*lags, max(1, _WEEK // window)}), lags):
+            if len(series) - chosen[-1] >= _ENOUGH * (len(chosen) + 1):
+                ago = ", ".join(say_duration(lag * window) for lag in chosen)
+                return _expected(fit_traffic(series, chosen), [series[-lag] for lag in chosen], f"{ago} before")
+    alike = [count for at, count in counts.items() if (at - start) % _DAY == 0]
+    if len(alike) < MIN_BLOCKS:
+        return len(alike)
+    return _expected(fit_traffic(alike, []), [], f"{len(alike)} days at this hour")
+
+
+def _expected(traffic: Traffic, before: list[float], basis: str) -> Expected:
+    return Expected(float(traffic.expect(before)), traffic.excess, basis)
+
+
+class TrafficRule(Rule):
+    """Requests far from what is expected for this hour: surprising enough for the page budget, and by a factor.
+
+    The surprise of a window is -ln of the probability of a count as far off, and alarms where it reaches ln A: so it is
+    false in one window of A, as far as counts vary as they used to. A window that alarmed is replaced by what was
+    expected of it when later ones are told from it, or an outage would make the return to normal look like a flood; after
+    a day, what goes on is taken for normal.
+    """
+
+    spends: ClassVar[bool] = True
+
+    kind: Literal["traffic"] = Field(default="traffic", description="Requests, against those expected at this hour.")
+    window: Duration = Field(default=_HOUR, description="How much event time is judged at once: `15m`, `1h`.")
+    min_events: Annotated[int, Field(ge=1)] = Field(
+        default=20, description="Where fewer requests than these came, and were expected, it is no data."
+    )
+    factor: Annotated[float, Field(gt=1)] = Field(
+        default=2.0, description="How many times what is expected it must be, or what part of it."
+    )
+    reference: ReferenceChoice = Field(
+        default=ReferenceChoice(trailing=14 * _DAY),
+        description="`{trailing: 14d}`, from which it knows the hours of the day; from two weeks on those of the week.",
+    )
+
+    @field_validator("reference")
+    @classmethod
+    def _finds_the_hours_itself(cls, value: ReferenceChoice) -> ReferenceChoice:
+        if value.by:
+            raise ValueError("traffic finds the hours by itself: leave out `by`")
+        return value
+
+    @property
+    def stream(self) -> str:
+        """Requests, or what models scored of them."""
+        return "requests"
+
+    @property
+    def compares_with(self) -> ReferenceChoice:
+        """The reference."""
+        return self.reference
+
+    def subjects(self, pane: Pane, known: Collection[Subject]) -> list[Subject]:
+        """Name the fleet, also where nothing came."""
+        del pane, known
+        return [Subject()]
+
+    def judge(self, case: Case, state: State, threshold: float) -> tuple[Verdict, State]:
+        """Compare how many requests came with how many were expected."""
+        count = requests_of(case.pane)
+        instead = {int(at): expected for at, expected in state.get("instead", [])}
+        found = expected_requests(case.reference, case.start, instead) if case.reference else 0
+        if isinstance(found, int):
+            reason = f"{found} of {MIN_BLOCKS} days are known at this hour: too few to expect anything"
+            return self.say(case, "no data", reason, statistic="requests", value=float(count), n=count), state
+        expected = found.requests
+        reason = f"{count} requests, where {expected:.3g} were expected (from {found.basis})"
+        details = {"expected": expected, "excess": found.excess}
+        if max(count, expected) < self.min_events:
+            reason += f": too few to tell, under {self.min_events}"
+            verdict = self.say(case, "no data", reason, statistic="requests", value=float(count), n=count)
+            return verdict, state
+        surprise = float(count_surprise(count, expected, found.excess))
+        most = expected * self.factor if count > expected else expected / self.factor
+        effect = max(0.0, count - most if count > expected else most - count)
+        drifting = effect > 0 and (surprise >= threshold or bool(state.get("since")))
+        if drifting:
+            reason += f": {'more' if count > expected else 'fewer'} than by a factor of {self.factor:g}"
+        elif effect > 0:
+            reason += ", which chance may bring about"
+        verdict = self.say(
+            case,
+            "drifting" if drifting else "ok",
+            reason,
+            statistic="requests",
+            value=float(count),
+            tolerance=most,
+            effect=effect,
+            evidence=surprise,
+            threshold=threshold,
+            n=count,
+            details=details,
+        )
+        return verdict, self._remember(case, state, expected if drifting else None)
+
+    def _remember(self, case: Case, state: State, expected: float | None) -> State:
+        """Keep what to put in place of windows that alarmed, for as long as a later one is told from them."""
+        kept = [one for one in state.get("instead", []) if one[0] >= case.start - (self.reference.trailing or _WEEK)]
+        if expected is None:
+            return {"instead": kept} if kept else {}
+        since = state.get("since") or case.start
+        if case.end - since >= _DAY:
+            return {"since": since}
+        return {"since": since, "instead": [*kept, [case.start, expected]]}
