@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from birdwatch.cli.main import app
-from birdwatch.config import Mapping, Settings
+from birdwatch.config import Feature, Mapping, Segment, Settings
 from birdwatch.records import RECORDS
 
 __all__ = ["pages"]
@@ -58,7 +58,26 @@ def _settings() -> str:
         "\n## A mapping\n\nWhat stands under `mappings: {scores: ...}` says how somebody else's stream says what our `scores`"
         " say.\n\n"
     )
-    return _NOTE + intro + "\n" + _table(Settings, "BIRDWATCH_") + mapping + _table(Mapping)
+    feature = (
+        "\n## A feature\n\nWhat stands under `features: {NAME: ...}` is counted of every request: numbers as `feature.NAME`,"
+        " categories as\n`category.NAME`, and as `missing.NAME` how often there was none, or something else in its place.\n\n"
+    )
+    segment = (
+        "\n## A segment\n\nWhat stands under `segments: {NAME: ...}` is a dimension: scores, and what a model and its partner"
+        " differ by, are counted\nfor each part of it as well.\n\n"
+    )
+    return (
+        _NOTE
+        + intro
+        + "\n"
+        + _table(Settings, "BIRDWATCH_")
+        + mapping
+        + _table(Mapping)
+        + feature
+        + _table(Feature)
+        + segment
+        + _table(Segment)
+    )
 
 
 def _table(model: Any, prefix: str = "") -> str:

@@ -47,9 +47,30 @@ def test_a_mapping_is_read():
     assert (mapping.topic, mapping.fields, mapping.units) == ("t", {"score": "a.b"}, {"elapsed_seconds": 0.001})
 
 
+def test_features_and_segments_are_read():
+    path = file(
+        "features: {visib: {}, to: {kind: category, path: leg.dest}}\nsegments: {origin: {most: 3}}", "other.yaml"
+    )
+    found = load_settings(path)
+    visib, to = found.features["visib"], found.features["to"]
+    assert [(each.kind, each.path, each.most) for each in (visib, to)] == [
+        ("number", None, 50),
+        ("category", "leg.dest", 50),
+    ]
+    assert (found.segments["origin"].kind, found.segments["origin"].most) == ("category", 3)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
+        ("features: {visib: {kind: text}}", "features.visib.kind = 'text'"),
+        ("features: {visib: {mots: 3}}", "did you mean 'most'"),
+        ("features: {'a=b': {}}", "features.a=b"),
+        ("features: {'a*': {}}", "features.a*"),
+        ("segments: {origin: {most: 0}}", "greater than 0"),
+        ("segments: {origin: {edges: [1, 2]}}", "only a number has edges"),
+        ("segments: {size: {kind: number, edges: [2, 1]}}", "edges must rise, not [2.0, 1.0]"),
+        ("segments: {size: {kind: number, edges: [1, .inf]}}", "finite"),
         ("pane_second: 1", "unknown setting 'pane_second': did you mean 'pane_seconds'"),
         ("mappings: {scores: {topik: x}}", "did you mean 'topic'"),
         ("pane_seconds: soon", "pane_seconds = 'soon'"),

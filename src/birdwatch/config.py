@@ -25,7 +25,8 @@ class Mapping(_Strict):
 
     topic: str | None = Field(default=None, description="The stream or file it is read from; ours by default.")
     fields: dict[str, str] = Field(
-        default_factory=dict, description="Our field: their JSON path, such as `request_id: meta.trace_id`."
+        default_factory=dict,
+        description="Our field: their JSON path, such as `request_id: meta.trace_id`, or `features.visib: weather.vis`.",
     )
     constants: dict[str, Any] = Field(default_factory=dict, description="Our field: a value they do not send.")
     units: dict[str, float] = Field(

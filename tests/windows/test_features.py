@@ -3,13 +3,16 @@
 import hashlib
 import json
 import math
+import re
 from collections import Counter
+from pathlib import Path
 
 import hypothesis
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -380,3 +383,32 @@ def test_a_watched_path_can_be_a_feature_and_a_segment():
     pane = count([read([request(0, {"age": 7})], settings)[0]], settings)
     assert of_category(pane, "group") == {"7": 1}
     assert presence(pane, "age") == (0, 0, 1)
+
+
+def test_the_guide_is_followed_to_the_letter(tmp_path):
+    guide = (Path(__file__).parents[2] / "docs/guide/own-data.md").read_text()
+    written = {}
+    for text in re.findall(r"```text\n(.*?)```", guide, re.DOTALL):
+        written |= yaml.safe_load(text)
+    rows = [
+        {
+            "trace": i,
+            "when": START,
+            "payload": {"amount_cents": 100 * i},
+            "geo": {"country": "NZ" if i % 2 else "CH"},
+            "user": {"vip": i == 3, "years": i},
+        }
+        for i in range(10)
+    ]
+    place = f"sqlite:{tmp_path}/streams"
+    open_streams(place).append("asked", [(b"", json.dumps(row).encode()) for row in rows])
+    (tmp_path / "birdwatch.yaml").write_text(yaml.safe_dump({"pane_seconds": 60, **written}))
+    store, letters = tail(place, tmp_path / "a.db", load_settings(tmp_path / "birdwatch.yaml"))
+    pane = store.pane(0, 2**40)
+    assert letters == 0
+    assert of_category(pane, "country") == {"CH": 5, "NZ": 5}
+    assert pane[Series("feature.vip")].counts.tolist() == [9, 1]
+    assert pane[Series("feature.amount")].bins.tolist() == bins_of(np.arange(10.0)).tolist()
+    assert store.segments()["tenure"] == ["tenure=1 to 5", "tenure=from 5", "tenure=under 1"]
+    assert store.segments()["country"] == ["country=CH", "country=NZ"]
+    assert "amount=2..3" in store.segments()["amount"]

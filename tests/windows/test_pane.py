@@ -9,13 +9,24 @@ from hypothesis import strategies as st
 
 from birdwatch.windows.pane import Counts, Series, merge, selection_bin, selection_of, total
 
-bins = st.lists(st.integers(-(2**40), 2**40), max_size=50)
+bins = st.lists(st.integers(-(2**40), 2**40), max_size=50) | st.lists(st.integers(-20, 20), max_size=50)
 
 
 @given(bins)
 def test_counts_are_what_a_counter_counts(values):
     found = Counts.of(values)
     assert dict(zip(found.bins.tolist(), found.counts.tolist(), strict=True)) == Counter(values)
+
+
+@given(bins, st.data())
+def test_sums_are_what_a_counter_adds_up(values, data):
+    each = data.draw(st.lists(st.integers(-3, 2**60), min_size=len(values), max_size=len(values)))
+    sums = Counter()
+    for value, count in zip(values, each, strict=True):
+        sums[value] += count
+    found = Counts.of(values, each)
+    assert found.bins.tolist() == sorted(value for value, total_ in sums.items() if total_)
+    assert found.counts.tolist() == [sums[value] for value in found.bins.tolist()]
 
 
 @given(st.lists(bins, max_size=6), st.randoms(use_true_random=False))
