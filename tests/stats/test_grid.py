@@ -1,6 +1,7 @@
 """The grid keeps order, is fine enough, and its edges never move."""
 
 import math
+import struct
 
 import numpy as np
 import pytest
@@ -62,3 +63,26 @@ def test_edges_follow_from_the_bits_of_ieee_754():
 def test_nan_is_refused():
     with pytest.raises(ValueError, match="1 of 2 values are NaN"):
         bins_of([1.0, np.nan])
+
+
+def bin_by_hand(x):
+    """Read the bin off the bytes: sign, exponent and seven bits of the mantissa."""
+    bits = int.from_bytes(struct.pack(">d", abs(x)), "big") >> 45
+    return -1 - bits if x < 0 else bits
+
+
+@given(st.lists(st.floats(allow_nan=False)))
+def test_bins_are_the_leading_bits_of_each_number(values):
+    assert bins_of(values).tolist() == [bin_by_hand(x) for x in values]
+
+
+@given(st.lists(st.floats(min_value=0, exclude_min=True)))
+def test_positive_numbers_alone_have_the_same_bins(values):
+    assert bins_of(values).tolist() == [bin_by_hand(x) for x in values]
+
+
+@given(st.lists(st.floats(-2, 2) | probabilities))
+def test_probabilities_are_mirrored_at_a_half(values):
+    half = bin_by_hand(0.5)
+    by_hand = [bin_by_hand(x) if x <= 0.5 else 2 * half - bin_by_hand(1.0 - x) for x in values]
+    assert bins_of(values, "probability").tolist() == by_hand
