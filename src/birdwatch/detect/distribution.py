@@ -1,53 +1,66 @@
-"""Rules on the distribution of a model's scores: how far they lie from a reference, and whether that is usual."""
+"""Rules on a distribution: whether the scores of a model, or a watched input, have moved from their reference."""
 
 from collections.abc import Collection, Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from fnmatch import fnmatchcase
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
+from birdwatch.detect.alarm import Measured, Window, step
+from birdwatch.detect.duration import say_moment
 from birdwatch.detect.kind import Case, Rule, State
+from birdwatch.detect.past import CATEGORY, MISSING, NUMBER, Now, Past
 from birdwatch.detect.reference import MIN_BLOCKS, Reference, ReferenceChoice
 from birdwatch.detect.tolerance import learn, level
 from birdwatch.detect.verdict import Subject, Verdict
-from birdwatch.stats.distances import (
-    bucket_counts,
-    bucket_cuts,
-    jensen_shannon,
-    ks,
-    ks_leave_one_out,
-    ks_noise,
-    psi,
-    psi_noise,
-    wasserstein,
-)
-from birdwatch.stats.quantiles import quantiles, size
-from birdwatch.windows.pane import Counts, Pane, total
+from birdwatch.stats.distances import ks_leave_one_out, ks_noise
+from birdwatch.stats.quantiles import size
+from birdwatch.stats.rates import bernoulli
+from birdwatch.stats.shapes import Shapes, remember
+from birdwatch.stats.steps import Steps
+from birdwatch.windows.pane import Pane, total
 
 __all__ = ["DistributionRule"]
 
+Floats = NDArray[np.float64]
+
+_LEAST: Final = 0.001
+_CERTAIN: Final = 0.98
+
 
 class DistributionRule(Rule):
-    """Scores against a reference, by the Kolmogorov-Smirnov distance or by PSI.
+    """Scores, or watched inputs, against a reference, by evidence that keeps the budget.
 
-    They have moved when the distance, less what a sample of this size may show by chance, exceeds the tolerance. By
-    default that is learned: each block of the reference is compared with all others, and the .95 quantile of these
-    distances (their largest, if the rule may page) is in order, though never less than the floor.
+    What is in order is a Kolmogorov-Smirnov distance. By default it is learned: each block of the reference is compared
+    with all others, what sampling explains is taken out, and the .95 quantile of the distances (their largest, if the
+    rule may page) is in order, though never less than the floor. With no tolerance at all, changes of shape far too small
+    for a distance are found; real streams are seldom so still.
     """
 
+    spends: ClassVar[bool] = True
     example: ClassVar[Mapping[str, Any]] = {"reference": {"trailing": "28d"}}
 
-    kind: Literal["distribution"] = Field(default="distribution", description="Scores against a reference.")
+    kind: Literal["distribution"] = Field(default="distribution", description="Scores or inputs against a reference.")
+    of: Literal["scores", "features"] = Field(
+        default="scores", description="`scores` of each model, or the `features` that the settings watch."
+    )
+    feature: str = Field(default="*", description="The watched inputs it is about; `*` and `?` stand for any text.")
     reference: ReferenceChoice = Field(
         default=ReferenceChoice(trailing=28 * 86_400), description="`{trailing: 28d}` or `{frozen: NAME}`."
     )
-    statistic: Literal["ks", "psi"] = Field(default="ks", description="The distance that decides: `ks` or `psi`.")
-    tolerance: Literal["auto"] | Annotated[float, Field(ge=0)] = Field(
-        default="auto", description="How far is in order: `auto` learns it from the reference's blocks."
+    tolerance: Literal["auto"] | Annotated[float, Field(ge=0, lt=1)] = Field(
+        default="auto", description="The distance that is in order: `auto` learns it from the reference's blocks."
     )
-    floor: Annotated[float, Field(ge=0)] = Field(
-        default=0.02, description="What a learned tolerance is at the least: smaller changes matter to nobody."
+    floor: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.02, description="What the distance must be at the least: smaller changes matter to nobody."
     )
+
+    @property
+    def stream(self) -> str:
+        """Watched inputs come with the requests."""
+        return "scores" if self.of == "scores" else "requests (with features that the settings watch)"
 
     @property
     def compares_with(self) -> ReferenceChoice:
@@ -55,81 +68,117 @@ class DistributionRule(Rule):
         return self.reference
 
     def subjects(self, pane: Pane, known: Collection[Subject]) -> list[Subject]:
-        """Name every version that gave scores."""
-        del known
-        return self.versions(pane, "score")
+        """Name every version that gave scores, or every watched input; one that was watched before stays."""
+        if self.of == "scores":
+            return self.versions(pane, "score")
+        seen = {s.measure.removeprefix(MISSING) for s in pane if s.measure.startswith(MISSING)}
+        names = seen | {subject.feature for subject in known if subject.feature}
+        return [Subject(feature=name) for name in sorted(names) if fnmatchcase(name, self.feature)]
+
+    def needs(self, subject: Subject) -> tuple[str, ...]:
+        """Name the measures that it reads of its reference."""
+        name = subject.feature
+        return (NUMBER + name, CATEGORY + name, MISSING + name) if name else ("score",)
+
+    def learned(self, reference: Reference, subject: Subject) -> dict[str, float]:
+        """Learn how far the reference's blocks lie from each other; nothing from too few of them."""
+        past = Past.of(reference, subject)
+        if len(past.blocks) < MIN_BLOCKS:
+            return {"blocks": len(past.blocks)}
+        sizes = np.array([size(b) for b in past.blocks], dtype=np.float64)
+        at = level(self.severity, len(past.blocks))
+        noise = ks_noise(sizes, sizes.sum() - sizes, at)
+        found = learn(ks_leave_one_out(past.blocks), noise, self.severity)
+        gaps = learn(*past.missing_strayed(at), self.severity)
+        return {
+            "blocks": len(past.blocks),
+            "tolerance": max(self.floor, found),
+            "missing": past.missing_share,
+            "missing_tolerance": max(self.floor, gaps),
+        }
 
     def judge(self, case: Case, state: State, threshold: float) -> tuple[Verdict, State]:
-        """Compare the window's scores with the reference's."""
-        del threshold
-        scores, n = case.counts("score"), size(case.counts("score"))
-        name = f"{case.subject.model} {case.subject.version}".strip()
-        blocks = case.reference.counts("score", case.subject.model) if case.reference else []
-        needed = MIN_BLOCKS if self.tolerance == "auto" else 1
+        """Compare the window's values with those of the reference."""
+        name = case.subject.feature or f"the scores of {case.subject.model} {case.subject.version}".rstrip()
+        past, taught = Past.of(case.reference, case.subject), case.taught_by(self)
+        now = past.now(case.pane, case.subject)
+        n = size(now.values)
+        if self.tolerance != "auto":
+            tolerance: float | None = self.tolerance
+        else:
+            tolerance = taught.get("tolerance")
         missing = ""
         if n < self.min_events:
-            missing = f"{name} gave {n} scores, fewer than {self.min_events}"
-        elif len(blocks) < needed:
-            missing = f"the reference has {len(blocks)} of {needed} blocks of {name}"
+            missing = f"of {name} there are {n} values, fewer than {self.min_events}"
+        elif not past.blocks or tolerance is None:
+            missing = f"the reference has {len(past.blocks)} of {MIN_BLOCKS} blocks of {name} to learn from"
         elif case.reference and not case.reference.whole:
-            missing = f"{name} was there for a part of the window, and {case.reference.name} has none but whole ones"
-        if missing or case.reference is None:
-            return self.say(case, "no data", missing or "there is no reference", statistic=self.statistic, n=n), state
-        return self._compare(case, case.reference, scores, blocks, name), state
+            missing = f"{name} are there for a part of the window, and {case.against} has none but whole ones"
+        if missing or tolerance is None:
+            return self.say(case, "no data", missing, statistic="ks", n=n), state
+        return self._weigh(case, state, threshold, name, past, now, tolerance, taught)
 
-    def _compare(self, case: Case, reference: Reference, scores: Counts, blocks: list[Counts], name: str) -> Verdict:
-        whole = total(blocks)
-        n, m = size(scores), size(whole)
-        cuts = bucket_cuts(whole)
-        ours, theirs = bucket_counts(scores, cuts), bucket_counts(whole, cuts)
-        distance, moved = ks(scores, whole), wasserstein(scores, whole, case.scale)
-        stability = psi(ours, theirs)
-        if self.statistic == "ks":
-            value, noise = distance.value, float(ks_noise(n, m))
+    def _weigh(
+        self,
+        case: Case,
+        state: State,
+        threshold: float,
+        name: str,
+        past: Past,
+        now: Now,
+        tolerance: float,
+        taught: Mapping[str, float],
+    ) -> tuple[Verdict, State]:
+        whole = total(past.blocks)
+        looks: Shapes | Steps = Steps.of(whole, tolerance) if tolerance > 0 else Shapes.of(whole)
+        counts, bins = looks.counts(now.values), looks.cuts.size + 1
+        if state.get("bins") != bins:  # of another reference: what was counted by its bins cannot be gone on with
+            state = {"bins": bins}
+        recent = np.asarray(state.get("recent", np.zeros(bins)))
+        gap = max(taught.get("missing_tolerance", 0.0), self.floor, _LEAST)
+        most = min(past.missing_share + gap, _CERTAIN)
+        gaps = bernoulli(now.missing, now.of, most)
+        ratios = np.concatenate([looks.log_ratios(counts, recent), gaps])
+        weights = np.concatenate([np.asarray(looks.weights) * 0.9, np.full(gaps.size, 0.1 / gaps.size)])
+        shares = looks.counts(whole) / size(whole)
+
+        def measure(counted: Floats, which: int) -> Measured:
+            if which >= looks.weights.size:
+                return Measured(float(counted[-2] / max(counted[-1], 1)), most, 0.0)
+            apart = np.abs(np.cumsum(counted[:-2] / max(counted[:-2].sum(), 1) - shares)).max()
+            return Measured(float(apart), tolerance, 0.0 if tolerance else self.floor)
+
+        window = Window(case.start, size(now.values), ratios, [*counts, now.missing, now.of], measure, weights)
+        found = step(state, window, threshold=threshold, min_events=self.min_events)
+        after = {**found.state, "bins": bins, "recent": remember(recent, counts).tolist()}
+        if found.leading >= looks.weights.size:
+            statistic, what = "missing", "more is missing"
+            reason = (
+                f"{name} is missing in {found.measured.value:.1%} of {now.of:,} requests, up to {most:.1%} is in order"
+            )
         else:
-            value, noise = stability, psi_noise(n, m, ours.size)
-        learned = self._learned(blocks) if self.tolerance == "auto" else self.tolerance
-        tolerance = learned + noise
-        drifting = value > tolerance
-        middle, was = (quantiles(h, [0.5], case.scale)[0].value for h in (scores, whole))
-        usual = f"the {tolerance:.2f} that {reference.name} and {n} scores allow"
-        return self.say(
+            statistic, what = "ks", looks.names[found.leading]
+            drifting = "beyond" if found.measured.effect > 0 else "within"
+            reason = (
+                f"{name} lie {found.measured.value:.2f} (KS) from {case.against}, {drifting} the"
+                f" {found.measured.tolerance:.2f} in order; {past.told(now, case.scale)}"
+            )
+        if not found.drifting and found.measured.effect > 0:
+            reason += ", which is too little, or not yet certain enough, to alarm"
+        if found.drifting and found.since < case.start:
+            reason += f"; since {say_moment(found.since)}"
+        verdict = self.say(
             case,
-            "drifting" if drifting else "ok",
-            f"the scores of {name} lie {value:.2f} ({self.statistic.upper()}) from {reference.name},"
-            f" {'beyond' if drifting else 'within'} {usual}; their median is {middle:.3g}, it was {was:.3g}",
-            statistic=self.statistic,
-            value=value,
-            tolerance=tolerance,
-            effect=max(0.0, value - tolerance),
-            n=n,
-            details={
-                "learned_tolerance": learned,
-                "noise": noise,
-                "ks": distance.value,
-                "ks_error": distance.error,
-                "psi": stability,
-                "psi_noise": psi_noise(n, m, ours.size),
-                "wasserstein": moved.value,
-                "jensen_shannon": jensen_shannon(ours, theirs),
-                "median": middle,
-                "reference_median": was,
-                "reference": reference.name,
-                "reference_blocks": len(blocks),
-                "reference_events": m,
-            },
+            "drifting" if found.drifting else "ok",
+            reason,
+            statistic=statistic,
+            value=found.measured.value,
+            tolerance=found.measured.tolerance,
+            effect=found.measured.effect,
+            evidence=found.evidence,
+            threshold=threshold,
+            alarmed=found.alarmed,
+            n=found.n,
+            details={"since": found.since, "speaks": what, **past.details(now, case.scale)},
         )
-
-    def _learned(self, blocks: list[Counts]) -> float:
-        sizes = np.array([size(b) for b in blocks], dtype=np.float64)
-        others, at = sizes.sum() - sizes, level(self.severity, len(blocks))
-        if self.statistic == "ks":
-            return max(self.floor, learn(ks_leave_one_out(blocks), ks_noise(sizes, others, at), self.severity))
-        distances, noise = [], []
-        for i, block in enumerate(blocks):
-            rest = total(blocks[:i] + blocks[i + 1 :])
-            cuts = bucket_cuts(rest)
-            # PSI is a squared distance: learn() works in the unit of its root.
-            distances.append(psi(bucket_counts(block, cuts), bucket_counts(rest, cuts)))
-            noise.append(psi_noise(float(sizes[i]), float(others[i]), cuts.size + 1, at))
-        return max(self.floor, learn(np.sqrt(distances), np.sqrt(noise), self.severity) ** 2)
+        return verdict, after

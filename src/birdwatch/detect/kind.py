@@ -32,6 +32,8 @@ class Case(NamedTuple):
         How scores are counted, see the settings.
     extremes
         The requests on which the subject and its partner disagreed most.
+    taught
+        What the rule learned from the reference (see `Rule.learned`), where that is known already.
     """
 
     subject: Subject
@@ -42,11 +44,23 @@ class Case(NamedTuple):
     scale: Scale = "probability"
     unit: float = 1.0
     extremes: tuple[Extreme, ...] = ()
+    taught: Mapping[str, float] | None = None
 
     def counts(self, measure: str) -> Counts:
         """Give one measure of the subject."""
         model, version, partner = self.subject.model, self.subject.version, self.subject.partner
         return self.pane.get(Series(measure, model, version, partner)) or Counts.of([])
+
+    def taught_by(self, rule: "Rule") -> Mapping[str, float]:
+        """Give what the reference teaches a rule."""
+        if self.taught is not None:
+            return self.taught
+        return rule.learned(self.reference, self.subject) if self.reference else {}
+
+    @property
+    def against(self) -> str:
+        """Name the reference."""
+        return self.reference.name if self.reference else "the reference"
 
 
 def fleet_counts(pane: Mapping[Series, Counts], measure: str) -> Counts:
@@ -96,7 +110,7 @@ class Rule(BaseModel):
         raise NotImplementedError
 
     def learned(self, reference: Reference, subject: Subject) -> dict[str, float]:
-        """Name the tolerances that a reference teaches of a subject; none by a rule that learns none."""
+        """Learn from a reference what is in order for a subject, by name; nothing by a rule that learns nothing."""
         del reference, subject
         return {}
 
@@ -108,6 +122,11 @@ class Rule(BaseModel):
     @property
     def compares_with(self) -> ReferenceChoice | None:
         """The reference that it needs, or none."""
+        return None
+
+    def needs(self, subject: Subject) -> tuple[str, ...] | None:
+        """Name the measures that it reads of its reference, those of the subject's model and partner; None is all."""
+        del subject
         return None
 
     def alarms(self, verdict: Verdict) -> bool:

@@ -1,37 +1,43 @@
-"""Rules on pairs: a model against its partner, request by request, by evidence that keeps the page budget.
+"""Rules on pairs: whether a model scores the same requests higher or lower than its partner, on average or anywhere.
 
-Two statistics, each with half of the pair's budget, since each sees what the other cannot: the mean of the difference,
-and the share of requests on which the two disagree more than they used to (a fault that permutes scores moves no mean).
+Two looks share the rule's budget, since each sees what the other cannot: the mean difference, and at cuts of the
+reference how many requests one model puts above and the other below.
 """
 
-from collections.abc import Collection, Mapping
-from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple
+from collections.abc import Callable
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
-from birdwatch.detect.alarm import Step, step
-from birdwatch.detect.kind import Case, Rule, State
-from birdwatch.detect.reference import MIN_BLOCKS, ReferenceChoice
-from birdwatch.detect.tolerance import learn, level, normal_noise
-from birdwatch.detect.verdict import Severity, Subject, Verdict
-from birdwatch.stats.grid import bins_of, lower_edges, upper_edges
-from birdwatch.stats.means import bounded_mean
-from birdwatch.stats.quantiles import moments, quantiles
-from birdwatch.stats.rates import bernoulli
-from birdwatch.windows.pane import FIXED_POINT, PAIR_COUNTERS, Counts, Pane, counters, total
+from birdwatch.detect.alarm import Measured, Step, Window, step
+from birdwatch.detect.kind import Case, State
+from birdwatch.detect.pairs import PairRule, of_requests, who
+from birdwatch.detect.reference import MIN_BLOCKS, Reference
+from birdwatch.detect.tolerance import in_order
+from birdwatch.detect.verdict import Subject, Verdict
+from birdwatch.stats.calibration import least_tolerance
+from birdwatch.stats.discordance import CUT_LEVELS, cuts_of, discordances, mcnemar
+from birdwatch.stats.grid import lower_edges
+from birdwatch.stats.means import bounded_mean, symmetric_mean
+from birdwatch.stats.quantiles import moments
+from birdwatch.windows.build import JOINT_SPAN
+from birdwatch.windows.pane import FIXED_POINT, JOINT_SHIFT, PAIR_COUNTERS, Counts, counters, total
 
 __all__ = ["PairedRule"]
 
-_USUAL: Final = 0.1
-"""The share of differences that lie beyond their 90 % quantile while nothing has changed."""
+Floats = NDArray[np.float64]
 
 _SMALL: Final = 0.2
 """Cohen's small effect, in standard deviations."""
 
+_TRIED_MEANS: Final = np.concatenate([[0.0], np.geomspace(1e-4, 1.0, 48)])
+_TRIED_SHARES: Final = np.linspace(0.0, 0.96, 49)
+
 
 class _Sums(NamedTuple):
-    """Differences, model minus partner, in the unit of the scores."""
+    """Differences, model minus partner, in the unit of large ones."""
 
     n: int
     total: float
@@ -39,214 +45,188 @@ class _Sums(NamedTuple):
     clipped: int
 
     @classmethod
-    def of(cls, pair: Counts, unit: float) -> "_Sums":
+    def of(cls, pair: Counts) -> "_Sums":
         found = counters(pair, PAIR_COUNTERS)
-        part = unit / FIXED_POINT
-        return cls(found["n"], found["sum"] * part, found["sum_of_squares"] * part * unit, found["clipped"])
-
-    @property
-    def mean(self) -> float:
-        return self.total / max(self.n, 1)
-
-    @property
-    def spread(self) -> float:
-        return float(np.sqrt(max(0.0, self.squares / max(self.n, 1) - self.mean**2)))
+        return cls(found["n"], found["sum"] / FIXED_POINT, found["sum_of_squares"] / FIXED_POINT, found["clipped"])
 
 
-class _Part(NamedTuple):
-    """One of the two statistics: what was measured, what is in order, and what came of it."""
+class PairedRule(PairRule):
+    """A model against its partner by request: the mean difference, and the share of requests that cross a cut.
 
-    statistic: str
-    value: float
-    tolerance: float
-    floor: float
-    decision: Step
-
-    @property
-    def effect(self) -> float:
-        return max(0.0, self.value - self.tolerance)
-
-
-class PairedRule(Rule):
-    """A model against its partner by request: the mean difference, and the share of large ones.
-
-    What is in order is learned from the reference: the standing mean difference and the most that any block strayed
-    from it; the 90 % quantile of the difference's size and the largest share that any block had beyond it. It alarms
-    when the evidence reaches the level that keeps the page budget *and* the effect beyond the tolerance exceeds a
-    floor, since enough data make any difference certain.
+    What is in order is the standing difference of the reference, and how far it strayed from that. It alarms when the
+    evidence reaches the level that keeps the page budget *and* the effect beyond the tolerance exceeds a floor, since
+    enough data make any difference certain.
     """
 
-    spends: ClassVar[bool] = True
-    example: ClassVar[Mapping[str, Any]] = {"reference": {"trailing": "28d"}}
-
     kind: Literal["paired"] = Field(default="paired", description="A model against its partner, by request.")
-    severity: Severity = Field(default="page", description="The most it may raise: page, ticket or info.")
-    partner: str = Field(default="*", description="The partners it is about; `*` and `?` stand for any text.")
-    reference: ReferenceChoice = Field(
-        default=ReferenceChoice(trailing=28 * 86_400), description="`{trailing: 28d}` or `{frozen: NAME}`."
-    )
     tolerance: Literal["auto"] | Annotated[float, Field(ge=0)] = Field(
         default="auto", description="How far the mean difference may stray, in the unit of the scores."
     )
     floor: Literal["auto"] | Annotated[float, Field(ge=0)] = Field(
         default="auto", description="How far beyond that it must be; `auto` is .2 standard deviations of the partner."
     )
-    disagreement_tolerance: Literal["auto"] | Annotated[float, Field(gt=0, lt=1)] = Field(
-        default="auto", description="The share that may disagree more than usual."
-    )
-    disagreement_floor: Annotated[float, Field(ge=0, lt=1)] = Field(
-        default=0.05, description="How far beyond that the share must be."
+    cut_floor: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.05, description="How far beyond what is in order the share must be that crosses a cut."
     )
 
-    @property
-    def stream(self) -> str:
-        """Pairs come of scores."""
-        return "scores (of two models for the same requests)"
+    def needs(self, subject: Subject) -> tuple[str, ...]:
+        """Name the measures that it reads of its reference."""
+        del subject
+        return ("pair", "joint", "score")
 
-    @property
-    def compares_with(self) -> ReferenceChoice:
-        """The reference."""
-        return self.reference
+    def learned(self, reference: Reference, subject: Subject) -> dict[str, float]:
+        """Learn the standing difference and how far it strays, of the mean and at cuts; nothing from too few blocks."""
+        pairs = [_Sums.of(c) for c in reference.counts("pair", subject.model, subject.partner)]
+        if len(pairs) < MIN_BLOCKS:
+            return {"blocks": len(pairs)}
+        n, totals, squares = np.array([p[:3] for p in pairs], dtype=np.float64).T
+        centre = float(totals.sum() / n.sum())
+        scores = reference.counts("score", subject.partner)
+        found = {
+            "blocks": len(pairs),
+            "mean": centre,
+            "spread": moments(total(scores), reference.scale)[1] if scores else 0.0,
+            # Where scores that should be probabilities are none, their differences have no bound.
+            "bounded": float(reference.scale == "probability" and bool((squares <= n * (1 + 1e-5)).all())),
+        }
+        if self.tolerance == "auto":
+            kept = in_order(np.abs(totals / np.maximum(n, 1) - centre), self.severity)
+            evidence = _on_means(bounded=bool(found["bounded"]))
+            columns = n[kept, None], totals[kept, None], squares[kept, None]
+            found["mean_tolerance"] = least_tolerance(_TRIED_MEANS, lambda m: evidence(*columns, centre, m))
+        return found | self._learned_cuts(
+            [_cells(c) for c in reference.counts("joint", subject.model, subject.partner)]
+        )
 
-    def subjects(self, pane: Pane, known: Collection[Subject]) -> list[Subject]:
-        """Name every version and the partner it met."""
-        del known
-        return [s for s in self.versions(pane, "pair") if self.matches_partner(s.partner)]
+    def _learned_cuts(self, joints: list["_Cells"]) -> dict[str, float]:
+        if len(joints) < MIN_BLOCKS:
+            return {}
+        partners = Counts.of(np.concatenate([j.partner for j in joints]), np.concatenate([j.counts for j in joints]))
+        cuts = cuts_of(partners.bins, partners.counts, CUT_LEVELS)
+        if not cuts.size:
+            return {}
+        crossed = [discordances(*joint, cuts) for joint in joints]
+        above, below = (np.array([c[i] for c in crossed], dtype=np.float64) for i in (0, 1))
+        n = np.array([c[2] for c in crossed], dtype=np.float64)
+        centre = (above - below).sum(axis=0) / n.sum()
+        kept = in_order(np.abs((above - below) / n[:, None] - centre).max(axis=1), self.severity)
+        found = {f"cut_{i}": float(cut) for i, cut in enumerate(cuts)}
+        found |= {f"cut_{i}_difference": float(c) for i, c in enumerate(centre)}
+        for i in range(cuts.size):
+            b, c, at = above[kept, i, None, None], below[kept, i, None, None], centre[i]
 
-    def matches_partner(self, partner: str) -> bool:
-        """Tell whether the rule is about this partner."""
-        return self.model_copy(update={"model": self.partner}).matches(partner)
+            def evidence(margin: Floats, b: Floats = b, c: Floats = c, at: float = at) -> Floats:
+                return mcnemar(b, c, n[kept, None], centre=at, margin=margin[:, None])
+
+            found[f"cut_{i}_tolerance"] = least_tolerance(_TRIED_SHARES, evidence)
+        return found
 
     def judge(self, case: Case, state: State, threshold: float) -> tuple[Verdict, State]:
-        """Compare the window's differences with the reference's."""
-        sums = _Sums.of(case.counts("pair"), case.unit)
-        who = f"{case.subject.model} {case.subject.version}".strip() + f" and {case.subject.partner}"
-        model, partner = case.subject.model, case.subject.partner
-        past = case.reference.counts("difference", model, partner) if case.reference else []
-        if sums.n < self.min_events:
-            reason = f"{who} both scored {sums.n} requests, fewer than {self.min_events}"
-            return self.say(case, "no data", reason, statistic="disagreement", n=sums.n), state
-        if len(past) < MIN_BLOCKS and self.tolerance == "auto":
-            reason = f"the reference has {len(past)} of {MIN_BLOCKS} blocks of {who}"
-            return self.say(case, "no data", reason, statistic="disagreement", n=sums.n), state
-        parts: dict[str, _Part] = {}
-        details: dict[str, Any] = {"mean": sums.mean, "spread": sums.spread, "clipped": sums.clipped}
-        if len(past) >= MIN_BLOCKS:
-            parts["disagreement"] = self._disagreement(case, past, state, threshold, details)
-        parts["mean"] = self._mean(case, sums, state, threshold, details)
-        return self._verdict(case, who, sums, parts, details, threshold), {
-            name: part.decision.state for name, part in parts.items()
-        }
+        """Compare the window's differences with those of the reference."""
+        sums = _Sums.of(case.counts("pair"))
+        if not sums.n:
+            return self.untold(case, "mean", f"{who(case.subject)} scored no request both"), state
+        taught = case.taught_by(self)
+        if "mean" not in taught and self.tolerance == "auto":
+            return self.too_short(case, "mean", int(taught.get("blocks", 0))), state
+        centre = taught.get("mean", 0.0)
+        margin = taught["mean_tolerance"] if self.tolerance == "auto" else self.tolerance / case.unit
+        bounded = bool(taught.get("bounded", case.scale == "probability"))
+        mean = _on_means(bounded=bounded)(sums.n, sums.total, sums.squares, centre, margin)
+        cuts = _Cuts.of(taught)
+        above, below, met = discordances(*_cells(case.counts("joint")), cuts.at)
+        across = mcnemar(above, below, met, centre=cuts.centre, margin=cuts.margin) if cuts.at.size else np.zeros(0)
+        floor = _SMALL * taught.get("spread", 0.0) / case.unit if self.floor == "auto" else self.floor / case.unit
 
-    def _disagreement(
-        self, case: Case, past: list[Counts], state: State, threshold: float, details: dict[str, Any]
-    ) -> _Part:
-        """Count the differences that are larger than nine in ten used to be."""
-        sizes = [_sizes(block) for block in past]
-        usual = quantiles(total(sizes), [1 - _USUAL])[0].upper
-        last = int(bins_of([quantiles(total(sizes), [1 - _USUAL])[0].lower])[0])
-        n = np.array([s.counts.sum() for s in sizes], dtype=np.float64)
-        beyond = np.array([_beyond(s, last) for s in sizes], dtype=np.float64)
-        share = max(_USUAL, float(beyond.sum() / n.sum()))
-        if self.disagreement_tolerance == "auto":
-            noise = normal_noise(np.sqrt(share * (1 - share) / n), level(self.severity, len(past)))
-            tolerance = share + learn(np.maximum(beyond / n - share, 0.0), noise, self.severity)
-        else:
-            tolerance = self.disagreement_tolerance
-        tolerance = min(tolerance, 0.999)
-        now = _sizes(case.counts("difference"))
-        k, of = _beyond(now, last), int(now.counts.sum())
-        value = k / max(of, 1)
-        details.update(
-            usual_difference=usual, disagreement=value, disagreement_tolerance=tolerance, reference_blocks=len(past)
+        def measure(counted: Floats, which: int) -> Measured:
+            if which < mean.size:
+                sign = 1 if which < mean.size // 2 else -1
+                return Measured(sign * (counted[1] / max(counted[0], 1) - centre), margin, floor)
+            at, sign = cuts.of_alternative(which - mean.size)
+            share = counted[2 + at] / max(counted[0], 1)
+            return Measured(sign * (share - cuts.centre[at]), float(cuts.margin[at]), self.cut_floor)
+
+        weights = _halves(mean.size, across.size)
+        window = Window(
+            case.start, sums.n, np.concatenate([mean, across]), [sums.n, sums.total, *(above - below)], measure, weights
         )
-        decision = step(
-            state.get("disagreement", {}),
-            bernoulli(k, of, tolerance),
-            threshold=threshold,
-            effect=value - tolerance,
-            floor=self.disagreement_floor,
-            weight=0.5,
-        )
-        return _Part("disagreement", value, tolerance, self.disagreement_floor, decision)
-
-    def _mean(self, case: Case, sums: _Sums, state: State, threshold: float, details: dict[str, Any]) -> _Part:
-        """Compare the mean difference with the one that has always been there."""
-        model, partner = case.subject.model, case.subject.partner
-        blocks = [
-            _Sums.of(c, case.unit) for c in (case.reference.counts("pair", model, partner) if case.reference else [])
-        ]
-        known = len(blocks) >= MIN_BLOCKS
-        n = np.array([b.n for b in blocks], dtype=np.float64)
-        totals = np.array([b.total for b in blocks])
-        centre = float(totals.sum() / n.sum()) if known else 0.0
-        if self.tolerance == "auto":
-            others = (totals.sum() - totals) / (n.sum() - n)
-            noise = normal_noise(np.array([b.spread for b in blocks]) / np.sqrt(n), level(self.severity, len(blocks)))
-            tolerance = learn(np.abs(totals / n - others), noise, self.severity)
+        found = step(state, window, threshold=threshold, min_events=self.min_events)
+        details = {"mean": sums.total / sums.n * case.unit, "usual_mean": centre * case.unit, "clipped": sums.clipped}
+        if found.leading < mean.size:
+            statistic, reason = "mean", _of_mean(case, found, mean.size, centre, case.unit)
+            found = found._replace(measured=_times(found.measured, case.unit))
         else:
-            tolerance = self.tolerance
-        scores = case.reference.counts("score", partner) if case.reference else []
-        spread = moments(total(scores), case.scale)[1] if scores else sums.spread
-        floor = _SMALL * spread if self.floor == "auto" else self.floor
-        value = abs(sums.mean - centre)
-        details.update(usual_mean=centre, mean_shift=value, mean_tolerance=tolerance, mean_floor=floor)
-        if case.scale == "probability" and _within_one(case.counts("difference")):
-            ratios = bounded_mean(sums.n, sums.total, sums.squares, centre=centre, margin=tolerance)
-        else:
-            # Without bounds on the scores there is no such evidence on their mean: disagreement decides alone.
-            ratios = np.zeros(1)
-        decision = step(
-            state.get("mean", {}), ratios, threshold=threshold, effect=value - tolerance, floor=floor, weight=0.5
-        )
-        return _Part("mean", value, tolerance, floor, decision)
-
-    def _verdict(
-        self, case: Case, who: str, sums: _Sums, parts: dict[str, _Part], details: dict[str, Any], threshold: float
-    ) -> Verdict:
-        # Disagreement speaks for the pair, unless only the mean alarms.
-        order = sorted(parts.values(), key=lambda p: (not p.decision.drifting, p.statistic != "disagreement"))
-        part = order[0]
-        drifting = part.decision.drifting
-        if part.statistic == "disagreement":
-            reason = (
-                f"{who} differ by more than {details['usual_difference']:.3g} on {part.value:.0%} of {sums.n} requests;"
-                f" up to {part.tolerance:.0%} has been usual"
-            )
-        else:
-            reason = (
-                f"the scores of {who} differ by {sums.mean:+.3g} on average over {sums.n} requests;"
-                f" {details['usual_mean']:+.3g} ± {part.tolerance:.2g} has been usual"
-            )
-        if not drifting and part.effect > 0:
-            reason += ", which is too little, or not yet certain enough, to alarm"
-        details["largest"] = [
-            {"request_id": e.request_id, "score": e.score, "partner_score": e.partner_score} for e in case.extremes
-        ]
-        return self.say(
-            case,
-            "drifting" if drifting else "ok",
-            reason,
-            statistic=part.statistic,
-            value=part.value,
-            tolerance=part.tolerance,
-            effect=part.effect,
-            evidence=part.decision.evidence,
-            threshold=threshold,
-            n=sums.n,
-            details=details,
-        )
+            at, sign = cuts.of_alternative(found.leading - mean.size)
+            statistic, reason = "crossed", _of_cut(case, found, cuts, at, sign)
+        return self.decided(case, found, threshold, statistic, reason, details), found.state
 
 
-def _sizes(difference: Counts) -> Counts:
-    """Fold a histogram of differences into one of their sizes: the grid is symmetric, -x lies at -1 - bin(x)."""
-    return Counts.of(np.where(difference.bins < 0, -1 - difference.bins, difference.bins), difference.counts)
+class _Cells(NamedTuple):
+    """A joint histogram by cell, on the coarse grid."""
+
+    model: NDArray[np.int64]
+    partner: NDArray[np.int64]
+    counts: NDArray[np.int64]
 
 
-def _beyond(sizes: Counts, last: int) -> int:
-    return int(sizes.counts[sizes.bins > last].sum())
+def _cells(joint: Counts) -> _Cells:
+    ours, theirs = (codes - JOINT_SPAN // 2 for codes in np.divmod(joint.bins, JOINT_SPAN))
+    return _Cells(ours, theirs, joint.counts)
 
 
-def _within_one(difference: Counts) -> bool:
-    edges = np.concatenate([lower_edges(difference.bins[:1]), upper_edges(difference.bins[-1:])])
-    return bool((np.abs(edges) <= upper_edges(bins_of([1.0]))).all())
+class _Cuts(NamedTuple):
+    """Cuts of the reference, the standing difference at each, and how far it may stray."""
+
+    at: NDArray[np.int64]
+    centre: Floats
+    margin: Floats
+
+    @classmethod
+    def of(cls, taught: Any) -> "_Cuts":
+        numbers = [i for i in range(len(CUT_LEVELS)) if f"cut_{i}_tolerance" in taught]
+        columns = [[taught[f"cut_{i}{what}"] for i in numbers] for what in ("", "_difference", "_tolerance")]
+        return cls(np.array(columns[0], dtype=np.int64), np.array(columns[1]), np.array(columns[2]))
+
+    def of_alternative(self, which: int) -> tuple[int, int]:
+        """Give the cut and the sign of an alternative, as `mcnemar` orders them: by sign, by cut, by λ."""
+        each = mcnemar([0], [0], 0).size // 2
+        side, rest = divmod(which, self.at.size * each)
+        return rest // each, 1 if side == 0 else -1
+
+
+def _on_means(*, bounded: bool) -> Callable[..., Floats]:
+    """Choose the evidence on a mean: differences of probabilities are bounded, others are taken to be symmetric."""
+
+    def evidence(n: Any, totals: Any, squares: Any, centre: Any, margin: Any) -> Floats:
+        return (bounded_mean if bounded else symmetric_mean)(n, totals, squares, centre=centre, margin=margin)
+
+    return evidence
+
+
+def _halves(first: int, second: int) -> Floats:
+    """Share the budget: half for each look, equally within."""
+    if not second:
+        return np.full(first, 1 / first)
+    return np.concatenate([np.full(first, 0.5 / first), np.full(second, 0.5 / second)])
+
+
+def _times(measured: Measured, unit: float) -> Measured:
+    return Measured(*(part * unit for part in measured))
+
+
+def _of_mean(case: Case, found: Step, size: int, centre: float, unit: float) -> str:
+    sign = 1 if found.leading < size // 2 else -1
+    difference = (centre + sign * found.measured.value) * unit
+    return (
+        f"the scores of {who(case.subject)} differ by {difference:+.3g} on average {of_requests(found)};"
+        f" {centre * unit:+.3g} ± {found.measured.tolerance * unit:.2g} has been usual"
+    )
+
+
+def _of_cut(case: Case, found: Step, cuts: _Cuts, at: int, sign: int) -> str:
+    edge = lower_edges([int(cuts.at[at] + 1) << JOINT_SHIFT], case.scale)[0]
+    share, usual = cuts.centre[at] + sign * found.measured.value, cuts.centre[at]
+    return (
+        f"{case.subject.model} scores {share:+.1%} more {of_requests(found)} above {edge:.3g} than"
+        f" {case.subject.partner}; {usual:+.1%} ± {found.measured.tolerance:.1%} has been usual"
+    )

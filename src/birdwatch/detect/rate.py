@@ -7,13 +7,18 @@ import numpy as np
 from pydantic import Field
 
 from birdwatch.detect.kind import Case, State, fleet_counts
-from birdwatch.detect.reference import MIN_BLOCKS, ReferenceChoice
+from birdwatch.detect.reference import MIN_BLOCKS, Reference, ReferenceChoice
 from birdwatch.detect.share import ShareRule
-from birdwatch.detect.tolerance import learn, level, normal_noise
+from birdwatch.detect.tolerance import in_order
 from birdwatch.detect.verdict import Subject, Verdict
+from birdwatch.stats.calibration import least_tolerance
+from birdwatch.stats.rates import bernoulli
 from birdwatch.windows.pane import Counts, Pane, Series, counters, selection_of, total
 
 __all__ = ["RateRule"]
+
+_MOST: Final = 0.95
+_TRIED: Final = 64
 
 _FALLBACKS: Final = ("timed out", "all failed", "default")
 
@@ -72,11 +77,12 @@ class RateRule(ShareRule):
         k, n = self._count(case.counts("counts"), fleet_counts(case.pane, "selection"))
         most = self.tolerance
         if most == "auto":
-            learned = self._learned(case)
-            if isinstance(learned, int):
-                reason = f"the reference has {learned} of {MIN_BLOCKS} blocks that tell how many {what}"
+            taught = case.taught_by(self)
+            if "tolerance" not in taught:
+                blocks = int(taught.get("blocks", 0))
+                reason = f"the reference has {blocks} of {MIN_BLOCKS} blocks that tell how many {what}"
                 return self.say(case, "no data", reason, n=n), state
-            most = learned
+            most = taught["tolerance"]
         return self.weigh(case, k, n, most, what, state, threshold)
 
     def _count(self, counts: Counts, selection: Counts) -> tuple[int, int]:
@@ -86,25 +92,27 @@ class RateRule(ShareRule):
         found = counters(counts)
         return found[self.of], found["decisions" if self._of_fleet else "events"]
 
-    def _learned(self, case: Case) -> float | int:
-        """Give the tolerance, or how many blocks there are when they are too few."""
+    def needs(self, subject: Subject) -> tuple[str, ...]:
+        """Name the measures that it reads of its reference."""
+        del subject
+        return ("counts", "selection")
+
+    def learned(self, reference: Reference, subject: Subject) -> dict[str, float]:
+        """Learn the share that is in order; nothing from too few blocks."""
         blocks: list[tuple[int, int]] = []
-        for block in case.reference.blocks if case.reference else ():
-            if case.subject.model in block.left_out:
+        for block in reference.blocks:
+            if subject.model in block.left_out:
                 continue
             counts = total(
-                c
-                for s, c in block.pane.items()
-                if (s.measure, s.model, s.segment) == ("counts", case.subject.model, "")
+                c for s, c in block.pane.items() if (s.measure, s.model, s.segment) == ("counts", subject.model, "")
             )
             k, n = self._count(counts, fleet_counts(block.pane, "selection"))
             if n:
                 blocks.append((k, n))
         if len(blocks) < MIN_BLOCKS:
-            return len(blocks)
+            return {"blocks": len(blocks)}
         k_of, n_of = np.array(blocks, dtype=np.float64).T
-        usual = k_of.sum() / n_of.sum()
-        noise = normal_noise(np.sqrt(usual * (1 - usual) / n_of), level(self.severity, len(blocks)))
-        return float(
-            np.clip(usual + learn(np.maximum(k_of / n_of - usual, 0.0), noise, self.severity), self.least, 0.999)
-        )
+        kept = in_order(k_of / n_of, self.severity)
+        tried = np.geomspace(np.clip(k_of.sum() / n_of.sum(), self.least, _MOST), _MOST, _TRIED)
+        tolerance = least_tolerance(tried, lambda p0: bernoulli(k_of[kept, None], n_of[kept, None], p0))
+        return {"blocks": len(blocks), "tolerance": tolerance}

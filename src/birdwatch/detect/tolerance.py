@@ -12,7 +12,7 @@ from scipy import special
 
 from birdwatch.detect.verdict import Severity
 
-__all__ = ["TICKET_LEVEL", "learn", "level", "normal_noise"]
+__all__ = ["TICKET_LEVEL", "in_order", "learn", "level", "normal_noise"]
 
 Floats = NDArray[np.float64]
 
@@ -55,3 +55,15 @@ def learn(distances: Floats, noise: Floats, severity: Severity) -> float:
     """
     beyond = np.sqrt(np.maximum(np.square(distances) - np.square(noise), 0.0))
     return float(beyond.max() if severity == "page" else np.quantile(beyond, TICKET_LEVEL))
+
+
+def in_order(strayed: Floats, severity: Severity) -> NDArray[np.bool_]:
+    """Tell which blocks count as in order: all of them for a page; for a ticket, all but the twentieth that strayed most.
+
+    Examples
+    --------
+    >>> in_order(np.arange(20.0), "ticket").sum(), in_order(np.arange(20.0), "page").sum()
+    (np.int64(19), np.int64(20))
+    """
+    kept: NDArray[np.bool_] = strayed <= (np.inf if severity == "page" else np.quantile(strayed, TICKET_LEVEL))
+    return kept

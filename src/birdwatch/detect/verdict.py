@@ -38,6 +38,8 @@ class Verdict(msgspec.Struct, kw_only=True, frozen=True):
         None for rules that compare with a number.
     n
         How many events were seen.
+    alarmed
+        With this window the evidence was enough, and has been spent: an alarm that was on already goes on without.
     reason
         One sentence for people.
     details
@@ -58,6 +60,7 @@ class Verdict(msgspec.Struct, kw_only=True, frozen=True):
     evidence: float | None = None
     threshold: float | None = None
     n: int = 0
+    alarmed: bool = False
     details: dict[str, Any] = {}
 
 

@@ -19,7 +19,6 @@ from birdwatch.windows.pane import (
     FIXED_POINT,
     JOINT_SHIFT,
     PAIR_CLIP,
-    PAIR_COUNTERS,
     REASONS,
     Counts,
     Pane,
@@ -30,6 +29,8 @@ from birdwatch.windows.segments import Partition, partitions
 from birdwatch.windows.store import Extreme
 
 __all__ = ["EXTREMES", "JOINT_SPAN", "Built", "Grid", "build", "join_columns", "joint_bins"]
+
+Ints = NDArray[np.int64]
 
 EXTREMES: Final = 5
 """How many of the largest disagreements of a pair are kept, by pane."""
@@ -92,9 +93,8 @@ def build(
     duplicates = {stream: streams[stream]["id"].size - columns["id"].size for stream, columns in once.items()}
     work = _Construction(names, grid, canary, partitions(once.get("requests"), inputs.dimensions))
     if "requests" in once:
-        work.count(Series("counts"), requests=once["requests"]["id"].size)
-        for segment, rows in work.in_parts(once["requests"]["id"]):
-            work.count(Series("counts", segment=segment), requests=rows.size)
+        asked = once["requests"]["id"]
+        work.add_whole_and_parts(Series("counts"), asked, np.full(asked.size, COUNTERS.index("requests")))
         work.add_all(feature_counts(once["requests"], inputs.features))
     for stream in ("scores", "canary"):
         if stream in once:
@@ -125,10 +125,15 @@ class _Construction:
         if counts.bins.size:
             self._parts.setdefault(series, []).append(counts)
 
-    def in_parts(self, ids: NDArray[np.int64]) -> Iterator[tuple[str, NDArray[np.int64]]]:
-        """Give each segment with the rows, whose requests are ``ids``, that belong to it."""
+    def add_parts(self, name: Series, ids: Ints, bins: Ints, amounts: Ints | None = None) -> None:
+        """Count rows, whose requests are ``ids``, by the segments of every dimension."""
         for partition in self._partitions:
-            yield from partition.split(ids)
+            for segment, counts in partition.count(ids, bins, amounts):
+                self.add(name._replace(segment=segment), counts)
+
+    def add_whole_and_parts(self, name: Series, ids: Ints, bins: Ints) -> None:
+        self.add(name, Counts.of(bins))
+        self.add_parts(name, ids, bins)
 
     def add_all(self, found: Iterable[tuple[Series, Counts]]) -> None:
         for series, counts in found:
@@ -152,17 +157,23 @@ class _Construction:
         for code in codes:
             who = self._names.pairs[code]
             mine = columns["who"] == code
+            counted = {
+                "events": mine,
+                "errors": mine & columns["error"],
+                "nulls": mine & ~finite & ~columns["error"],
+            }
             self.count(
                 Series("counts", *who),
-                events=int(mine.sum()),
-                errors=int((mine & columns["error"]).sum()),
-                nulls=int((mine & ~finite & ~columns["error"]).sum()),
+                **{name: int(rows.sum()) for name, rows in counted.items()},
                 orphans=int((mine & ~known).sum()),
             )
-            self.add(Series("score", *who), Counts.of(bins_of(columns["score"][mine & finite], self._grid.scale)))
-            for segment, found in self.in_parts(columns["id"][mine]):
-                rows = np.flatnonzero(mine)[found]
-                self._add_part(Series("counts", *who)._replace(segment=segment), columns, rows)
+            self.add_parts(
+                Series("counts", *who),
+                np.concatenate([columns["id"][rows] for rows in counted.values()]),
+                np.repeat([COUNTERS.index(name) for name in counted], [rows.sum() for rows in counted.values()]),
+            )
+            scores = bins_of(columns["score"][mine & finite], self._grid.scale)
+            self.add_whole_and_parts(Series("score", *who), columns["id"][mine & finite], scores)
             self._add_seconds(Series("latency.queue", *who), columns["queue_seconds"][mine])
             self._add_seconds(Series("latency.model", *who), columns["elapsed_seconds"][mine])
         for model in {self._names.pairs[code][0] for code in codes}:
@@ -172,13 +183,6 @@ class _Construction:
             self._by_model[model] = {name: columns[name][rows] for name in ("id", "name", "who", "score")}
             if stream == "canary":
                 self._canaries.add(model)
-
-    def _add_part(self, name: Series, columns: Columns, rows: NDArray[np.intp]) -> None:
-        """Count the scores of one segment."""
-        scores, failed = columns["score"][rows], columns["error"][rows]
-        finite = np.isfinite(scores)
-        self.count(name, events=rows.size, errors=int(failed.sum()), nulls=int((~finite & ~failed).sum()))
-        self.add(name._replace(measure="score"), Counts.of(bins_of(scores[finite], self._grid.scale)))
 
     def add_decisions(self, columns: Columns) -> None:
         self.count(Series("counts"), decisions=columns["id"].size, sla_misses=int((~columns["within_sla"]).sum()))
@@ -209,31 +213,37 @@ class _Construction:
             mine = met & (model["who"] == code)
             ours, theirs = model["score"][mine], partner["score"][at[mine]]
             difference = ours - theirs
-            self._add_difference(Series("pair", *where), difference)
+            self._add_difference(where, model["id"][mine], difference)
+            if self._grid.scale == "probability":
+                apart = bins_of(ours, "probability") - bins_of(theirs, "probability")
+                self.add_whole_and_parts(Series("apart", *where), model["id"][mine], apart)
             self.add(Series("joint", *where), Counts.of(joint_bins(ours, theirs, self._grid.scale)))
-            for segment, rows in self.in_parts(model["id"][mine]):
-                self._add_difference(Series("pair", *where, segment), difference[rows])
             ids = model["name"][mine]
             largest = np.lexsort([ids, -np.abs(difference)])[:EXTREMES].tolist()
             extremes += [Extreme(*where, ids[i].decode(), float(ours[i]), float(theirs[i])) for i in largest]
         return extremes
 
-    def _add_difference(self, name: Series, difference: NDArray[np.float64]) -> None:
-        self.add(name, Counts.of(range(len(PAIR_COUNTERS)), self._pair_sums(difference)))
-        self.add(name._replace(measure="difference"), Counts.of(bins_of(difference)))
+    def _add_difference(self, where: tuple[str, str, str], ids: Ints, difference: NDArray[np.float64]) -> None:
+        self.add_whole_and_parts(Series("difference", *where), ids, bins_of(difference))
+        terms = self._pair_terms(difference)
+        self.add(Series("pair", *where), Counts.of(range(len(terms)), [_integer_sum(term) for term in terms]))
+        every, which = np.tile(ids, len(terms)), np.repeat(range(len(terms)), ids.size)
+        self.add_parts(Series("pair", *where), every, which, np.concatenate(terms))
 
     def _add_seconds(self, series: Series, seconds: NDArray[np.float64]) -> None:
         self.add(series, Counts.of(bins_of(seconds[np.isfinite(seconds)])))
 
-    def _pair_sums(self, difference: NDArray[np.float64]) -> list[int]:
+    def _pair_terms(self, difference: NDArray[np.float64]) -> list[Ints]:
+        """Give what each request adds to each of `PAIR_COUNTERS`."""
         units = difference / self._grid.unit
         clipped = np.clip(units, -PAIR_CLIP, PAIR_CLIP)
-        return [
-            difference.size,
-            _integer_sum(np.rint(clipped * FIXED_POINT)),
-            _integer_sum(np.ceil(clipped * clipped * FIXED_POINT)),
-            int((clipped != units).sum()),
-        ]
+        terms = (
+            np.ones_like(units),
+            np.rint(clipped * FIXED_POINT),
+            np.ceil(clipped * clipped * FIXED_POINT),
+            clipped != units,
+        )
+        return [term.astype(np.int64) for term in terms]
 
 
 def joint_bins(model: NDArray[np.float64], partner: NDArray[np.float64], scale: Scale) -> NDArray[np.int64]:
@@ -242,9 +252,8 @@ def joint_bins(model: NDArray[np.float64], partner: NDArray[np.float64], scale: 
     return ours * JOINT_SPAN + theirs
 
 
-def _integer_sum(values: NDArray[np.float64]) -> int:
+def _integer_sum(whole: Ints) -> int:
     """Add whole numbers exactly; numpy's int64 would wrap around in silence."""
-    whole = values.astype(np.int64)
     if whole.size and whole.size * int(np.abs(whole).max()) >= 2**62:
         raise OverflowError(f"a sum of {whole.size} differences exceeds 63 bits: set a larger unit or shorter panes")
     return int(whole.sum())

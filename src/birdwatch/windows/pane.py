@@ -78,6 +78,8 @@ OTHER: Final = "(other)"
 MISSING: Final = "(missing)"
 """The part of a segment's dimension where a request did not say, said something else, or is not known itself."""
 
+_DENSE: Final = 4  # places for each number, at the most
+
 
 class Series(NamedTuple):
     """What is measured, of whom.
@@ -90,14 +92,16 @@ class Series(NamedTuple):
     ``propensity``      of ``model`` as an arm: how likely it was and whether it was drawn, see `PROPENSITY_PARTS`
     ``pair``            `PAIR_COUNTERS` of ``model`` minus ``partner``, by request
     ``difference``      that difference on the grid
+    ``apart``           how many bins lie between two probabilities: where one has twice the odds, about a hundred
     ``joint``           both scores on a coarse grid
     ``feature.NAME``    a watched number of the requests, on the real grid
     ``category.NAME``   how many requests have the category ``segment``, in bin 0
     ``missing.NAME``    `PRESENCE` of a watched input
     ==================  ==============================================================================================
 
-    An empty model is the fleet, an empty segment everything. Beside everything, ``counts``, ``score``, ``pair`` and
-    ``difference`` may be there by parts of it, one for each ``segment``, ``NAME=VALUE``: whoever adds up must leave those out.
+    An empty model is the fleet, an empty segment everything. Beside everything, ``counts``, ``score``, ``pair``,
+    ``difference`` and ``apart`` may be there by parts of it, one for each ``segment``, ``NAME=VALUE``: whoever adds up
+    must leave those out.
     """
 
     measure: str
@@ -122,15 +126,27 @@ class Counts(NamedTuple):
         >>> Counts.of([3, 1, 3])
         Counts(bins=array([1, 3]), counts=array([1, 2]))
         """
-        each = np.asarray(bins, dtype=np.int64)
+        each = np.asarray(bins, dtype=np.int64).ravel()
+        return cls(*_sums(each, None if counts is None else np.asarray(counts, dtype=np.int64).ravel()))
+
+
+def _sums(bins: NDArray[np.int64], counts: NDArray[np.int64] | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Add up by bin, and sort only where bins lie so far apart that a place for each in between would cost more."""
+    low, high = (int(bins.min()), int(bins.max())) if bins.size else (0, 0)
+    if high - low < _DENSE * bins.size:
+        places = bins - low
         if counts is None:
-            unique, sums = np.unique(each, return_counts=True)
-            return cls(unique, sums.astype(np.int64))
-        unique, where = np.unique(each, return_inverse=True)
-        sums = np.zeros(unique.size, dtype=np.int64)
-        np.add.at(sums, where, np.asarray(counts, dtype=np.int64))
-        kept = sums != 0
-        return cls(unique[kept], sums[kept])
+            sums = np.bincount(places)
+        else:
+            sums = np.zeros(high - low + 1, dtype=np.int64)
+            np.add.at(sums, places, counts)
+        found = np.flatnonzero(sums)
+        return found + low, sums[found]
+    unique, where = np.unique(bins, return_inverse=True)
+    sums = np.zeros(unique.size, dtype=np.int64)
+    np.add.at(sums, where, 1 if counts is None else counts)
+    kept = sums != 0
+    return unique[kept], sums[kept]
 
 
 Pane = dict[Series, Counts]

@@ -1,0 +1,177 @@
+"""A distribution and what it was: the values of a window and of the blocks of a reference, numbers or categories.
+
+Categories become numbers by the rank of their share in the reference, the most frequent first; what the reference never
+had comes after all of them. So every distance and every bet is the same for both.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from birdwatch.detect.reference import Reference
+from birdwatch.detect.tolerance import normal_noise
+from birdwatch.detect.verdict import Subject
+from birdwatch.stats.contributions import contributions
+from birdwatch.stats.distances import bucket_counts, bucket_cuts, jensen_shannon, ks, psi, wasserstein
+from birdwatch.stats.grid import Scale
+from birdwatch.stats.quantiles import quantiles, size
+from birdwatch.windows.pane import PRESENCE, Counts, Series, total
+
+__all__ = ["CATEGORY", "MISSING", "NUMBER", "Now", "Past"]
+
+NUMBER: Final = "feature."
+CATEGORY: Final = "category."
+MISSING: Final = "missing."
+
+_MOST_TOLD: Final = 3
+
+Floats = NDArray[np.float64]
+
+
+class Now(NamedTuple):
+    """The values of a window, how many of how many requests had none (or none of the right type), and new categories."""
+
+    values: Counts
+    missing: int = 0
+    of: int = 0
+    new: tuple[str, ...] = ()
+
+
+class Past(NamedTuple):
+    """The same of each block of a reference.
+
+    Attributes
+    ----------
+    blocks
+        Values by block.
+    gaps
+        How many requests of how many had none.
+    categories
+        Their names by rank; None for numbers.
+    measure
+        Where they are counted.
+    """
+
+    blocks: list[Counts]
+    gaps: list[tuple[int, int]]
+    categories: tuple[str, ...] | None
+    measure: str
+
+    @classmethod
+    def of(cls, reference: Reference | None, subject: Subject) -> Self:
+        """Read what a reference has of a subject."""
+        if reference is None:
+            return cls([], [], None, NUMBER + subject.feature if subject.feature else "score")
+        if not subject.feature:
+            return cls(reference.counts("score", subject.model), [], None, "score")
+        gaps = [_gap(c) for c in reference.counts(MISSING + subject.feature)]
+        numbers = reference.counts(NUMBER + subject.feature)
+        if numbers:
+            return cls(numbers, gaps, None, NUMBER + subject.feature)
+        measure = CATEGORY + subject.feature
+        blocks = [_by_category(block.pane, measure) for block in reference.blocks]
+        names: dict[str, int] = {}
+        for block in blocks:
+            for name, n in block.items():
+                names[name] = names.get(name, 0) + n
+        ranked = tuple(sorted(names, key=lambda name: (-names[name], name)))
+        return cls([_ranks(block, ranked) for block in blocks if block], gaps, ranked, measure)
+
+    def now(self, pane: Mapping[Series, Counts], subject: Subject) -> Now:
+        """Read a window's values."""
+        if self.measure == "score":
+            series = Series("score", subject.model, subject.version)
+            return Now(pane.get(series) or Counts.of([]))
+        missing, of = _gap(pane.get(Series(MISSING + subject.feature)) or Counts.of([]))
+        if self.categories is None:
+            return Now(pane.get(Series(self.measure)) or Counts.of([]), missing, of)
+        found = _by_category(pane, self.measure)
+        new = tuple(sorted(found.keys() - set(self.categories), key=lambda name: (-found[name], name)))
+        return Now(_ranks(found, self.categories), missing, of, new)
+
+    @property
+    def missing_share(self) -> float:
+        """Give the share of the reference's requests that had no value."""
+        return sum(k for k, _ in self.gaps) / max(sum(n for _, n in self.gaps), 1)
+
+    def missing_strayed(self, at: float) -> tuple[Floats, Floats]:
+        """Give how far that share strayed upwards by block, and what sampling explains of it."""
+        k, n = np.array(self.gaps or [(0, 1)], dtype=np.float64).T
+        share = self.missing_share
+        return np.maximum(k / np.maximum(n, 1) - share, 0), normal_noise(
+            np.sqrt(share * (1 - share) / np.maximum(n, 1)), at
+        )
+
+    def told(self, now: Now, scale: Scale) -> str:
+        """Say in words what is different."""
+        if self.categories is None:
+            middle, was = (quantiles(h, [0.5], self._on(scale))[0].value for h in (now.values, total(self.blocks)))
+            return f"their median is {middle:.3g}, it was {was:.3g}"
+        moved = self.moved(now, scale)[:2]
+        return ", ".join(f"{one['value']} is {one['now']:.0%} of all, it was {one['before']:.0%}" for one in moved)
+
+    def moved(self, now: Now, scale: Scale) -> list[dict[str, Any]]:
+        """Name the values whose share changed most: which, what it is now, what it was."""
+        whole = total(self.blocks)
+        if self.categories is None:
+            told = contributions(now.values, whole, bucket_cuts(whole), self._on(scale))
+            names = [_between(*edges) for edges in zip(told.lower, told.upper, strict=True)]
+        else:
+            names = [*self.categories, f"new ({', '.join(now.new[:_MOST_TOLD])})"]
+            told = contributions(now.values, whole, np.arange(len(self.categories)))
+        return [
+            {"value": names[i], "now": float(told.now[i]), "before": float(told.before[i])}
+            for i in told.largest(_MOST_TOLD)
+            if told.now[i] != told.before[i]
+        ]
+
+    def details(self, now: Now, scale: Scale) -> dict[str, Any]:
+        """Give what else helps to explain: other distances, percentiles, and the values that moved most."""
+        whole = total(self.blocks)
+        on = self._on(scale)
+        cuts = bucket_cuts(whole)
+        ours, theirs = bucket_counts(now.values, cuts), bucket_counts(whole, cuts)
+        distance = ks(now.values, whole)
+        found: dict[str, Any] = {
+            "ks": distance.value,
+            "ks_error": distance.error,
+            "psi": psi(ours, theirs),
+            "jensen_shannon": jensen_shannon(ours, theirs),
+            "moved": self.moved(now, scale),
+            "reference_blocks": len(self.blocks),
+            "reference_events": size(whole),
+        }
+        if self.categories is None:
+            middle, was = (quantiles(h, [0.5], on)[0].value for h in (now.values, whole))
+            found |= {
+                "wasserstein": wasserstein(now.values, whole, on).value,
+                "median": middle,
+                "reference_median": was,
+            }
+        return found
+
+    def _on(self, scale: Scale) -> Scale:
+        return scale if self.measure == "score" else "real"
+
+
+def _gap(missing: Counts) -> tuple[int, int]:
+    """Give how many requests had no value, or none of the right type, of how many."""
+    present = int(missing.counts[missing.bins == PRESENCE.index("present")].sum())
+    return size(missing) - present, size(missing)
+
+
+def _by_category(pane: Mapping[Series, Counts], measure: str) -> dict[str, int]:
+    return {s.segment: int(c.counts.sum()) for s, c in pane.items() if s.measure == measure}
+
+
+def _ranks(categories: Mapping[str, int], ranked: Sequence[str]) -> Counts:
+    places = {name: place for place, name in enumerate(ranked)}
+    return Counts.of([places.get(name, len(ranked)) for name in categories], list(categories.values()))
+
+
+def _between(low: float, high: float) -> str:
+    if not np.isfinite(low):
+        return f"up to {high:.3g}"
+    return f"{low:.3g} to {high:.3g}" if np.isfinite(high) else f"from {low:.3g}"
