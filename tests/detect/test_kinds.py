@@ -162,6 +162,17 @@ def test_a_rule_survives_whatever_a_window_holds_and_says_the_same_of_it_twice(k
             state = after
 
 
+@pytest.mark.parametrize("kind", ALL)
+def test_counts_however_large_are_measured_as_small_ones_are(kind):
+    rule, pane, many = rule_of(kind), PANES["an ordinary day"], PANES["a trillion events"]
+    for subject in rule.subjects(pane, []):
+        name = msgspec.structs.astuple(subject)
+        small, _ = rule.judge(case(pane, name, against("ordinary", "")), {}, LEVEL)
+        large, _ = rule.judge(case(many, name, against("a trillion events", "")), {}, LEVEL)
+        assert large.n == small.n * 2**30
+        assert large.value == pytest.approx(small.value, rel=0.01, abs=0.01) or large.value == large.n
+
+
 # Days on which everything is in order, then wrong, then in order again, with nothing on one of them.
 STORY = [*ordinary()[:5], *(bad(seed) for seed in range(3)), {}, *ordinary()[5:9]]
 
@@ -182,7 +193,10 @@ def test_a_process_that_is_killed_after_every_window_gives_the_verdicts_of_one_t
     assert said == {"ok", "no data", "drifting"} - NEVER.get(kind, (set(), ""))[0]
 
 
-NEVER = {"silence": ({"drifting"}, "what it finds is that nothing comes, and that is no data")}
+NEVER = {
+    "silence": ({"drifting"}, "what it finds is that nothing comes, and that is no data"),
+    "traffic": ({"no data"}, "nothing where something was expected is what it finds"),
+}
 
 
 @pytest.mark.parametrize("kind", ALL)
