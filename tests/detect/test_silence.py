@@ -1,8 +1,12 @@
+import pytest
+
+from birdwatch.detect.kind import Case
+from birdwatch.detect.reference import Block, Reference
 from birdwatch.detect.silence import SilenceRule
 from birdwatch.detect.verdict import Subject
 from birdwatch.windows.pane import Series
 
-from .scenes import case, counted
+from .scenes import DAY, HOUR, case, counted
 
 RULE = SilenceRule(name="silence")
 SEEN = {"seen": True}
@@ -51,3 +55,22 @@ def test_who_was_seen_is_expected_again():
     assert (verdict.status, state) == ("ok", SEEN)
     known = [Subject("canary")]
     assert RULE.subjects(pane(100, champion=100), known) == [Subject(), Subject("canary"), Subject("champion")]
+
+
+@pytest.mark.parametrize(("at", "silent"), [(3, False), (15, True)])
+def test_an_empty_night_is_no_silence_where_nights_are_known_to_be_empty(at, silent):
+    """A shop that is open from six to midnight; the window is 3 in the morning, or 3 in the afternoon."""
+    rule = SilenceRule.model_validate({"name": "silence", "window": "1h", "reference": {"trailing": "14d"}})
+    start = 20 * DAY + at * HOUR
+    hours = range(start - 14 * DAY, start, HOUR)
+    blocks = tuple(Block(i, pane(requests=300)) for i in hours if i % DAY // HOUR >= 6)
+    reference = Reference("the trailing 14d", hours[0], start, HOUR, blocks)
+    verdict, _ = rule.judge(Case(Subject(), start, start + HOUR, {}, reference), SEEN, 0.0)
+    assert rule.alarms(verdict) == silent
+    assert "no request came in the whole window, where" in verdict.reason
+    assert rule.compares_with == rule.reference
+
+
+def test_parts_of_a_model_are_not_added_to_the_whole():
+    window = pane(100, champion=100, canary=40) | {Series("counts", "canary", "1", "", "x=1"): counted(events=40)}
+    assert judge(window, "canary") == ("no data", True)
