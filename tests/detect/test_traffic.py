@@ -92,6 +92,7 @@ def test_an_outage_alarms_while_it_lasts_and_its_end_is_no_flood():
     counts[at : at + 5] = 0
     found = statuses(counts, at - 2)
     assert found[2:7] == ["drifting"] * 5
+    assert [v.alarmed for v in judge_hours(counts, at)[:5]] == [True, False, False, False, False]
     assert set(found[:2] + found[7:]) == {"ok"}
 
 

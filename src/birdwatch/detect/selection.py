@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from birdwatch.detect.alarm import Measured, Window, step
+from birdwatch.detect.duration import say_moment
 from birdwatch.detect.kind import Case, State
 from birdwatch.detect.share import ShareRule
 from birdwatch.detect.verdict import Subject, Verdict
@@ -99,9 +100,8 @@ class SelectionRule(ShareRule):
         """Compare how often an arm was drawn with how likely it was said to be each time."""
         counts, arm = case.counts("propensity"), case.subject.model
         n = int(counts.counts.sum())
-        if n < self.min_events:
-            reason = f"{n} decisions with propensities of {arm}, fewer than {self.min_events}"
-            return self.say(case, "no data", reason, n=n), state
+        if not n:
+            return self.say(case, "no data", f"no decision with a propensity of {arm}"), state
         steps, where = np.unique(counts.bins // 2, return_inverse=True)
         decisions, drawn = np.zeros((2, steps.size), dtype=np.int64)
         np.add.at(decisions, where, counts.counts)
@@ -118,8 +118,17 @@ class SelectionRule(ShareRule):
         window = Window(case.start, n, ratios, counted, measure)
         decision = step(state, window, threshold=threshold, min_events=self.min_events)
         share, said, _ = _shares(counted)
-        reason = f"{arm} was drawn in {drawn.sum()} of {n} decisions ({share:.2%}); its propensities say {said:.2%}"
-        if not decision.drifting and decision.measured.effect:
+        reason = f"{arm} was drawn in {drawn.sum():,} of {n:,} decisions ({share:.2%}); its propensities say {said:.2%}"
+        if decision.drifting and decision.since < case.start:
+            reason += f"; out of step since {say_moment(decision.since)}"
+        elif not decision.drifting and n < self.min_events:
+            reason = (
+                f"{n} decisions with propensities of {arm}, fewer than {self.min_events}: by itself that tells nothing"
+            )
+            return self.say(
+                case, "no data", reason, evidence=decision.evidence, threshold=threshold, n=n
+            ), decision.state
+        elif not decision.drifting and decision.measured.effect:
             reason += ", and it is not yet certain that this is no chance"
         verdict = self.say(
             case,
@@ -131,6 +140,7 @@ class SelectionRule(ShareRule):
             effect=decision.measured.effect,
             evidence=decision.evidence,
             threshold=threshold,
+            alarmed=decision.alarmed,
             n=decision.n,
             details={"drawn": share, "said": said, "since": decision.since},
         )

@@ -52,6 +52,11 @@ class SilenceRule(Rule):
         seen = {Subject(s.model) for s in pane if s.measure == "counts" and s.model and self.matches(s.model)}
         return sorted({Subject(), *seen, *known})
 
+    def needs(self, subject: Subject) -> tuple[str, ...]:
+        """Name the measures that it reads of its reference."""
+        del subject
+        return ("counts",)
+
     def alarms(self, verdict: Verdict) -> bool:
         """Tell whether an operator hears of it: a silence does, being too few to tell does not."""
         return verdict.status == "error" or verdict.effect > 0

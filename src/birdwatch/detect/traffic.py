@@ -122,6 +122,11 @@ class TrafficRule(Rule):
         del pane, known
         return [Subject()]
 
+    def needs(self, subject: Subject) -> tuple[str, ...]:
+        """Name the measures that it reads of its reference."""
+        del subject
+        return ("counts",)
+
     def judge(self, case: Case, state: State, threshold: float) -> tuple[Verdict, State]:
         """Compare how many requests came with how many were expected."""
         count = requests_of(case.pane)
@@ -155,6 +160,7 @@ class TrafficRule(Rule):
             effect=effect,
             evidence=surprise,
             threshold=threshold,
+            alarmed=drifting and not state.get("since"),
             n=count,
             details=details,
         )
