@@ -3,7 +3,7 @@
 A pure function of what arrived, in whatever order: the live tail, the check and a replay all come through here.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -128,7 +128,7 @@ class _Construction:
     def add_parts(self, name: Series, ids: Ints, bins: Ints, amounts: Ints | None = None) -> None:
         """Count rows, whose requests are ``ids``, by the segments of every dimension."""
         for partition in self._partitions:
-            for segment, counts in partition.count(ids, bins, amounts):
+            for segment, counts in partition.counts_of(ids, bins, amounts):
                 self.add(name._replace(segment=segment), counts)
 
     def add_whole_and_parts(self, name: Series, ids: Ints, bins: Ints) -> None:
