@@ -4,6 +4,7 @@ What the policy drew is what counts as selected, also where time or an override 
 the propensities are of the draw. They are kept in parts of 1024, two bytes an arm.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,22 +30,22 @@ def arm_columns(rows: Sequence[Any], names: "Names") -> dict[str, NDArray[Any]]:
     rows
         Decisions, with ``propensities`` by arm (or None), ``drawn`` and ``model``.
     """
-    arms = np.zeros(len(rows), dtype=np.int64)
+    odds = [row.propensities or {} for row in rows]
+    arms = np.fromiter(
+        (names.arms_code(tuple(each)) if len(each) <= MOST_ARMS else 0 for each in odds), np.int64, len(rows)
+    )
     selected = np.full(len(rows), -1, dtype=np.int64)
-    alike: dict[tuple[str, ...], list[int]] = {}
-    for number, row in enumerate(rows):
-        if row.propensities:
-            alike.setdefault(tuple(row.propensities), []).append(number)
-    widest = max((len(among) for among in alike if len(among) <= MOST_ARMS), default=1)
+    there = [(names.arms[code], np.flatnonzero(arms == code)) for code in np.unique(arms[arms > 0]).tolist()]
+    widest = max((len(among) for among, _ in there), default=1)
     packed = np.zeros((len(rows), widest), dtype=">u2")
-    for among, where in alike.items():
-        if len(among) > MOST_ARMS:
-            continue
-        theta = np.array([list(rows[number].propensities.values()) for number in where], dtype=np.float64)
-        packed[where, : len(among)] = np.rint(np.clip(np.nan_to_num(theta), 0, 1) * PROPENSITY_PARTS)
-        arms[where] = names.arms_code(among)
+    for among, where in there:
+        numbers = where.tolist()
+        flat = list(itertools.chain.from_iterable(odds[number].values() for number in numbers))
+        theta = np.nan_to_num(np.array(flat, dtype=np.float64)).reshape(-1, len(among))  # None is NaN
+        packed[where, : len(among)] = np.rint(np.clip(theta, 0, 1) * PROPENSITY_PARTS)
         place = {arm: position for position, arm in enumerate(among)}
-        selected[where] = [place.get(rows[number].drawn or "", place.get(rows[number].model, -1)) for number in where]
+        drawn = [row.drawn if row.drawn in place else row.model for row in (rows[number] for number in numbers)]
+        selected[where] = [place.get(arm, -1) for arm in drawn]
     return {"arms": arms, "propensities": packed.view(f"S{2 * widest}")[:, 0], "selected": selected}
 
 

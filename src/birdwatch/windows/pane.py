@@ -133,6 +133,16 @@ class Counts(NamedTuple):
 def _sums(bins: NDArray[np.int64], counts: NDArray[np.int64] | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Add up by bin, and sort only where bins lie so far apart that a place for each in between would cost more."""
     low, high = (int(bins.min()), int(bins.max())) if bins.size else (0, 0)
+    if low < 0 <= high and high - low > bins.size:
+        # Numbers of both signs lie in two clusters, far apart on the grid: one is laid between the other.
+        sign = bins >> 63
+        folded = bins ^ sign
+        folded <<= 1
+        folded -= sign
+        places, sums = _sums(folded, counts)
+        unfolded = (places >> 1) ^ -(places & 1)
+        order = np.argsort(unfolded)
+        return unfolded[order], sums[order]
     if high - low < _DENSE * bins.size:
         places = bins - low
         if counts is None:
