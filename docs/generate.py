@@ -1,6 +1,7 @@
 """Write the reference from the code: `make docs`. A test fails while what is written is not what the code says."""
 
 import inspect
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +12,9 @@ from typer.core import TyperGroup
 
 from birdwatch.cli.main import app
 from birdwatch.config import Feature, Mapping, Segment, Settings
+from birdwatch.content import content
+from birdwatch.detect.rules import load_kinds
+from birdwatch.detect.schema import rules_schema
 from birdwatch.records import RECORDS
 
 __all__ = ["pages"]
@@ -24,6 +28,7 @@ def pages() -> dict[Path, str]:
     found = {
         _HERE / "cli.md": _commands(),
         _HERE / "settings.md": _settings(),
+        _HERE / "rules.schema.json": _rules(),
         _HERE / "records" / "README.md": _records(),
     }
     for kind in dict.fromkeys(RECORDS.values()):
@@ -120,6 +125,11 @@ def _records() -> str:
         *(f"| `{stream}` | [{kind.__name__}]({kind.__name__}.json) |" for stream, kind in RECORDS.items()),
     ]
     return _NOTE + "\n".join(lines) + "\n"
+
+
+def _rules() -> str:
+    kinds, _ = load_kinds(content("detectors"))
+    return json.dumps(rules_schema(kinds.loaded()), indent=2, ensure_ascii=False) + "\n"
 
 
 def _schema(kind: type[msgspec.Struct]) -> str:

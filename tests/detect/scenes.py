@@ -36,6 +36,8 @@ def scores_pane(scores, version="1", *, scale="probability"):
             sums = [d.size, int(np.rint(d * FIXED_POINT).sum()), int(np.ceil(d * d * FIXED_POINT).sum()), 0]
             pane[Series("pair", *where)] = Counts.of(range(4), sums)
             pane[Series("difference", *where)] = Counts.of(bins_of(d))
+            apart = bins_of(scores[name], "probability") - bins_of(scores[partner], "probability")
+            pane[Series("apart", *where)] = Counts.of(apart)
     return pane
 
 

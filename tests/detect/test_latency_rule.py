@@ -35,7 +35,7 @@ def test_it_compares_the_share_that_took_longer_with_what_the_percentile_allows(
     assert verdict.effect == pytest.approx(0.3, rel=0.01)
     assert verdict.evidence >= verdict.threshold
     assert (
-        "p99 of m 1 (model) was 0.502 s: 40 of 1000 (4.00%) took longer than the objective of 0.2 s; 1.00% is in or"
+        "p99 of m 1 (model) was 0.502 s: 40 of 1,000 (4.00%) took longer than the objective of 0.2 s; 1.00% is in o"
         in (verdict.reason)
     )
     within, _ = judge(took(9, 1_000))

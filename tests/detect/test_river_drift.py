@@ -13,7 +13,7 @@ from birdwatch.windows.pane import Counts, Series
 
 from .scenes import DAY, case, counted
 
-KINDS, _ = load_kinds(content("detectors"))
+KINDS = load_kinds(content("detectors"))[0].loaded()
 NAMES = ("adwin", "ddm", "kswin", "page_hinkley")
 
 

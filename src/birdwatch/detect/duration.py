@@ -4,9 +4,11 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 __all__ = ["Duration", "Seconds", "parse_duration", "parse_moment", "say_duration", "say_moment"]
+
+_PATTERN: Final = r"\s*(\d+(?:\.\d+)?)\s*(ms|[smhdw])?\s*"
 
 _UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
@@ -26,7 +28,7 @@ def parse_duration(text: str | float) -> float:
     >>> parse_duration("200ms")
     0.2
     """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|[smhdw])?\s*", str(text))
+    found = re.fullmatch(_PATTERN, str(text))
     if found is None or isinstance(text, bool):
         raise ValueError(f"{text!r} is no duration: write a number and ms, s, m, h, d or w, such as 1h or 28d")
     return float(found[1]) * _UNITS[found[2] or "s"]
@@ -88,8 +90,13 @@ def _whole(value: Any) -> int:
     return int(seconds)
 
 
-Duration = Annotated[int, BeforeValidator(_whole)]
+# What editors are told that a file may say.
+_Text = Annotated[str, Field(pattern=f"^{_PATTERN}$")]
+
+Duration = Annotated[int, BeforeValidator(_whole, json_schema_input_type=_Text | Annotated[int, Field(ge=1)])]
 """A field that holds a stretch of event time: whole seconds."""
 
-Seconds = Annotated[float, BeforeValidator(parse_duration)]
+Seconds = Annotated[
+    float, BeforeValidator(parse_duration, json_schema_input_type=_Text | Annotated[float, Field(ge=0)])
+]
 """A field that holds a time of any size, such as the objective of a latency."""

@@ -58,6 +58,7 @@ class LatencyRule(ShareRule):
         told = msgspec.structs.replace(
             verdict,
             reason=f"{statistic} of {name} ({self.stage}) was {at.value:.3g} s: {verdict.reason}",
+            n=size(found),
             statistic=statistic,
             value=at.value,
             tolerance=self.objective,

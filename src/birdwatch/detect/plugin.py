@@ -99,6 +99,10 @@ class Kinds:
         self._note(plugin.file, plugin.line, f"{plugin.name} is no rule: make it a subclass of {_RULE}")
         return None
 
+    def loaded(self) -> dict[str, type[Rule]]:
+        """Give all kinds that can be loaded."""
+        return {name: kind for name in self for kind in [self.load(name)] if kind}
+
     def lacking(self, kind: str) -> str:
         """Name the package that a kind cannot be loaded without; empty where that is not why, or nobody has tried."""
         return self._lacking.get(self.plugins[kind].file, "") if kind in self.plugins else ""

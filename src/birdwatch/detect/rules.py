@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from birdwatch.detect.budget import Budget
+from birdwatch.detect.disagreement import DisagreementRule
 from birdwatch.detect.distribution import DistributionRule
 from birdwatch.detect.document import Document
 from birdwatch.detect.kind import Rule
@@ -21,6 +22,7 @@ from birdwatch.errors import SettingsError
 __all__ = ["KINDS", "RuleSet", "check_rules", "load_kinds", "load_rules"]
 
 KINDS: Final[dict[str, type[Rule]]] = {
+    "disagreement": DisagreementRule,
     "distribution": DistributionRule,
     "latency": LatencyRule,
     "paired": PairedRule,
@@ -88,12 +90,12 @@ def check_rules(folder: Path) -> tuple[RuleSet, list[Mistake]]:
     return RuleSet(found, budgets[0][0] if budgets else Budget(), folder), sorted(mistakes)
 
 
-def load_kinds(folder: Path) -> tuple[dict[str, type[Rule]], list[Mistake]]:
-    """Load every kind that the rules of a folder may use, whether or not one does, and tell what cannot be loaded.
+def load_kinds(folder: Path) -> tuple[Kinds, list[Mistake]]:
+    """Try every kind that the rules of a folder may use, whether or not one does, and tell what is wrong with them.
 
     Kinds that lack only a package are not among the mistakes: nobody has asked for them.
     """
     mistakes: list[Mistake] = []
     kinds = Kinds(KINDS, folder, mistakes)
-    found = {name: kind for name in kinds for kind in [kinds.load(name)] if kind}
-    return found, sorted(mistakes)
+    kinds.loaded()
+    return kinds, sorted(mistakes)
