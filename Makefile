@@ -8,7 +8,7 @@ INSTALL = uv=$$(command -v uv || echo $(BIN)/uv); $$uv pip install --python $(BI
 COMPILE = uv=$$(command -v uv || echo $(BIN)/uv); $$uv pip compile --quiet --universal --python-version 3.11 --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint test-integration test-nightly test-unpinned bench-serving docs lock clean
+.PHONY: help demo test lint test-integration test-nightly test-unpinned bench-serving bench-detection docs lock clean
 
 help:  ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ test-unpinned: $(VENV)/.dev  ## Install the newest of everything, as a user woul
 
 bench-serving: $(VENV)/.dev  ## Measure the speed of serving; options in ARGS, as in make bench-serving ARGS="--kafka"
 	@$(BIN)/python benchmarks/serving $(ARGS)
+
+bench-detection: $(VENV)/.dev  ## Measure how soon a change is found, and how often none is; ten minutes, less with ARGS=--quick
+	@$(BIN)/python -m benchmarks.detection $(ARGS)
 
 docs: $(VENV)/.dev  ## Write the reference from the code
 	$(BIN)/python docs/generate.py

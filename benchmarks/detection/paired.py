@@ -12,14 +12,14 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import numpy as np
+from benchmarks.detection.section import Figures, Plan, Section, table
+from benchmarks.detection.streams import REFERENCE, A
 from numpy.typing import NDArray
 from rich.progress import Progress
 from rich.table import Table
 from scipy.special import ndtr
 from scipy.stats import ks_2samp
 
-from benchmarks.detection.section import Figures, Plan, Section, table
-from benchmarks.detection.streams import REFERENCE, A
 from birdwatch.stats.discordance import cuts_of, discordances, mcnemar
 from birdwatch.stats.evidence import accumulate
 from birdwatch.stats.means import bounded_mean

@@ -59,6 +59,11 @@ def test_each_alternative_is_a_fair_bet_at_the_limit_and_a_losing_one_below():
         assert (below < 1).all()
 
 
+def test_of_a_few_values_each_has_rates_of_its_own():
+    steps = Steps.of(histogram([0.1] * 300 + [0.2] * 300 + [0.3] * 400), 0.02)
+    assert sorted({float(upper_edges(steps.cuts)[place].round(2)) for place in steps.places}) == [0.1, 0.2, 0.3]
+
+
 @given(values | few, values | few, st.sampled_from([0.0, 0.02, 0.3, 0.97]))
 def test_evidence_is_finite_whatever_the_reference_and_the_window(x, window, tolerance):
     steps = Steps.of(histogram(x), tolerance)

@@ -47,6 +47,9 @@ SPIKE: Final = 0.05
 SPIKED_MASS: Final = 0.02
 """A bin holds at least so much to have an alternative of its own."""
 
+WEIGHTS: Final = (0.4, 0.25, 0.15, 0.2)
+"""Of all shifts, other deformations, spikes, and the alternative that adapts."""
+
 UNSEEN: Final = float(np.log(1000))
 """How many events the reference is taken to have beyond either end: m events that show none exclude more of them, once
 in a thousand."""
@@ -163,12 +166,20 @@ class Shapes(NamedTuple):
         m = int(counts.sum())
         counts[[0, -1]] += UNSEEN
         masses = counts / counts.sum()
-        shapes, spikes = _shapes(masses), _spikes(masses)
-        ratios = np.maximum(np.array([*shapes.values(), *spikes.values()]), _LEAST)
+        groups = [_locations(masses), _deformations(masses), _spikes(masses)]
+        named = {name: ratio for group in groups for name, ratio in group.items()}
+        ratios = np.maximum(np.array(list(named.values())), _LEAST)
         ratios /= (ratios @ masses)[:, None]
-        weights = _weights(len(shapes), len(spikes))
+        sizes = [*(len(group) for group in groups), 1]
+        weights = np.repeat(np.array(WEIGHTS) / np.maximum(sizes, 1), sizes)
         return cls(
-            cuts, masses, m, np.log(ratios), _prices(ratios, masses, m), weights, (*shapes, *spikes, "as of late")
+            cuts=cuts,
+            masses=masses,
+            events=m,
+            logs=np.log(ratios),
+            prices=_prices(ratios, masses, m),
+            weights=weights / weights.sum(),
+            names=(*named, "as of late"),
         )
 
     def counts(self, window: Histogram) -> Ints:
@@ -220,39 +231,28 @@ def _prices(ratios: Floats, masses: Floats, m: int, deviations: float = _DEVIATI
     return prices
 
 
-def _weights(shapes: int, spikes: int) -> Floats:
-    """Share the budget: the many spikes have together as much as the one that adapts."""
-    parts = [np.full(shapes, 3.0 / shapes), np.full(spikes, 1.0 / max(spikes, 1)), np.ones(1)]
-    weights = np.concatenate(parts)
-    return np.asarray(weights / weights.sum(), dtype=np.float64)
+def _locations(masses: Floats) -> dict[str, Floats]:
+    """Give the density ratios, by name, of a shift; on normal scores, as if any reference were normal."""
+    return {f"location {shift:+g} sd": _normal(masses, shift, 1) for s in reversed(SHIFTS) for shift in (-s, s)}
 
 
-def _shapes(masses: Floats) -> dict[str, Floats]:
-    """Give smooth density ratios by name, on normal scores: any reference is looked at as if it were normal."""
-    upto = np.concatenate([[0.0], np.cumsum(masses)[:-1], [1.0]])
-    z = special.ndtri(upto)
-
-    def normal(mean: float, deviation: float) -> Floats:
-        standard = (z - mean) / deviation
-        # From whichever tail is nearer, so that small masses keep their digits.
-        below, above = np.diff(special.ndtr(standard)), -np.diff(special.ndtr(-standard))
-        return np.where(standard[:-1] < 0, below, above) / masses
-
-    found = {f"location {shift:+g} sd": normal(shift, 1) for s in reversed(SHIFTS) for shift in (-s, s)}
-    found |= {f"scale {scale:.3g}": normal(0, scale) for s in STRETCHES for scale in (s, 1 / s)}
-    bins = np.arange(masses.size)
+def _deformations(masses: Floats) -> dict[str, Floats]:
+    """Give the density ratios, by name, of wider and narrower, skewed, and contaminated tails; on normal scores."""
+    found = {f"scale {scale:.3g}": _normal(masses, 0, scale) for s in STRETCHES for scale in (s, 1 / s)}
+    z = _normal_scores(masses)
+    # The third Hermite polynomial z³ - 3z, on average over each bin: its integral is -(z² - 1)·φ(z).
+    finite = np.where(np.isfinite(z), z, 0.0)
+    integral = np.where(np.isfinite(z), -(finite**2 - 1) * np.exp(-(finite**2) / 2) / np.sqrt(2 * np.pi), 0.0)
+    found |= {f"skew {skew:+g}": 1 + skew * np.diff(integral) / masses for s in SKEWS for skew in (-s, s)}
+    bins, upto = np.arange(masses.size), np.cumsum(masses)[:-1]
     for tail in TAILS:
-        lowest = bins <= np.abs(upto[1:-1] - tail).argmin()
-        highest = bins > np.abs(1 - upto[1:-1] - tail).argmin()
+        lowest = bins <= np.abs(upto - tail).argmin()
+        highest = bins > np.abs(1 - upto - tail).argmin()
         for name, inside in (("lowest", lowest), ("highest", highest)):
             for share in CONTAMINATIONS:
                 found[f"{share:.0%} more in the {name} {tail:.0%}"] = _more(share, inside, masses)
     for name, end in (("lower", 0), ("higher", bins[-1])):
         found[f"{STRAYS:.0%} {name} than anything in the reference"] = _more(STRAYS, bins == end, masses)
-    # The third Hermite polynomial z³ - 3z, on average over each bin: its integral is -(z² - 1)·φ(z).
-    finite = np.where(np.isfinite(z), z, 0.0)
-    integral = np.where(np.isfinite(z), -(finite**2 - 1) * np.exp(-(finite**2) / 2) / np.sqrt(2 * np.pi), 0.0)
-    found |= {f"skew {skew:+g}": 1 + skew * np.diff(integral) / masses for s in SKEWS for skew in (-s, s)}
     return found
 
 
@@ -268,4 +268,20 @@ def _spikes(masses: Floats) -> dict[str, Floats]:
 
 def _more(share: float, inside: NDArray[np.bool_], masses: Floats) -> Floats:
     """Give the density ratio of a mixture: ``share`` of all events fall in these bins, as if by another source."""
-    return 1 - share + share * inside / masses[inside].sum()
+    ratio: Floats = 1 - share + share * inside / masses[inside].sum()
+    return ratio
+
+
+def _normal_scores(masses: Floats) -> Floats:
+    """Give where the bins would end, were the reference N(0, 1), shape (b + 1,)."""
+    ends: Floats = special.ndtri(np.concatenate([[0.0], np.cumsum(masses)[:-1], [1.0]]))
+    return ends
+
+
+def _normal(masses: Floats, mean: float, deviation: float) -> Floats:
+    """Give the density ratio of N(mean, deviation) to N(0, 1) by bin."""
+    z = (_normal_scores(masses) - mean) / deviation
+    # From whichever tail is nearer, so that small masses keep their digits.
+    below, above = np.diff(special.ndtr(z)), -np.diff(special.ndtr(-z))
+    ratio: Floats = np.where(z[:-1] < 0, below, above) / masses
+    return ratio

@@ -30,6 +30,9 @@ MULTIPLES: Final = (1.05, 1.25, 2.0)
 LEAST_GROWTH: Final = 1.02
 """The adaptive alternative never bets on less, lest it bet on nothing for years and call that evidence."""
 
+COMMON: Final = 0.075
+"""A rank bin that holds more than so much has a value that alone is several quantiles."""
+
 CERTAIN: Final = 0.98
 """Where a rate may be so high within the tolerance, it could hardly be seen to be too high."""
 
@@ -97,7 +100,7 @@ class Steps(NamedTuple):
         below = np.cumsum(counts)[:-1] / counts.sum()
         shares = np.concatenate([below, 1 - below])
         limits = shares + tolerance + dkw(size(reference))
-        kept = limits < CERTAIN
+        kept = (limits < CERTAIN) & np.tile(_telling(counts / counts.sum()), 2)
         shares, limits = shares[kept], limits[kept]
         above = np.repeat([False, True], cuts.size)[kept]
         q = _grown(limits[:, None], np.array(MULTIPLES))
@@ -150,6 +153,14 @@ class Steps(NamedTuple):
         places = np.broadcast_to(self.places, (*upto.shape[:-1], self.places.shape[-1]))
         below = np.take_along_axis(upto, places, axis=-1)
         return np.where(self.above, upto[..., -1:] - below, below), upto[..., -1:]
+
+
+def _telling(masses: Floats) -> NDArray[np.bool_]:
+    """Say which cuts to bet at: every second one from either end, and those beside a value that many events share."""
+    i = np.arange(masses.size - 1)
+    common = masses > COMMON
+    found: NDArray[np.bool_] = (np.minimum(i, i[::-1]) % 2 == 0) | common[:-1] | common[1:]
+    return found
 
 
 def _grown(rate: Floats, by: float | Floats) -> Floats:

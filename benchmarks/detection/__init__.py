@@ -1,0 +1,1 @@
+"""How soon a change is found, how often none is, and what it costs."""
