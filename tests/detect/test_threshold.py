@@ -32,6 +32,15 @@ def seconds(values, stage):
     return {Series(f"latency.{stage}", "m", "1"): Counts.of(bins_of(values))}
 
 
+def inputs(values=(), categories=None, missing=0, name="visib"):
+    """A pane of a watched input: numbers, or how many requests had which category."""
+    present = len(values) if categories is None else sum(categories.values())
+    pane = {Series(f"missing.{name}"): Counts.of([0, 2], [missing, present])}
+    if categories is None:
+        return pane | {Series(f"feature.{name}"): Counts.of(bins_of(values))}
+    return pane | {Series(f"category.{name}", segment=c): Counts.of([0], [n]) for c, n in categories.items()}
+
+
 def nulls(events, k):
     return {Series("counts", "m", "1"): counted(events=events, nulls=k)}
 
@@ -112,6 +121,38 @@ def test_nulls_are_compared_by_how_much_their_share_has_grown():
     assert asked.subjects(nulls(10, 0), []) == [Subject("m", "1")]
 
 
+def feature(asked, now, was, name="visib"):
+    return asked.judge(case(now, ("", "", "", name), reference_of(was)), {}, 4.0)[0]
+
+
+def test_watched_inputs_are_compared_like_scores():
+    was, now = RNG.normal(10, 2, 3_000), RNG.normal(11, 2, 500)
+    verdict = feature(rule(of="features", feature="vis*"), inputs(now), [inputs(was)])
+    assert verdict.value == pytest.approx(stats.ks_2samp(now, was).statistic, abs=0.02)
+    assert verdict.reason.startswith("ks of visib is 0.2")
+    assert rule(of="features", feature="vis*").subjects(inputs(now) | inputs(now, name="wind"), []) == [
+        Subject(feature="visib")
+    ]
+    assert rule(of="features").stream.startswith("requests")
+
+
+def test_categories_have_distances_but_no_mean():
+    was, now = (
+        inputs(categories={"UA": 500, "B6": 300, "DL": 200}),
+        inputs(categories={"UA": 250, "B6": 150, "XX": 100}),
+    )
+    shares = feature(rule(of="features", statistic="total_variation"), now, [was])
+    assert shares.value == pytest.approx(0.2)
+    mean = feature(rule(of="features", statistic="mean"), now, [was])
+    assert (mean.status, mean.reason) == ("no data", "visib is a category: it has no mean")
+
+
+def test_the_share_of_missing_inputs_is_a_null_rate():
+    was, now = inputs(np.ones(900), missing=100), inputs(np.ones(800), missing=200)
+    verdict = feature(rule(of="features", statistic="null_rate"), now, [was])
+    assert (verdict.value, verdict.n) == (pytest.approx(0.1), 1_000)
+
+
 @pytest.mark.parametrize(
     ("now", "was", "said"),
     [
@@ -136,7 +177,7 @@ def test_a_part_of_a_window_is_not_compared_with_whole_ones():
     [
         ({"fail": None}, "write `warn`, `fail`, or both"),
         ({"warn": 0.3}, "`warn: 0.3` lies beyond `fail: 0.2`"),
-        ({"statistic": "null_rate", "of": "model"}, "`null_rate` is of scores"),
+        ({"statistic": "null_rate", "of": "model"}, "`null_rate` is of scores or features"),
         ({"fail": -1}, "greater than or equal to 0"),
         ({"fail": float("nan")}, "finite number"),
     ],

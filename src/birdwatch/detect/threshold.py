@@ -1,6 +1,7 @@
 """Rules with a number on a distance, window by window, as other tools have them."""
 
 from collections.abc import Callable, Collection, Mapping
+from fnmatch import fnmatchcase
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from birdwatch.detect.kind import Case, Rule, State
+from birdwatch.detect.past import CATEGORY, MISSING, NUMBER, Now, Past
 from birdwatch.detect.reference import ReferenceChoice
 from birdwatch.detect.verdict import Severity, Subject, Verdict
 from birdwatch.stats.distances import (
@@ -61,9 +63,11 @@ class ThresholdRule(Rule):
     ] = Field(
         description="The distance; `mean` is how far the mean has moved, `null_rate` by how much the share of nulls grew."
     )
-    of: Literal["scores", "queue", "model", "answer"] = Field(
-        default="scores", description="Of what: `scores`, or the latency of a stage."
+    of: Literal["scores", "features", "queue", "model", "answer"] = Field(
+        default="scores",
+        description="Of what: `scores`, the `features` that the settings watch, or the latency of a stage.",
     )
+    feature: str = Field(default="*", description="The watched inputs it is about; `*` and `?` stand for any text.")
     warn: _Level | None = Field(default=None, description="Beyond it, a finding of severity `info`.")
     fail: _Level | None = Field(default=None, description="Beyond it, a finding of the rule's severity.")
     reference: ReferenceChoice = Field(
@@ -79,14 +83,15 @@ class ThresholdRule(Rule):
             raise ValueError("write `warn`, `fail`, or both")
         if self.warn is not None and self.fail is not None and self.warn > self.fail:
             raise ValueError(f"`warn: {self.warn:g}` lies beyond `fail: {self.fail:g}`")
-        if self.statistic == "null_rate" and self.of != "scores":
-            raise ValueError("`null_rate` is of scores")
+        if self.statistic == "null_rate" and self.of not in ("scores", "features"):
+            raise ValueError("`null_rate` is of scores or features")
         return self
 
     @property
     def stream(self) -> str:
-        """Answers are on the stream of metrics."""
-        return "metrics" if self.of == "answer" else "scores"
+        """Answers are on the stream of metrics, and watched inputs come with the requests."""
+        streams = {"answer": "metrics", "features": "requests (with features that the settings watch)"}
+        return streams.get(self.of, "scores")
 
     @property
     def compares_with(self) -> ReferenceChoice:
@@ -103,56 +108,82 @@ class ThresholdRule(Rule):
         """Say how loudly to speak: a warning is information."""
         return "info" if verdict.details.get("level") == "warn" else self.severity
 
+    def needs(self, subject: Subject) -> tuple[str, ...]:
+        """Name the measures that it reads of its reference."""
+        name = subject.feature
+        return (NUMBER + name, CATEGORY + name, MISSING + name) if name else (self._measure,)
+
     def subjects(self, pane: Pane, known: Collection[Subject]) -> list[Subject]:
-        """Name every version of which it was counted."""
+        """Name every version of which it was counted, or every watched input."""
         del known
-        return self.versions(pane, self._measure)
+        if self.of != "features":
+            return self.versions(pane, self._measure)
+        seen = sorted({s.measure.removeprefix(MISSING) for s in pane if s.measure.startswith(MISSING)})
+        return [Subject(feature=name) for name in seen if fnmatchcase(name, self.feature)]
 
     def judge(self, case: Case, state: State, threshold: float) -> tuple[Verdict, State]:
         """Compare the window's distance from the reference with the numbers."""
         del threshold
-        name = f"{case.subject.model} {case.subject.version}".strip()
-        found = case.counts(self._measure)
-        whole = total(case.reference.counts(self._measure, case.subject.model) if case.reference else [])
-        n, m = self._events(found), self._events(whole)
+        name = case.subject.feature or f"{case.subject.model} {case.subject.version} ({self.of})"
+        past, now = self._compared(case)
+        if self.statistic == "null_rate":
+            n, m = now.of, sum(of for _, of in past.gaps)
+        else:
+            n, m = size(now.values), size(total(past.blocks))
         missing = ""
         if n < self.min_events:
-            missing = f"{n} events of {name} ({self.of}), fewer than {self.min_events}"
+            missing = f"{n} events of {name}, fewer than {self.min_events}"
+        elif not m:
+            missing = f"{case.against} has nothing of {name}"
         elif case.reference and not case.reference.whole:
-            missing = f"{name} was there for a part of the window, and {case.reference.name} has none but whole ones"
-        if missing or case.reference is None or not m:
-            reason = missing or f"the reference has nothing of {name} ({self.of})"
-            return self.say(case, "no data", reason, statistic=self.statistic, n=n), state
-        value = self._distance(found, whole, case.scale if self.of == "scores" else "real")
+            missing = f"{name} was there for a part of the window, and {case.against} has none but whole ones"
+        elif past.categories is not None and self.statistic in ("mean", "wasserstein"):
+            missing = f"{name} is a category: it has no {self.statistic}"
+        if missing:
+            return self.say(case, "no data", missing, statistic=self.statistic, n=n), state
+        value = self._distance(past, now, case.scale if self.of == "scores" else "real")
         beyond = [level for level in ("warn", "fail") if (most := getattr(self, level)) is not None and value > most]
         level = beyond[-1] if beyond else "warn" if self.warn is not None else "fail"
         most = float(getattr(self, level))
         verdict = self.say(
             case,
             "drifting" if beyond else "ok",
-            f"{self.statistic} of {name} ({self.of}) is {value:.3g} from {case.reference.name},"
+            f"{self.statistic} of {name} is {value:.3g} from {case.against},"
             f" {'beyond' if beyond else 'within'} `{level}: {most:g}`",
             statistic=self.statistic,
             value=value,
             tolerance=most,
             effect=max(0.0, value - most),
             n=n,
-            details={"level": level if beyond else "", "reference": case.reference.name, "reference_events": m},
+            details={"level": level if beyond else "", "reference_events": m},
         )
         return verdict, state
 
-    def _events(self, found: Counts) -> int:
-        return counters(found)["events"] if self.statistic == "null_rate" else size(found)
-
-    def _distance(self, found: Counts, whole: Counts, scale: Scale) -> float:
+    def _compared(self, case: Case) -> tuple[Past, Now]:
+        """Give what it was, by block, and what it is."""
+        if self.of == "features" or (self.of == "scores" and self.statistic != "null_rate"):
+            past = Past.of(case.reference, case.subject)
+            return past, past.now(case.pane, case.subject)
+        found = case.reference.counts(self._measure, case.subject.model) if case.reference else []
+        now = case.counts(self._measure)
         if self.statistic == "null_rate":
-            now, then = (counters(c)["nulls"] / counters(c)["events"] for c in (found, whole))
-            return max(0.0, now - then)
+            return Past([], [_nulls(c) for c in found], None, self._measure), Now(Counts.of([]), *_nulls(now))
+        return Past(found, [], None, self._measure), Now(now)
+
+    def _distance(self, past: Past, now: Now, scale: Scale) -> float:
+        if self.statistic == "null_rate":
+            return max(0.0, now.missing / now.of - past.missing_share)
+        whole = total(past.blocks)
         if self.statistic == "mean":
-            return abs(moments(found, scale)[0] - moments(whole, scale)[0])
+            return abs(moments(now.values, scale)[0] - moments(whole, scale)[0])
         if self.statistic == "ks":
-            return ks(found, whole).value
+            return ks(now.values, whole).value
         if self.statistic == "wasserstein":
-            return wasserstein(found, whole, scale).value
-        cuts = bucket_cuts(whole)
-        return _BUCKETED[self.statistic](bucket_counts(found, cuts), bucket_counts(whole, cuts))
+            return wasserstein(now.values, whole, scale).value
+        cuts = bucket_cuts(whole) if past.categories is None else np.arange(len(past.categories))
+        return _BUCKETED[self.statistic](bucket_counts(now.values, cuts), bucket_counts(whole, cuts))
+
+
+def _nulls(counts: Counts) -> tuple[int, int]:
+    found = counters(counts)
+    return found["nulls"], found["events"]
