@@ -8,7 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks.detection import delays, rhythm, speed, unchanged
+from benchmarks.detection import delays, kept, rhythm, speed, unchanged
 from benchmarks.detection.section import FULL, QUICK, Section
 from rich.console import Console
 from rich.progress import Progress
@@ -25,7 +25,11 @@ def main() -> None:
     )
     options.add_argument("--only", choices=[s.name for s in SECTIONS], help="One section alone.")
     options.add_argument("--json", type=Path, help="Write the figures here as well.")
+    options.add_argument("--keep", action="store_true", help="Write what the unit tests compare with, and end.")
     given = options.parse_args()
+    if given.keep:
+        kept.KEPT.write_text(json.dumps(kept.measure(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        return
     plan = QUICK if given.quick else FULL
     figures = {}
     console, noise = Console(file=sys.stdout, width=160), Console(stderr=True)

@@ -51,8 +51,8 @@ def measure(plan: Plan, progress: Progress) -> Figures:
     return figures
 
 
-def delay(streams: Streams, change: Change, n: int) -> float | None:
-    """Give the median delay of ours in panes."""
+def delay(streams: Streams, change: Change, n: int, most: int | None = None) -> float | None:
+    """Give the median delay of ours in panes; None where it is more than ``most``, or the horizon."""
     rng = np.random.default_rng([SEED, n])
     evidence = Evidence(streams)
     calm = streams.probabilities(lambda x: UNCHANGED.below(x, 1))
@@ -64,7 +64,7 @@ def delay(streams: Streams, change: Change, n: int) -> float | None:
     def changed(pane: int) -> np.ndarray:
         return settled if pane >= change.ramp else streams.probabilities(lambda x: change.below(x, pane))
 
-    for pane, counts in enumerate(panes(rng, n, changed, horizon(change, n)), start=1):
+    for pane, counts in enumerate(panes(rng, n, changed, most or horizon(change, n)), start=1):
         alarms = evidence.add(counts)[0]
         found[alarms & np.isinf(found)] = pane
         if np.isfinite(found).all():
