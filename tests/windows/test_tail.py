@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from birdwatch import records
-from birdwatch.config import Mapping, Settings
+from birdwatch.config import Feature, Mapping, Segment, Settings
 from birdwatch.errors import SettingsError
 from birdwatch.streams import open_streams
 from birdwatch.windows.pane import Series, counters
@@ -17,6 +17,11 @@ from birdwatch.windows.tail import Tail
 from .traffic import START, champion_named, shuffled, traffic, write
 
 LENGTH = 60
+
+WATCHED = {
+    "features": {"size": Feature(), "from": Feature(kind="category", most=2)},
+    "segments": {"from": Segment(most=2), "size": Segment(kind="number")},
+}
 
 
 class Clock:
@@ -108,11 +113,11 @@ def test_the_largest_disagreements_are_kept_by_request(place, tmp_path):
 def test_any_order_within_the_lateness_and_any_repetition_give_the_same_panes(place, tmp_path):
     events = traffic()
     write(place, events)
-    plain = count(place, tmp_path / "a.db")
+    plain = count(place, tmp_path / "a.db", settings(**WATCHED))
     other = open_streams(f"sqlite:{tmp_path}/other")
     again = shuffled(events + events[::5] + events[::7], within=25)
     write(other, again)
-    disordered = count(other, tmp_path / "b.db", limit=37)
+    disordered = count(other, tmp_path / "b.db", settings(**WATCHED), limit=37)
     assert disordered.digest() == plain.digest()
     assert sum(a.late for a in disordered.arrivals(0, 2**40).values()) == 0
     assert disordered.arrivals(0, 2**40)["requests"].duplicates > 0
@@ -121,17 +126,17 @@ def test_any_order_within_the_lateness_and_any_repetition_give_the_same_panes(pl
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_tail_that_dies_and_starts_again_gives_the_same_panes(place, tmp_path, seed):
     write(place, shuffled(traffic(rate=1.5), within=25))
-    plain = count(place, tmp_path / "a.db")
+    plain = count(place, tmp_path / "a.db", settings(**WATCHED))
     store = Store(tmp_path / "b.db", pane_seconds=LENGTH)
     rng = np.random.default_rng(seed)
     lives, read = 0, 1
     while read:
         lives += 1
-        tail = Tail(place, store, settings(), finite=True, now=Clock())
+        tail = Tail(place, store, settings(**WATCHED), finite=True, now=Clock())
         for _ in range(rng.integers(8, 16)):
             read = tail.step(int(rng.integers(200, 600)), 0.0)
         tail.close()  # what was in memory only is gone
-    tail = Tail(place, store, settings(), finite=True, now=Clock())
+    tail = Tail(place, store, settings(**WATCHED), finite=True, now=Clock())
     follow(tail)
     tail.finish()
     assert lives > 1
@@ -144,7 +149,7 @@ def test_what_comes_after_its_pane_was_closed_is_added_joined_and_counted_as_lat
     early = [e for e in events if e not in held and e[0] < START + 200]
     write(place, early)
     store = Store(tmp_path / "b.db", pane_seconds=LENGTH)
-    tail = Tail(place, store, settings(), now=Clock())
+    tail = Tail(place, store, settings(**WATCHED), now=Clock())
     follow(tail)
     assert store.is_closed(int(START) + 60)
     write(place, held)
@@ -155,7 +160,7 @@ def test_what_comes_after_its_pane_was_closed_is_added_joined_and_counted_as_lat
     assert store.arrivals(0, 2**40)["scores"].late == len(held)
     whole = open_streams(f"sqlite:{tmp_path}/whole")
     write(whole, events)
-    assert store.digest() == count(whole, tmp_path / "a.db").digest()
+    assert store.digest() == count(whole, tmp_path / "a.db", settings(**WATCHED)).digest()
 
 
 def test_what_comes_when_nothing_can_be_joined_any_more_is_still_added(place, tmp_path):
@@ -242,13 +247,13 @@ def test_arrow_payloads_count_as_json_does(place, tmp_path):
     for stream in ("requests", "scores", "canary", "metrics", "outcomes"):
         rows = [json.loads(records.encode(r)) for _, s, r in events if s == stream]
         for i in range(0, len(rows), 100):
-            names = sorted({name for row in rows for name in row} - {"features", "propensities"})
+            names = sorted({name for row in rows for name in row})
             table = pa.table({name: [row.get(name) for row in rows[i : i + 100]] for name in names})
             sink = pa.BufferOutputStream()
             with pa.ipc.new_stream(sink, table.schema) as writer:
                 writer.write_table(table)
             other.append(stream, [(b"", sink.getvalue().to_pybytes())])
-    chosen = settings(lateness_seconds=1000.0)  # rows come a hundred at a time
+    chosen = settings(lateness_seconds=1000.0, **WATCHED)  # rows come a hundred at a time
     assert count(other, tmp_path / "b.db", chosen).digest() == count(place, tmp_path / "a.db", chosen).digest()
 
 

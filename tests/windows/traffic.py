@@ -16,7 +16,9 @@ def traffic(seconds=600, rate=2.0, seed=7):
     events = []
     for i, ts in enumerate(sorted(rng.uniform(START, START + seconds, int(seconds * rate)).tolist())):
         request_id, base = f"r{i}", rng.beta(2, 5)
-        events.append((ts, "requests", Request(id=request_id, ts=ts, received_ts=ts, deadline_seconds=1, features={})))
+        features = {"size": i % 7 * 1.5, "from": "ABCD"[i % 3 + i % 2]} if i % 11 else {"size": None}
+        asked = Request(id=request_id, ts=ts, received_ts=ts, deadline_seconds=1, features=features)
+        events.append((ts, "requests", asked))
         for model in (*MODELS, "canary"):
             fate = rng.random()
             if fate < 0.01:
@@ -46,6 +48,7 @@ def traffic(seconds=600, rate=2.0, seed=7):
             tier=1 if late else 0,
             reason="timed out" if late else "first choice",
             within_sla=bool(rng.random() > 0.01),
+            propensities={"champion": 1 - i % 5 / 8, "challenger": i % 5 / 8},
         )
         events.append((ts + 0.02, "metrics", decision))
         outcome = Outcome(request_id=request_id, request_ts=ts, ts=ts + 30, label=float(rng.random() < base))
