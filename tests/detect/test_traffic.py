@@ -1,3 +1,4 @@
+import functools
 import math
 
 import numpy as np
@@ -16,6 +17,7 @@ RULE = TrafficRule(name="traffic")
 LN_A = math.log(10_000)
 
 
+@functools.cache
 def pane(requests):
     return {Series("counts"): counted(requests=int(requests))} if requests else {}
 
@@ -31,18 +33,19 @@ def ordinary(rng, days, *, level=400.0, noise=0.05):
 def trailing(counts, end, *, hours=14 * 24):
     """What the rule is given at the hour ``end``: blocks where something came, and none where nothing did."""
     first = max(0, end - hours)
-    blocks = tuple(Block(i * HOUR, pane(counts[i])) for i in range(first, end) if counts[i])
+    blocks = tuple(Block(i * HOUR, pane(int(counts[i]))) for i in range(first, end) if counts[i])
     return Reference("the trailing 14d", first * HOUR, end * HOUR, HOUR, blocks)
 
 
 def judge_hours(counts, since, *, rule=RULE, threshold=LN_A):
-    """Judge the hours from ``since`` on, one after the other."""
+    """Judge the hours one after the other, those from ``since`` on as asked; the reference ends at midnight."""
     state, verdicts = {}, []
-    for i in range(since, len(counts)):
-        asked = Case(Subject(), i * HOUR, (i + 1) * HOUR, pane(counts[i]), trailing(counts, i))
+    for i in range(since // 24 * 24, len(counts)):
+        asked = Case(Subject(), i * HOUR, (i + 1) * HOUR, pane(int(counts[i])), trailing(counts, i // 24 * 24))
         verdict, state = rule.judge(asked, state, threshold)
+        assert len(state["windows"]) <= 48
         verdicts.append(verdict)
-    return verdicts
+    return verdicts[since % 24 :]
 
 
 def statuses(counts, since, **how):
@@ -107,7 +110,7 @@ def test_what_goes_on_for_a_day_is_taken_for_normal():
 
 def test_a_short_past_expects_nothing_and_days_without_an_hour_of_their_own_neither():
     counts = ordinary(np.random.default_rng(8), 3)
-    verdict = judge_hours(counts, 50)[0]
+    verdict = judge_hours(counts, 48)[0]
     assert verdict.status == "no data"
     assert "2 of 8 days are known at this hour" in verdict.reason
 
@@ -115,6 +118,18 @@ def test_a_short_past_expects_nothing_and_days_without_an_hour_of_their_own_neit
 def test_before_a_week_is_known_hours_of_the_day_are_enough():
     counts = ordinary(np.random.default_rng(9), 6, noise=0.0)
     assert expected_requests(trailing(counts, 100), 100 * HOUR).basis == "1h, 2h, 1d before"
+
+
+def test_hours_that_are_not_known_leave_the_hour_of_the_day():
+    """A rule that begins in the middle of a day knows the hours until midnight, and none since."""
+    counts = ordinary(np.random.default_rng(12), 20)
+    at = 16 * 24 + 5
+    past = trailing(counts, at // 24 * 24)
+    assert expected_requests(past, at * HOUR).basis == "14 days at this hour"
+    since = {i * HOUR: float(counts[i]) for i in range(at // 24 * 24, at)}
+    assert expected_requests(past, at * HOUR, since).basis == "1h, 2h, 1d, 7d before"
+    found, whole = expected_requests(past, at * HOUR, since), expected_requests(trailing(counts, at), at * HOUR)
+    assert found.requests == pytest.approx(whole.requests, rel=0.01)
 
 
 def test_a_frozen_reference_tells_the_same_hour_of_the_day():

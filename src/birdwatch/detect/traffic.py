@@ -1,7 +1,7 @@
 """Rules on traffic: more requests than are expected at this hour, or fewer."""
 
 from collections.abc import Collection, Mapping
-from typing import Annotated, ClassVar, Final, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple
 
 from pydantic import Field, field_validator
 
@@ -39,26 +39,27 @@ def requests_of(pane: Mapping[Series, Counts]) -> int:
     return counters(pane.get(Series("counts")))["requests"] or max(by_model.values(), default=0)
 
 
-def expected_requests(reference: Reference, start: int, instead: Mapping[int, float] | None = None) -> Expected | int:
+def expected_requests(reference: Reference, start: int, known: Mapping[int, float] | None = None) -> Expected | int:
     """Tell how many requests a window should have, from the windows before it.
 
     From one, two and 24 hours ago, and a week where the reference is long enough; from the same hour of the day where it
-    is shorter, or frozen long before.
+    is shorter, or was over long before.
 
     Parameters
     ----------
     start
         When the window begins.
-    instead
-        What to put in place of windows that were out of order, by their starts: they are no guide to what is normal.
+    known
+        Requests by the starts of windows: of those since the reference, and what to put in place of some in it.
 
     Returns
     -------
     Expected, or the number of blocks where they are too few
     """
-    counts = {block.start: float(requests_of(block.pane)) for block in reference.blocks} | dict(instead or {})
+    later = dict(known or {})
+    counts = {block.start: float(requests_of(block.pane)) for block in reference.blocks} | later
     window = reference.block_seconds
-    if reference.until == start and reference.blocks:
+    if reference.blocks and all(at in later for at in range(reference.until, start, window)):
         # A window in which nothing came has no block.
         series = [counts.get(at, 0.0) for at in range(reference.blocks[0].start, start, window)]
         lags = sorted({max(1, hours * _HOUR // window) for hours in LAG_HOURS})
@@ -130,22 +131,21 @@ class TrafficRule(Rule):
     def judge(self, case: Case, state: State, threshold: float) -> tuple[Verdict, State]:
         """Compare how many requests came with how many were expected."""
         count = requests_of(case.pane)
-        instead = {int(at): expected for at, expected in state.get("instead", [])}
-        found = expected_requests(case.reference, case.start, instead) if case.reference else 0
+        known = {int(at): float(used) for at, _, used in state.get("windows", [])}
+        found = expected_requests(case.reference, case.start, known) if case.reference else 0
+        measured: dict[str, Any] = {"statistic": "requests", "value": float(count), "n": count}
         if isinstance(found, int):
             reason = f"{found} of {MIN_BLOCKS} days are known at this hour: too few to expect anything"
-            return self.say(case, "no data", reason, statistic="requests", value=float(count), n=count), state
+            return self.say(case, "no data", reason, **measured), self._remember(case, state, count)
         expected = found.requests
-        reason = f"{count} requests, where {expected:.3g} were expected (from {found.basis})"
-        details = {"expected": expected, "excess": found.excess}
+        reason = f"{count:,} requests, where {expected:,.3g} were expected (from {found.basis})"
         if max(count, expected) < self.min_events:
             reason += f": too few to tell, under {self.min_events}"
-            verdict = self.say(case, "no data", reason, statistic="requests", value=float(count), n=count)
-            return verdict, state
+            return self.say(case, "no data", reason, **measured), self._remember(case, state, count)
         surprise = float(count_surprise(count, expected, found.excess))
         most = expected * self.factor if count > expected else expected / self.factor
         effect = max(0.0, count - most if count > expected else most - count)
-        drifting = effect > 0 and (surprise >= threshold or bool(state.get("since")))
+        drifting = effect > 0 and (surprise >= threshold or "since" in state)
         if drifting:
             reason += f": {'more' if count > expected else 'fewer'} than by a factor of {self.factor:g}"
         elif effect > 0:
@@ -154,24 +154,23 @@ class TrafficRule(Rule):
             case,
             "drifting" if drifting else "ok",
             reason,
-            statistic="requests",
-            value=float(count),
             tolerance=most,
             effect=effect,
             evidence=surprise,
             threshold=threshold,
-            alarmed=drifting and not state.get("since"),
-            n=count,
-            details=details,
+            alarmed=drifting and "since" not in state,
+            details={"expected": expected, "excess": found.excess},
+            **measured,
         )
-        return verdict, self._remember(case, state, expected if drifting else None)
+        return verdict, self._remember(case, state, count, expected if drifting else None)
 
-    def _remember(self, case: Case, state: State, expected: float | None) -> State:
-        """Keep what to put in place of windows that alarmed, for as long as a later one is told from them."""
-        kept = [one for one in state.get("instead", []) if one[0] >= case.start - (self.reference.trailing or _WEEK)]
-        if expected is None:
-            return {"instead": kept} if kept else {}
-        since = state.get("since") or case.start
-        if case.end - since >= _DAY:
-            return {"since": since}
-        return {"since": since, "instead": [*kept, [case.start, expected]]}
+    def _remember(self, case: Case, state: State, count: int, expected: float | None = None) -> State:
+        """Keep what came in windows since the reference, and what to put in place of those that alarmed."""
+        since = None if expected is None else int(state.get("since", case.start))
+        windows = [*state.get("windows", []), [case.start, count, count if expected is None else expected]]
+        if since is not None and case.end - since >= _DAY:
+            windows = [[at, came, came if at >= since else used] for at, came, used in windows]
+        recent = max(case.reference.until if case.reference else 0, case.end - _DAY)
+        oldest = case.start - (self.reference.trailing or _WEEK)
+        kept = [one for one in windows if one[0] >= recent or (one[1] != one[2] and one[0] >= oldest)]
+        return {"windows": kept} if since is None else {"windows": kept, "since": since}
