@@ -5,6 +5,7 @@ import functools
 import importlib
 import math
 import pkgutil
+from collections import Counter
 from types import MappingProxyType
 
 import msgspec
@@ -29,8 +30,21 @@ PLUGINS, MISTAKES = load_kinds(content("detectors"))
 ALL = PLUGINS.loaded()
 
 
-def rule_of(kind, **more):
-    return ALL[kind].model_validate({"name": "a-rule", "kind": kind, **ALL[kind].example, **more})
+# Every kind as its example has it, and kinds that a field makes another thing of.
+RULES = {kind: (kind, {}) for kind in ALL} | {
+    "distribution of features": ("distribution", {"of": "features"}),
+    "distribution without tolerance": ("distribution", {"tolerance": 0}),
+    "latency of answers": ("latency", {"stage": "answer", "percentile": 0.5}),
+    "learned rate": ("rate", {"of": "fallbacks", "tolerance": "auto"}),
+    "selection at most": ("selection", {"reason": None, "tier": 1, "at_least": None, "at_most": 0.1}),
+    "threshold of features": ("threshold", {"of": "features"}),
+    "threshold of nulls": ("threshold", {"statistic": "null_rate"}),
+}
+
+
+def rule_of(name, **more):
+    kind, said = RULES[name]
+    return ALL[kind].model_validate({"name": "a-rule", "kind": kind, **ALL[kind].example, **said, **more})
 
 
 def latencies(pane, mean=0.01):
@@ -41,17 +55,29 @@ def latencies(pane, mean=0.01):
     return {**pane, **extra}
 
 
+def inputs(mean=10.0, carrier="UA", missing=10):
+    """Count watched inputs of 800 requests: a number, and a category."""
+    carriers = Counter([carrier] * 400 + ["B6"] * 300 + ["DL"] * 100)
+    return {
+        Series("missing.visib"): Counts.of([0, 2], [missing, 800 - missing]),
+        Series("feature.visib"): Counts.of(bins_of(RNG.normal(mean, 2.0, 800 - missing))),
+        Series("missing.carrier"): Counts.of([2], [800]),
+        **{Series("category.carrier", segment=name): Counts.of([0], [n]) for name, n in carriers.items()},
+    }
+
+
 @functools.cache
 def ordinary():
-    return tuple(merge([latencies(pane), answers_pane(800)]) for pane in month())
+    return tuple(merge([latencies(pane), answers_pane(800), inputs()]) for pane in month())
 
 
 def bad(seed):
-    """A day on which everything is wrong: scores, latencies, answers."""
+    """Count a day on which everything is wrong: inputs, scores, latencies, answers."""
     rng = np.random.default_rng(seed)
     scores = scores_pane(draw(rng, challenger=2.0, permute=True))
     wrong = {Series("counts", "challenger", "1"): counted(errors=200, nulls=100, orphans=100)}
-    return merge([latencies(scores, mean=1.0), answers_pane(800, missed=400, fallbacks=400), wrong])
+    asked = answers_pane(800, missed=400, fallbacks=400)
+    return merge([latencies(scores, mean=1.0), asked, wrong, inputs(mean=20.0, carrier="XX", missing=400)])
 
 
 def times(pane, many):
@@ -78,6 +104,8 @@ PANES = {
     "a trillion events": times(ordinary()[0], 2**30),
     "a bad day": bad(0),
     "answers alone": answers_pane(500, missed=400, fallbacks=300),
+    "inputs alone": inputs(),
+    "nothing but missing inputs": {Series("missing.visib"): Counts.of([0, 1], [300, 200])},
 }
 
 REFERENCES = {
@@ -94,9 +122,9 @@ def against(name, scene):
     return reference_of([untouchable(pane) for pane in panes]) if panes else None
 
 
-def references_of(kind):
-    """Name the references that make a difference to a kind: all of them, or none for one that compares with nothing."""
-    return REFERENCES if rule_of(kind).compares_with else ["none"]
+def references_of(name):
+    """Name the references that make a difference to a rule: all of them, or none for one that compares with nothing."""
+    return REFERENCES if rule_of(name).compares_with else ["none"]
 
 
 def numbers(value):
@@ -139,11 +167,11 @@ def test_a_kind_is_called_what_its_rules_say_and_explains_every_field(kind):
 
 
 @pytest.mark.parametrize(
-    ("kind", "reference"), [(kind, reference) for kind in ALL for reference in references_of(kind)]
+    ("name", "reference"), [(name, reference) for name in RULES for reference in references_of(name)]
 )
 @pytest.mark.parametrize("scene", PANES)
-def test_a_rule_survives_whatever_a_window_holds_and_says_the_same_of_it_twice(kind, scene, reference):
-    rule, pane = rule_of(kind), untouchable(PANES[scene])
+def test_a_rule_survives_whatever_a_window_holds_and_says_the_same_of_it_twice(name, scene, reference):
+    rule, pane = rule_of(name), untouchable(PANES[scene])
     for subject in {*rule.subjects(pane, []), Subject(), SUBJECT}:
         asked = case(pane, msgspec.structs.astuple(subject), against(reference, scene))
         state = {}
@@ -152,7 +180,7 @@ def test_a_rule_survives_whatever_a_window_holds_and_says_the_same_of_it_twice(k
             verdict, after = rule.judge(asked, state, LEVEL)
             assert state == before, "the state is not changed"
             assert (verdict, after) == rule.judge(asked, before, LEVEL)
-            assert (verdict.rule, verdict.kind, verdict.subject) == (rule.name, kind, subject)
+            assert (verdict.rule, verdict.kind, verdict.subject) == (rule.name, RULES[name][0], subject)
             assert (verdict.start, verdict.end) == (100 * DAY, 101 * DAY)
             assert verdict.status in ("ok", "drifting", "no data")
             assert verdict.reason
@@ -163,13 +191,13 @@ def test_a_rule_survives_whatever_a_window_holds_and_says_the_same_of_it_twice(k
             state = after
 
 
-@pytest.mark.parametrize("kind", ALL)
-def test_counts_however_large_are_measured_as_small_ones_are(kind):
-    rule, pane, many = rule_of(kind), PANES["an ordinary day"], PANES["a trillion events"]
+@pytest.mark.parametrize("name", RULES)
+def test_counts_however_large_are_measured_as_small_ones_are(name):
+    rule, pane, many = rule_of(name), PANES["an ordinary day"], PANES["a trillion events"]
     for subject in rule.subjects(pane, []):
-        name = msgspec.structs.astuple(subject)
-        small, _ = rule.judge(case(pane, name, against("ordinary", "")), {}, LEVEL)
-        large, _ = rule.judge(case(many, name, against("a trillion events", "")), {}, LEVEL)
+        who = msgspec.structs.astuple(subject)
+        small, _ = rule.judge(case(pane, who, against("ordinary", "")), {}, LEVEL)
+        large, _ = rule.judge(case(many, who, against("a trillion events", "")), {}, LEVEL)
         assert large.n == small.n * 2**30
         assert large.value == pytest.approx(small.value, rel=0.01, abs=0.01) or large.value == large.n
 
@@ -178,9 +206,9 @@ def test_counts_however_large_are_measured_as_small_ones_are(kind):
 STORY = [*ordinary()[:5], *(bad(seed) for seed in range(3)), {}, *ordinary()[5:9]]
 
 
-@pytest.mark.parametrize("kind", ALL)
-def test_a_process_that_is_killed_after_every_window_gives_the_verdicts_of_one_that_never_was(kind):
-    rule, reference = rule_of(kind), reference_of(ordinary())
+@pytest.mark.parametrize("name", RULES)
+def test_a_process_that_is_killed_after_every_window_gives_the_verdicts_of_one_that_never_was(name):
+    rule, reference = rule_of(name), reference_of(ordinary())
     said = set()
     for subject in {subject for pane in STORY for subject in rule.subjects(pane, [])}:
         kept, read = {}, {}
@@ -188,10 +216,10 @@ def test_a_process_that_is_killed_after_every_window_gives_the_verdicts_of_one_t
             asked = case(pane, msgspec.structs.astuple(subject), reference, start=(100 + number) * DAY)
             alive, kept = rule.judge(asked, kept, LEVEL)
             # Another process has its own copy of the rule, and knows of the state what the store kept.
-            again, read = rule_of(kind).judge(asked, through_json(read), LEVEL)
+            again, read = rule_of(name).judge(asked, through_json(read), LEVEL)
             assert again == alive
             said.add(alive.status)
-    assert said == {"ok", "no data", "drifting"} - NEVER.get(kind, (set(), ""))[0]
+    assert said == {"ok", "no data", "drifting"} - NEVER.get(name, (set(), ""))[0]
 
 
 NEVER = {
@@ -200,9 +228,9 @@ NEVER = {
 }
 
 
-@pytest.mark.parametrize("kind", ALL)
-def test_an_ordinary_day_is_in_order(kind):
-    rule, pane = rule_of(kind), PANES["an ordinary day"]
+@pytest.mark.parametrize("name", RULES)
+def test_an_ordinary_day_is_in_order(name):
+    rule, pane = rule_of(name), PANES["an ordinary day"]
     reference = reference_of(ordinary())
     for subject in rule.subjects(pane, []):
         verdict, _ = rule.judge(case(pane, msgspec.structs.astuple(subject), reference), {}, LEVEL)
@@ -210,7 +238,7 @@ def test_an_ordinary_day_is_in_order(kind):
         assert not rule.alarms(verdict)
 
 
-@pytest.mark.parametrize("kind", ALL)
-def test_a_rule_about_other_models_names_no_model(kind):
-    found = rule_of(kind, model="somebody-else").subjects(PANES["an ordinary day"], [])
+@pytest.mark.parametrize("name", RULES)
+def test_a_rule_about_other_models_names_no_model(name):
+    found = rule_of(name, model="somebody-else").subjects(PANES["an ordinary day"], [])
     assert {subject.model for subject in found} <= {""}
