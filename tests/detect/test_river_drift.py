@@ -1,17 +1,19 @@
 """The detectors of river as plug-ins: what they read, what they find, and what they remember."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 
 from birdwatch.content import content
-from birdwatch.detect.rules import load_kinds
-from birdwatch.detect.verdict import Subject
+from birdwatch.detect.judge import Judge
+from birdwatch.detect.rules import load_kinds, load_rules
+from birdwatch.detect.verdict import Subject, read_verdicts
 from birdwatch.stats.grid import bins_of, midpoints
 from birdwatch.windows.pane import Counts, Series
 
-from .scenes import DAY, case, counted
+from .scenes import DAY, case, counted, daily, fill
 
 KINDS = load_kinds(content("detectors"))[0].loaded()
 NAMES = ("adwin", "ddm", "kswin", "page_hinkley")
@@ -139,3 +141,28 @@ def test_a_window_of_few_is_no_data_and_leaves_what_it_remembers():
 def test_a_window_must_hold_twice_what_is_compared():
     with pytest.raises(ValueError, match="window_size 50 must be at least twice stat_size 30"):
         rule("kswin", window_size=50, stat_size=30)
+
+
+RULES = "rules:\n" + "".join(f"  - {{name: a{i}, kind: {kind}, severity: ticket}}\n" for i, kind in enumerate(NAMES))
+
+
+def test_a_judge_that_is_started_anew_for_every_window_says_the_same(tmp_path):
+    (tmp_path / "river.yaml").write_text(RULES)
+    shutil.copy(content("detectors") / "river_drift.py", tmp_path)
+    said = []
+    for restarted in (False, True):
+        store = daily(tmp_path / f"{restarted}.db")
+        fill(store, [{}] * 4 + [{"inputs": 2.0}] * 3)
+        judge = Judge(store, load_rules(tmp_path))
+        for day in range(1, 8):
+            with store.transaction():
+                judge.step(day * DAY)
+            if restarted:
+                store.close()
+                store = daily(tmp_path / f"{restarted}.db")
+                judge = Judge(store, load_rules(tmp_path))
+        said.append(read_verdicts(store, 0, 7 * DAY))
+        store.close()
+    assert said[0] == said[1]
+    assert len(said[0]) == 4 * 3 * 7
+    assert {v.kind for v in said[0] if v.status == "drifting" and v.end > 4 * DAY} >= {"adwin", "kswin", "page_hinkley"}
