@@ -54,6 +54,7 @@ def test_unchanged_streams_leave_their_bands_no_more_often_than_promised():
 
 
 def test_two_samples_grow_each_in_its_own_time():
+    assert float(two_sample_band(1_000, 700)) == pytest.approx(float(band(1_000, 1, 0.025) + band(700, 1, 0.025)))
     apart = two_sample_band([1_000, 1_000], [1_000, 10**9])
     assert apart[1] < apart[0]
     assert apart[1] == pytest.approx(band(1_000, 1, 0.025), abs=1e-3)
