@@ -189,6 +189,20 @@ def test_a_number_falls_into_half_an_octave(value, segment):
     assert segments(pane) == {"x": [segment]}
 
 
+def test_an_edge_belongs_to_the_band_above_it():
+    asked = [
+        Request(id=f"r{value}", ts=START, received_ts=START, deadline_seconds=1, features={"x": value})
+        for value in (-1, 0, 499.9, 500, 999, 1000.0)
+    ]
+    pane = count(asked, [], {"x": Segment(kind="number", edges=[0, 500, 1000])})
+    assert {s.segment: int(c.counts[0]) for s, c in pane.items() if s.segment} == {
+        "x=under 0": 1,
+        "x=0 to 500": 2,
+        "x=500 to 1000": 2,
+        "x=from 1000": 1,
+    }
+
+
 @hypothesis.settings(deadline=None, max_examples=50)
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=30))
 def test_cells_are_in_order_do_not_overlap_and_hold_their_numbers(values):

@@ -182,6 +182,23 @@ def test_what_comes_when_nothing_can_be_joined_any_more_is_still_added(place, tm
     )
 
 
+def test_features_that_come_when_nothing_can_be_joined_any_more_are_still_added(place, tmp_path):
+    events = traffic()
+    held = [e for e in events if e[1] == "requests" and e[0] < START + 20]
+    write(place, [e for e in events if e not in held])
+    store = Store(tmp_path / "b.db", pane_seconds=LENGTH)
+    tail = Tail(place, store, settings(**WATCHED), now=Clock())
+    follow(tail)
+    write(place, held)
+    follow(tail)
+    whole = open_streams(f"sqlite:{tmp_path}/whole")
+    write(whole, events)
+    expected = count(whole, tmp_path / "a.db", settings(**WATCHED)).pane(0, int(START) + 60)
+    found = store.pane(0, int(START) + 60)
+    for series in (Series("feature.size"), Series("missing.size"), Series("missing.from")):
+        assert found[series].counts.tolist() == expected[series].counts.tolist()
+
+
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
