@@ -2,16 +2,19 @@
 
 import json
 
+import httpx
 import pytest
 import yaml
 from typer.testing import CliRunner
 
 from birdwatch.cli.main import app
+from birdwatch.health import Health
 from birdwatch.records import Control, encode
 from birdwatch.streams import open_streams
 from birdwatch.testing import a_request, a_score
 from birdwatch.windows.pane import Series
 from birdwatch.windows.store import Store
+from birdwatch.windows.tail import Tail
 
 NOON = 1_368_532_800.0
 
@@ -75,3 +78,27 @@ def test_the_same_store_is_not_counted_twice(here):
     first = Store("a.db", readonly=True).digest()
     assert run("--streams", "sqlite:streams", "--store", "a.db")["dead_letters"] == 0
     assert Store("a.db", readonly=True).digest() == first
+
+
+def test_it_answers_for_its_health_while_it_reads(here, monkeypatch):
+    seen = {}
+    original = Tail.finish
+
+    def finish(self):
+        original(self)
+        base = told.pop()
+        seen.update({path: httpx.get(f"{base}/{path}") for path in ("healthz", "readyz", "metrics")})
+
+    told = []
+    show = Health.show
+    monkeypatch.setattr(Tail, "finish", finish)
+    monkeypatch.setattr(
+        Health, "show", lambda self, *a: (told.append(f"http://127.0.0.1:{self.port}"), show(self, *a))[1]
+    )
+    assert run("--streams", "sqlite:streams", "--store", "a.db", "--health-port", "0")["dead_letters"] == 1
+    assert [(seen[path].status_code, seen[path].text) for path in ("healthz", "readyz")] == [
+        (200, "ok\n"),
+        (200, "ready\n"),
+    ]
+    assert "birdwatch_tail_messages_total 1202.0" in seen["metrics"].text
+    assert "birdwatch_tail_panes_closed_total 5.0" in seen["metrics"].text

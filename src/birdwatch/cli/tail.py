@@ -2,16 +2,27 @@
 
 import json
 import signal
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from birdwatch.config import load_settings
 
+if TYPE_CHECKING:
+    from birdwatch.alerts.metrics import TailMetrics
+    from birdwatch.health import Health
+    from birdwatch.windows.store import Store
+
 __all__ = ["app"]
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+_STILL_SECONDS: Final = 60.0
+"""A tail that has fallen behind judges weeks at once."""
 
 
 @app.command()
@@ -27,6 +38,13 @@ def tail(
     until_end: Annotated[
         bool, typer.Option("--until-end", help="Stop when all that the streams hold has been counted.")
     ] = False,
+    health_port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Answer /healthz, /readyz and /metrics on this port; 0 takes a free one."),
+    ] = None,
+    health_host: Annotated[
+        str, typer.Option(help="The address of --health-port; in a container, 0.0.0.0.")
+    ] = "127.0.0.1",
     as_json: Annotated[bool, typer.Option("--json", help="Print what was counted as JSON at the end.")] = False,
 ) -> None:
     """Follow the streams: count panes, judge them by the rules, raise alerts. Ends on SIGTERM, or with --until-end.
@@ -38,6 +56,7 @@ def tail(
     from rich.console import Console  # noqa: PLC0415 - help should not wait for what only the work needs
 
     from birdwatch.alerts.lifecycle import advance  # noqa: PLC0415
+    from birdwatch.alerts.metrics import Read, TailMetrics  # noqa: PLC0415
     from birdwatch.alerts.sinks import sink_names  # noqa: PLC0415
     from birdwatch.content import content  # noqa: PLC0415
     from birdwatch.detect.judge import Judge  # noqa: PLC0415
@@ -77,11 +96,16 @@ def tail(
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    if not until_end:
-        typer.echo("ready")
     messages = 0
-    with Console(stderr=True).status("reading") as status:
+    metrics = TailMetrics(kept.path, lambda: Read(messages, tailing.dead_letters))
+    with (
+        _health(health_port, health_host, metrics, quiet=until_end) as health,
+        Console(stderr=True).status("reading") as status,
+    ):
+        if not until_end:
+            typer.echo("ready")
         while not stopping:
+            health.pulse.beat()
             read = tailing.step()
             messages += read
             if until_end and not read:
@@ -92,15 +116,36 @@ def tail(
     tailing.close()
     place.close()
     if until_end or as_json:
-        closed = kept.closed_range()
-        found = {
-            "messages": messages,
-            "dead_letters": tailing.dead_letters,
-            "store": str(kept.path),
-            "since": closed and closed[0],
-            "until": closed and closed[1],
-        }
-        unread = f", {tailing.dead_letters:,} rows of them could not be read (see {letters.address})"
-        told = f"{messages:,} messages counted into {kept.path}{unread if tailing.dead_letters else ''}"
-        typer.echo(json.dumps(found) if as_json else told)
+        found = {"messages": messages, "dead_letters": tailing.dead_letters, "store": str(kept.path)}
+        _report(found | _closed(kept), letters.address, as_json=as_json)
     kept.close()
+
+
+@contextmanager
+def _health(port: int | None, host: str, metrics: "TailMetrics", *, quiet: bool) -> Iterator["Health"]:
+    """Answer /healthz, /readyz and /metrics meanwhile, where that is wanted."""
+    from prometheus_client import CollectorRegistry  # noqa: PLC0415
+
+    from birdwatch.health import Health  # noqa: PLC0415
+
+    registry = CollectorRegistry()
+    registry.register(metrics)
+    with closing(Health(port, "tail", host, still_seconds=_STILL_SECONDS)) as health:
+        health.show(Counter, registry)
+        if health.port is not None:
+            typer.echo(f"health on http://{host}:{health.port}", err=quiet)
+        yield health
+
+
+def _closed(store: "Store") -> dict[str, int | None]:
+    since, until = store.closed_range() or (None, None)
+    return {"since": since, "until": until}
+
+
+def _report(found: dict[str, Any], letters: str, *, as_json: bool) -> None:
+    """Print what was counted."""
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    unread = f", {found['dead_letters']:,} rows of them could not be read (see {letters})"
+    typer.echo(f"{found['messages']:,} messages counted into {found['store']}{unread if found['dead_letters'] else ''}")

@@ -1,0 +1,147 @@
+"""What ``birdwatch tail`` shows at ``/metrics``: how far it has read, what the rules say, and how the budgets stand.
+
+All but what the process itself has counted is read from the store when it is asked for, by a connection of its own: so
+the numbers are those of the last commit, and asking never holds up the tail.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final, NamedTuple, get_args
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from birdwatch.alerts.standing import standings
+from birdwatch.detect.verdict import Severity, Status
+from birdwatch.windows.store import Store
+
+__all__ = ["Read", "TailMetrics"]
+
+_STATUSES: Final[tuple[Status, ...]] = get_args(Status)
+_SEVERITIES: Final[tuple[Severity, ...]] = get_args(Severity)
+
+
+class Read(NamedTuple):
+    """What a tail has read since it was started."""
+
+    messages: int
+    dead_letters: int
+
+
+class TailMetrics(Collector):
+    """Gives the metrics of a tail.
+
+    Parameters
+    ----------
+    path
+        The store that it writes.
+    read
+        Gives what it has read so far.
+    now
+        The wall clock, in Unix seconds.
+    """
+
+    def __init__(self, path: Path, read: Callable[[], Read], now: Callable[[], float] = time.time) -> None:
+        self._path = path
+        self._read = read
+        self._now = now
+
+    def describe(self) -> Iterator[Metric]:
+        """Name nothing: who registers this need not wait for a store."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        """Ask the store."""
+        read = self._read()
+        yield CounterMetricFamily("birdwatch_tail_messages", "messages read since the start", read.messages)
+        yield CounterMetricFamily(
+            "birdwatch_tail_dead_letters", "rows that could not be read, since the start", read.dead_letters
+        )
+        store = Store(self._path, readonly=True)
+        try:
+            yield from self._progress(store)
+            yield from _judged(store)
+            yield from _budgets(store)
+        finally:
+            store.close()
+
+    def _progress(self, store: Store) -> Iterator[Metric]:
+        row: Any = store.connection.execute("SELECT count(*) FROM closed").fetchone()
+        yield CounterMetricFamily("birdwatch_tail_panes_closed", "panes that the store holds", row[0])
+        closed = store.closed_range()
+        if closed is not None:
+            yield GaugeMetricFamily(
+                "birdwatch_tail_closed_until_timestamp_seconds", "event time up to which panes are closed", closed[1]
+            )
+            yield GaugeMetricFamily(
+                "birdwatch_tail_lag_seconds", "wall time since the end of the last closed pane", self._now() - closed[1]
+            )
+        latest: dict[str, float] = {}
+        for source in store.sources():
+            latest[source.stream] = max(source.latest, latest.get(source.stream, source.latest))
+        family = GaugeMetricFamily(
+            "birdwatch_tail_last_event_age_seconds", "wall time since the latest event of a stream", labels=["stream"]
+        )
+        for stream, moment in latest.items():
+            family.add_metric([stream], self._now() - moment)
+        yield family
+
+
+def _judged(store: Store) -> Iterator[Metric]:
+    """Count the verdicts of each rule's last window by status, and the alerts that fire by severity."""
+    verdicts = GaugeMetricFamily(
+        "birdwatch_verdicts", "verdicts of a rule's last window, by status", labels=["rule", "status"]
+    )
+    judged: dict[str, int] = store.noted("judged_until", {})
+    for rule in sorted(judged) if store.connection.table_exists(None, "verdicts") else ():
+        rows: Any = store.connection.execute(
+            'SELECT status, count(*) FROM verdicts WHERE rule = ?1 AND "end" ='
+            ' (SELECT max("end") FROM verdicts WHERE rule = ?1) GROUP BY status',
+            (rule,),
+        )
+        found = dict(rows)
+        for status in _STATUSES:
+            verdicts.add_metric([rule, status], found.get(status, 0))
+    yield verdicts
+    firing = GaugeMetricFamily("birdwatch_alerts_firing", "alerts that fire, by severity", labels=["severity"])
+    known: dict[str, int] = {}
+    if store.connection.table_exists(None, "conditions"):
+        counted: Any = store.connection.execute(
+            "SELECT severity, count(*) FROM conditions WHERE state = 'firing' GROUP BY severity"
+        )
+        known = dict(counted)
+    for severity in _SEVERITIES:
+        firing.add_metric([severity], known.get(severity, 0))
+    yield firing
+
+
+def _budgets(store: Store) -> Iterator[Metric]:
+    whole = {
+        what: GaugeMetricFamily(f"birdwatch_budget_{what}", about, labels=["severity"])
+        for what, about in (
+            ("promised", "false alarms that may be expected in a period, at the most"),
+            ("period_seconds", "length of the period, in event time"),
+            ("spent", "false alarms that were to be expected in the last period, at the most"),
+            ("left", "what is left of the promise"),
+            ("fired", "alerts that fired in the last period"),
+        )
+    }
+    level = GaugeMetricFamily(
+        "birdwatch_budget_level", "evidence that a rule has to reach to alarm", labels=["severity", "rule"]
+    )
+    subjects = GaugeMetricFamily("birdwatch_budget_subjects", "how many a rule watches", labels=["severity", "rule"])
+    for account, fired in standings(store):
+        severity, spending = account.severity, account.spending
+        for what, value in (
+            ("promised", spending.alarms),
+            ("period_seconds", spending.per_seconds),
+            ("spent", account.expected),
+            ("left", account.left),
+            ("fired", sum(fired.values())),
+        ):
+            whole[what].add_metric([severity], value)
+        for rule, share in spending.rules.items():
+            level.add_metric([severity, rule], share.level)
+            subjects.add_metric([severity, rule], share.subjects)
+    yield from (*whole.values(), level, subjects)

@@ -1,0 +1,114 @@
+"""What the tail shows at /metrics, read back with the parser of the Prometheus client."""
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from birdwatch.alerts.lifecycle import advance
+from birdwatch.alerts.metrics import Read, TailMetrics
+from birdwatch.detect.budget import Budget, Watch
+from birdwatch.detect.spending import create_table as create_ledger
+from birdwatch.detect.spending import put_spending, write_looks
+from birdwatch.detect.verdict import Finding, Subject, Verdict, create_table, put_verdicts
+from birdwatch.windows.store import Source, Store
+
+DAY = 86_400
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = Store(tmp_path / "store.db", pane_seconds=DAY)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def shown(store):
+    """Read the metrics as they would be scraped twelve hours after the tenth day: by (name, labels)."""
+
+    def read():
+        registry = CollectorRegistry()
+        registry.register(TailMetrics(store.path, lambda: Read(7, 2), now=lambda: 10.5 * DAY))
+        families = text_string_to_metric_families(generate_latest(registry).decode())
+        return {(s.name, *s.labels.values()): s.value for family in families for s in family.samples}
+
+    return read
+
+
+def test_a_new_store_shows_what_was_read_and_that_nothing_fires(shown):
+    found = shown()
+    assert found["birdwatch_tail_messages_total",] == 7
+    assert found["birdwatch_tail_dead_letters_total",] == 2
+    assert found["birdwatch_tail_panes_closed_total",] == 0
+    assert found["birdwatch_alerts_firing", "page"] == 0
+    assert not any(name == "birdwatch_tail_lag_seconds" for name, *_ in found)
+
+
+def test_how_far_event_time_has_come(store, shown):
+    with store.transaction():
+        for day in range(10):
+            store.put(day * DAY, {})
+        sources = [Source("scores", 0, model, 10 * DAY - wait, idle=False) for model, wait in (("a", 60), ("b", 10))]
+        store.put_sources([*sources, Source("requests", 0, "", 10.0 * DAY, idle=False)])
+    found = shown()
+    assert found["birdwatch_tail_panes_closed_total",] == 10
+    assert found["birdwatch_tail_closed_until_timestamp_seconds",] == 10 * DAY
+    assert found["birdwatch_tail_lag_seconds",] == DAY / 2
+    assert found["birdwatch_tail_last_event_age_seconds", "scores"] == DAY / 2 + 10
+    assert found["birdwatch_tail_last_event_age_seconds", "requests"] == DAY / 2
+
+
+def test_verdicts_of_the_last_window_and_what_fires(store, shown):
+    def verdict(day, model, status):
+        said = {"rule": "scores", "kind": "distribution", "reason": "why"}
+        return Verdict(start=(day - 1) * DAY, end=day * DAY, subject=Subject(model, "1"), status=status, **said)
+
+    told = {"rule": "scores", "ts": 10 * DAY, "active": True, "reason": "why"}
+    with store.transaction():
+        create_table(store)
+        store.note("judged_until", {"scores": 10 * DAY, "later": 10 * DAY})
+        put_verdicts(store, [verdict(9, "a", "error"), verdict(10, "a", "ok"), verdict(10, "b", "drifting")])
+        advance(store, [Finding(subject=Subject(m), severity="ticket", **told) for m in ("a", "b")])
+    found = shown()
+    assert {
+        status: found["birdwatch_verdicts", "scores", status] for status in ("ok", "drifting", "no data", "error")
+    } == {
+        "ok": 1,
+        "drifting": 1,
+        "no data": 0,
+        "error": 0,
+    }
+    assert found["birdwatch_verdicts", "later", "ok"] == 0
+    assert (found["birdwatch_alerts_firing", "ticket"], found["birdwatch_alerts_firing", "page"]) == (2, 0)
+
+
+def test_how_the_budgets_stand(store, shown):
+    fired = Finding(rule="pairs", subject=Subject("m"), ts=10 * DAY, severity="page", active=True, reason="why")
+    with store.transaction():
+        create_ledger(store)
+        put_spending(store, {"page": Budget(pages=2).spend([Watch("pairs", 4, DAY), Watch("sla", 0, DAY)])})
+        write_looks(store, 10 * DAY, "page", "pairs", looks=30, level=60.0)
+        advance(store, [fired])
+    found = shown()
+    assert found["birdwatch_budget_promised", "page"] == 2
+    assert found["birdwatch_budget_period_seconds", "page"] == 30 * DAY
+    assert found["birdwatch_budget_spent", "page"] == 0.5
+    assert found["birdwatch_budget_left", "page"] == 1.5
+    assert found["birdwatch_budget_fired", "page"] == 1
+    assert found["birdwatch_budget_level", "pairs", "page"] == 60
+    assert found["birdwatch_budget_subjects", "pairs", "page"] == 4
+
+
+def test_a_scrape_leaves_no_connection_open(shown, monkeypatch):
+    opened = []
+    original = Store.__init__
+
+    def remember(self, *args, **kwargs):
+        opened.append(self)
+        original(self, *args, **kwargs)
+
+    monkeypatch.setattr(Store, "__init__", remember)
+    shown()
+    (used,) = opened
+    with pytest.raises(Exception, match="closed"):
+        used.connection.execute("SELECT 1")
