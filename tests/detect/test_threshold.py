@@ -104,8 +104,8 @@ def test_it_spends_nothing_and_gathers_no_evidence():
 
 
 def test_latencies_are_compared_in_seconds():
-    fast, slow = RNG.exponential(0.01, 500), RNG.exponential(0.03, 500)
-    asked = rule(statistic="mean", of="queue", fail=0.01)
+    fast, slow = RNG.exponential(1.0, 500), RNG.exponential(3.0, 500)
+    asked = rule(statistic="mean", of="queue", fail=1)
     verdict = judge(asked, seconds(slow, "queue"), [seconds(fast, "queue")])
     assert verdict.value == pytest.approx(slow.mean() - fast.mean(), rel=0.01)
     assert verdict.status == "drifting"
