@@ -15,8 +15,9 @@ from rich.progress import Progress
 from rich.table import Table
 from scipy.stats import norm
 
+from birdwatch.stats.rates import bernoulli
 from birdwatch.stats.shapes import Shapes, dkw
-from birdwatch.stats.steps import Steps
+from birdwatch.stats.steps import MULTIPLES, Steps
 
 __all__ = ["SECTION", "false_alarms", "known", "measure"]
 
@@ -76,9 +77,7 @@ def edge(steps: Steps, truth: np.ndarray) -> Steps:
     below = np.take_along_axis(np.cumsum(truth, axis=1), steps.places, axis=1)
     shares = np.where(steps.above, 1 - below, below)
     limits = shares + EDGE
-    q = np.exp(steps.gains) * steps.limits[..., None]
-    # The same alternatives, tested against the limits as they are without the error.
-    gains, losses = np.log(q / limits[..., None]), np.log((1 - q) / (1 - limits[..., None]))
+    gains, losses = (bernoulli(k, 1, limits, MULTIPLES) for k in (1, 0))
     return steps._replace(shares=shares, limits=limits, gains=gains, losses=losses)
 
 

@@ -5,8 +5,8 @@ A distribution within Kolmogorov distance δ0 of the reference has at every cut 
     P(x ≤ q) ≤ F0(q) + δ0 + ε        P(x > q) ≤ 1 − F0(q) + δ0 + ε
 
 where ε pays for the reference being a sample (`birdwatch.stats.shapes.dkw`). Each is a rate of at most p0, so each
-side of each cut has the likelihood ratio of Bernoulli trials, k·ln(q/p0) + (n−k)·ln((1−q)/(1−p0)), expected to be at
-most 1 exactly while the tolerance is kept. Density ratios (`birdwatch.stats.shapes`) would have to pay for a tolerance
+side of each cut has the likelihood ratio of Bernoulli trials (`birdwatch.stats.rates`), expected to be at most 1
+exactly while the tolerance is kept. Density ratios (`birdwatch.stats.shapes`) would have to pay for a tolerance
 inside the logarithm, which leaves them blind, however many events there are.
 """
 
@@ -17,9 +17,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from birdwatch.stats.distances import bucket_counts
 from birdwatch.stats.quantiles import Histogram, size
+from birdwatch.stats.rates import bernoulli
 from birdwatch.stats.shapes import PSEUDO_COUNTS, dkw, rank_cuts
 
-__all__ = ["Steps"]
+__all__ = ["MULTIPLES", "Steps"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -103,7 +104,6 @@ class Steps(NamedTuple):
         kept = (limits < CERTAIN) & np.tile(_telling(counts / counts.sum()), 2)
         shares, limits = shares[kept], limits[kept]
         above = np.repeat([False, True], cuts.size)[kept]
-        q = _grown(limits[:, None], np.array(MULTIPLES))
         names = [_name(*rate) for rate in zip(limits.tolist(), shares.tolist(), above.tolist(), strict=True)]
         each = len(MULTIPLES) + 1
         return cls(
@@ -112,8 +112,8 @@ class Steps(NamedTuple):
             above=above,
             limits=limits,
             shares=shares,
-            gains=np.log(q / limits[:, None]),
-            losses=np.log((1 - q) / (1 - limits[:, None])),
+            gains=bernoulli(1, 1, limits, MULTIPLES),
+            losses=bernoulli(0, 1, limits, MULTIPLES),
             weights=np.full(each * limits.size, 1 / max(each * limits.size, 1)),
             names=tuple(name for name in names for _ in range(each)),
         )
@@ -140,7 +140,8 @@ class Steps(NamedTuple):
         hits, n = self._rates(counts)
         lately, of = self._rates(recent)
         estimate = (lately + PSEUDO_COUNTS * self.shares) / (of + PSEUDO_COUNTS)
-        p0, q = self.limits, np.maximum(estimate, _grown(self.limits, LEAST_GROWTH))
+        p0 = self.limits
+        q = np.maximum(estimate, np.minimum(p0 * LEAST_GROWTH, 1 - (1 - p0) / LEAST_GROWTH))
         misses = n - hits
         adaptive = hits * np.log(q / p0) + misses * np.log((1 - q) / (1 - p0))
         fixed = hits[..., None] * self.gains + misses[..., None] * self.losses
@@ -161,11 +162,6 @@ def _telling(masses: Floats) -> NDArray[np.bool_]:
     common = masses > COMMON
     found: NDArray[np.bool_] = (np.minimum(i, i[::-1]) % 2 == 0) | common[:-1] | common[1:]
     return found
-
-
-def _grown(rate: Floats, by: float | Floats) -> Floats:
-    """Multiply a rate, or where that nears 1, divide its complement."""
-    return np.minimum(rate * by, 1 - (1 - rate) / by)
 
 
 def _name(limit: float, share: float, above: bool) -> str:
