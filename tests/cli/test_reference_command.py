@@ -10,7 +10,10 @@ from typer.testing import CliRunner
 from birdwatch.cli.reference import app
 from birdwatch.detect.frozen import load
 from birdwatch.errors import ReferenceMissingError, SettingsError
+from birdwatch.records import encode
 from birdwatch.stats.grid import bins_of
+from birdwatch.streams import open_streams
+from birdwatch.testing import a_score
 from birdwatch.windows.pane import Counts, Series
 from birdwatch.windows.store import Store
 
@@ -74,6 +77,50 @@ def test_the_settings_say_which_references_there_are():
     assert "no references" in run("list").output
     Path("birdwatch.yaml").write_text("references: [all.json]\n")
     assert "all.json" in run("list").output
+
+
+def test_what_the_rules_learn_is_frozen_with_it_and_shown():
+    run("freeze", "--out", "all.json")
+    (scores,) = (t for t in json.loads(run("show", "all.json", "--json").output)["tolerances"] if t["rule"] == "scores")
+    assert (scores["of"], scores["at"], scores["frozen"]) == ("m", None, True)
+    (kept,) = (row for row in json.loads(Path("all.json").read_text())["tolerances"] if row["rule"] == "scores")
+    assert kept["learned"] == scores["learned"]
+    assert kept["learned"]["blocks"] == 10
+    said = " ".join(run("show", "all.json").output.split())
+    assert f"scores m tolerance {scores['learned']['tolerance']:.3g}" in said
+    assert "frozen" in said
+
+
+def test_what_rules_that_came_later_would_learn_is_shown_as_such():
+    run("freeze", "--out", "all.json")
+    Path("mine").mkdir()
+    Path("mine/rules.yaml").write_text("rules:\n  - name: mine\n    kind: distribution\n    severity: page\n")
+    found = json.loads(run("show", "all.json", "--rules", "mine", "--json").output)["tolerances"]
+    known = {row["rule"]: row["frozen"] for row in found}
+    assert (known["scores"], known["mine"]) == (True, False)
+
+
+def test_recorded_streams_are_counted_and_frozen_at_once():
+    place = open_streams("files:recorded")
+    for n in range(49):
+        score = a_score(request_id=str(n), request_ts=n * HOUR + 1.0, ts=n * HOUR + 1.0, model="m", score=0.5)
+        place.append("scores", [(b"", encode(score))])
+    place.append("scores", [(b"", b"{")])
+    place.close()
+    Path("birdwatch.db").unlink()
+    result = run("freeze", "--streams", "files:recorded", "--out", "it.json")
+    assert "2 blocks of 1d from 1970-01-01 00:00 to 1970-01-03 00:00; scores: m 48" in result.output
+    assert "1 rows could not be read" in result.output
+    assert not Path("birdwatch.db").exists()
+    with pytest.raises(SettingsError, match="are not recorded: write `files:DIR`"):
+        run("freeze", "--streams", "kafka://host", "--out", "it.json")
+
+
+def test_a_reference_is_retired_with_a_reason():
+    run("freeze", "--out", "all.json.gz")
+    assert "is retired: a storm" in run("retire", "all.json.gz", "--reason", "a storm").output
+    with pytest.raises(ReferenceMissingError, match=r"was retired \(a storm\)"):
+        run("show", "all.json.gz")
 
 
 @pytest.mark.parametrize(

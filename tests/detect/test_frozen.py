@@ -112,7 +112,7 @@ def test_what_cannot_serve_is_refused(tmp_path):
     with pytest.raises(ReferenceMissingError, match="cannot be read"):
         load(tmp_path / "broken.json.gz")
     with pytest.raises(ReferenceMissingError, match="nothing was counted"):
-        document([{Series("joint", "m", "1", "p"): total([])}])
+        document([{Series("latency.model", "m", "1"): total([])}])
 
 
 def test_a_retired_reference_says_why():
@@ -123,7 +123,7 @@ def test_a_retired_reference_says_why():
 
 
 def test_what_nobody_compares_with_is_not_kept():
-    pane = {**answers_pane(10), Series("joint", "m", "1", "p"): answers_pane(1)[Series("counts")]}
+    pane = {**answers_pane(10), Series("latency.model", "m", "1"): answers_pane(1)[Series("counts")]}
     kept = {s[0] for s in document([pane])["blocks"][0]["series"]}
     assert kept == {"counts", "selection"}
 

@@ -1,18 +1,22 @@
 """``birdwatch reference``: freeze a stretch of what was counted, and look at what is frozen."""
 
 import json
+import tempfile
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from birdwatch.config import load_settings
+from birdwatch.config import Settings, load_settings
 from birdwatch.errors import ReferenceMissingError, SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from birdwatch.detect.reference import Reference
+    from birdwatch.detect.rules import RuleSet
+    from birdwatch.windows.store import Store
 
 __all__ = ["app"]
 
@@ -22,6 +26,11 @@ _SettingsFile = Annotated[
     Path | None, typer.Option("--settings", help="A YAML file of settings; ./birdwatch.yaml by default.")
 ]
 _NUMBERS = ("blocks", "n", "mean", "sd", "p50", "p90", "p99")
+_RECORDED: Final = "files:"
+_RulesFolder = Annotated[
+    Path | None,
+    typer.Option("--rules", help="Whose tolerances; the rules of the settings, or the starter set, by default."),
+]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -30,6 +39,10 @@ def freeze(
     out: Annotated[Path, typer.Option(help="The file to write; a name that ends in .gz is compressed.")],
     settings: _SettingsFile = None,
     store: Annotated[Path | None, typer.Option(help="The file with panes, verdicts and alerts.")] = None,
+    streams: Annotated[
+        str | None, typer.Option(help="Recorded streams in place of a store, `files:DIR`: they are counted first.")
+    ] = None,
+    rules: _RulesFolder = None,
     since: Annotated[
         str | None, typer.Option(help="From here: a date or time (UTC), or Unix seconds; the first pane by default.")
     ] = None,
@@ -38,21 +51,23 @@ def freeze(
     name: Annotated[str | None, typer.Option(help="What rules call it; the file's name by default.")] = None,
     as_json: _Json = False,
 ) -> None:
-    """Freeze a stretch of a store as a reference, in whole blocks that begin where windows begin.
+    """Freeze a stretch of a store, or of recorded streams, as a reference, in whole blocks that begin where windows begin.
 
-    Windows in which a model was found bad, and what rolled-back versions did, are left out.
+    Windows in which a model was found bad, and what rolled-back versions did, are left out. What the rules learn from it
+    is frozen with it.
     """
     from birdwatch.detect.duration import parse_duration, say_moment  # noqa: PLC0415 - help should not wait for the work
     from birdwatch.detect.frozen import from_document, save  # noqa: PLC0415
     from birdwatch.detect.sourcing import freeze as freeze_store  # noqa: PLC0415
-    from birdwatch.windows.store import Store  # noqa: PLC0415
 
-    chosen = load_settings(settings, store=store)
-    kept = Store(chosen.store, readonly=True)
-    try:
+    chosen = load_settings(settings, store=store, rules=rules)
+    learning = _rules_of(chosen).rules
+    with _counted(chosen, streams) as kept:
         closed = kept.closed_range()
         if closed is None:
-            raise ReferenceMissingError(f"{chosen.store} holds no closed pane yet: there is nothing to freeze")
+            raise ReferenceMissingError(
+                f"{streams or chosen.store} holds no closed pane yet: there is nothing to freeze"
+            )
         try:
             length = int(parse_duration(block))
         except ValueError as error:
@@ -67,9 +82,7 @@ def freeze(
                 f"there is no whole block of {block} from {say_moment(first)} to {say_moment(last)}: choose a longer stretch, or"
                 " a shorter --block"
             )
-        document = freeze_store(kept, begin, end, length, name=name or _stem(out), scale=chosen.scale)
-    finally:
-        kept.close()
+        document = freeze_store(kept, begin, end, length, name=name or _stem(out), scale=chosen.scale, rules=learning)
     save(document, out)
     if as_json:
         typer.echo(json.dumps(_summary(from_document(document, str(out)), out)))
@@ -116,12 +129,32 @@ def list_(
 @app.command()
 def show(
     file: Annotated[Path, typer.Argument(help="A frozen reference.")],
+    settings: _SettingsFile = None,
+    rules: _RulesFolder = None,
     as_json: _Json = False,
 ) -> None:
-    """Show what a frozen reference holds: for each model its scores, for each pair its differences."""
-    from birdwatch.detect.frozen import load  # noqa: PLC0415
+    """Show what a frozen reference holds: for each model its scores, for each pair its differences.
 
-    summary = _summary(load(file), file)
+    And the tolerances that it teaches the rules: those frozen with it, else those that they would learn from it now.
+    """
+    from birdwatch.detect.frozen import learn, load  # noqa: PLC0415
+
+    reference = load(file)
+    learned = learn(reference, _rules_of(load_settings(settings, rules=rules)).rules)
+    summary = _summary(reference, file) | {
+        "tolerances": [
+            {
+                "rule": lesson.rule,
+                "of": " - ".join(
+                    filter(None, (lesson.subject.model or lesson.subject.feature, lesson.subject.partner))
+                ),
+                "at": lesson.at,
+                "frozen": lesson in reference.lessons,
+                "learned": dict(reference.lessons.get(lesson, taught)),
+            }
+            for lesson, taught in sorted({**learned, **reference.lessons}.items(), key=str)
+        ]
+    }
     if as_json:
         typer.echo(json.dumps(summary))
         return
@@ -131,6 +164,78 @@ def show(
         for s in summary["series"]
     ]
     _print_table(["of", *_NUMBERS], rows)
+    _print_tolerances(summary["tolerances"])
+
+
+@app.command()
+def retire(
+    file: Annotated[Path, typer.Argument(help="A frozen reference.")],
+    reason: Annotated[str, typer.Option(help="Why; rules that still compare with it say so.")],
+) -> None:
+    """Take a frozen reference out of use, at once: rules that name it cannot judge until they name another."""
+    from birdwatch.detect.frozen import load, read, save  # noqa: PLC0415
+    from birdwatch.detect.frozen import retire as retired  # noqa: PLC0415
+
+    load(file)
+    save(retired(read(file), reason), file)
+    typer.echo(f"{file} is retired: {reason}")
+
+
+def _rules_of(settings: Settings) -> "RuleSet":
+    from birdwatch.content import content  # noqa: PLC0415
+    from birdwatch.detect.rules import load_rules  # noqa: PLC0415
+
+    return load_rules(settings.rules or content("detectors"))
+
+
+@contextmanager
+def _counted(settings: Settings, streams: str | None) -> "Iterator[Store]":
+    """Open the store, or count recorded streams into one that is thrown away."""
+    from birdwatch.check.gate import count, first_letter  # noqa: PLC0415
+    from birdwatch.streams import open_streams  # noqa: PLC0415
+    from birdwatch.windows.store import Store  # noqa: PLC0415
+
+    if streams is None:
+        kept = Store(settings.store, readonly=True)
+        try:
+            yield kept
+        finally:
+            kept.close()
+        return
+    if not streams.startswith(_RECORDED):
+        raise SettingsError(
+            f"--streams {streams!r} are not recorded: write `files:DIR`, or let `birdwatch tail` count them and freeze"
+            " its --store"
+        )
+    with tempfile.TemporaryDirectory() as scratch:
+        letters = open_streams(f"sqlite:{scratch}/letters")
+        kept, unread = count(Path(streams.removeprefix(_RECORDED)), settings, Path(scratch) / "store.db", letters)
+        if unread:
+            typer.echo(f"{unread:,} rows could not be read, the first because {first_letter(letters)}", err=True)
+        try:
+            yield kept
+        finally:
+            kept.close()
+            letters.close()
+
+
+def _print_tolerances(rows: list[dict[str, Any]]) -> None:
+    """Print what is in order by rule and model; all numbers stand in the JSON."""
+    from birdwatch.detect.duration import say_duration  # noqa: PLC0415
+
+    shown = [
+        (
+            row["rule"],
+            row["of"] or "the fleet",
+            "" if row["at"] is None else f"at {say_duration(row['at'])}",
+            ", ".join(f"{name} {value:.3g}" for name, value in row["learned"].items() if "tolerance" in name)
+            or f"none: {row['learned'].get('blocks', 0):g} blocks are too few",
+            "frozen" if row["frozen"] else "learned now",
+        )
+        for row in rows
+    ]
+    if shown:
+        _print_table(["rule", "of", "hour", "in order", "known"], shown)
 
 
 def _summary(reference: "Reference", file: Path) -> dict[str, Any]:

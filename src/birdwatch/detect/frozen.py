@@ -22,11 +22,12 @@ from birdwatch.errors import ReferenceMissingError
 from birdwatch.stats.grid import GRID_VERSION, Scale
 from birdwatch.windows.pane import Counts, Series, merge, total
 
-__all__ = ["as_document", "from_document", "learn", "load", "retire", "save", "with_tolerances"]
+__all__ = ["as_document", "from_document", "learn", "load", "read", "retire", "save", "with_tolerances"]
 
 _FORMAT: Final = 2
 _READABLE: Final = (1, 2)
-_MEASURES: Final = ("counts", "score", "selection", "propensity", "pair", "difference")
+_MEASURES: Final = ("counts", "score", "selection", "propensity", "pair", "difference", "joint")
+_SCORED: Final = ("score", "pair", "difference")
 _INPUTS: Final = ("feature.", "category.", "missing.")
 
 
@@ -50,7 +51,7 @@ def as_document(
             if {model, partner} & block.left_out or not (measure in _MEASURES or measure.startswith(_INPUTS)):
                 continue
             summed.setdefault((measure, model, partner, segment), []).append(counts)
-            if model:
+            if measure in _SCORED:
                 versions.setdefault(model, set()).add(version)
             if measure == "score" and not segment:
                 events[model] = events.get(model, 0) + int(counts.counts.sum())

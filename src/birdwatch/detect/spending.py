@@ -125,4 +125,3 @@ def account(store: Store, severity: Severity = "page", until: int | None = None)
         (severity, since, last),
     )
     return Account(severity, since, last, spending, {rule: Spent(*spent) for rule, *spent in rows})
-
