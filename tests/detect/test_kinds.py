@@ -34,6 +34,7 @@ ALL = PLUGINS.loaded()
 RULES = {kind: (kind, {}) for kind in ALL} | {
     "distribution of features": ("distribution", {"of": "features"}),
     "distribution without tolerance": ("distribution", {"tolerance": 0}),
+    "kswin": ("kswin", {"sample": 60, "window_size": 60, "stat_size": 30}),  # it is slow
     "latency of answers": ("latency", {"stage": "answer", "percentile": 0.5}),
     "learned rate": ("rate", {"of": "fallbacks", "tolerance": "auto"}),
     "selection at most": ("selection", {"reason": None, "tier": 1, "at_least": None, "at_most": 0.1}),
