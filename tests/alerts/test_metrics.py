@@ -1,5 +1,7 @@
 """What the tail shows at /metrics, read back with the parser of the Prometheus client."""
 
+import re
+
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
@@ -112,3 +114,13 @@ def test_a_scrape_leaves_no_connection_open(shown, monkeypatch):
     (used,) = opened
     with pytest.raises(Exception, match="closed"):
         used.connection.execute("SELECT 1")
+
+
+def test_the_guide_names_all_of_them(store, root):
+    guide = (root / "docs/guide/budget.md").read_text()
+    named = set(re.findall(r"`(birdwatch_[a-z_]+)`", guide))
+    named |= {f"birdwatch_budget_{what}" for what in re.findall(r"`…_([a-z_]+)`", guide)}
+    shown = {metric.name for metric in TailMetrics(store.path, lambda: Read(0, 0)).collect()}
+    counters = {f"{name}_total" if f"{name}_total" in named else name for name in shown}
+    assert named - counters <= {"birdwatch_tail_closed_until_timestamp_seconds", "birdwatch_tail_lag_seconds"}
+    assert counters <= named
