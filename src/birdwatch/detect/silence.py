@@ -96,8 +96,8 @@ class SilenceRule(Rule):
         found = expected_requests(case.reference, case.start) if case.reference else 0
         if not isinstance(found, int):
             window = case.end - case.start
-            surprise = float(silence_surprise(found.requests / window, window))
-            reason += f", where {found.requests:.3g} were expected (from {found.basis})"
+            surprise = float(silence_surprise(found.least / window, window))
+            reason += f", where {found}"
             if surprise < _SURPRISE:
                 return self.say(case, "ok", reason, statistic="requests", value=0.0)
         return self.say(case, "no data", reason, statistic="requests", value=0.0, tolerance=1.0, effect=1.0)

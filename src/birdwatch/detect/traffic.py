@@ -1,5 +1,6 @@
 """Rules on traffic: more requests than are expected at this hour, or fewer."""
 
+import math
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple
 
@@ -9,7 +10,7 @@ from birdwatch.detect.duration import Duration, say_duration
 from birdwatch.detect.kind import Case, Rule, State
 from birdwatch.detect.reference import MIN_BLOCKS, Reference, ReferenceChoice
 from birdwatch.detect.verdict import Subject, Verdict
-from birdwatch.stats.silence import LAG_HOURS, Traffic, count_surprise, fit_traffic
+from birdwatch.stats.silence import LAG_HOURS, count_surprise, fit_traffic
 from birdwatch.windows.pane import Counts, Pane, Series, counters
 
 __all__ = ["Expected", "TrafficRule", "expected_requests", "requests_of"]
@@ -18,16 +19,29 @@ _HOUR: Final = 3_600
 _DAY: Final = 24 * _HOUR
 _WEEK: Final = 7 * _DAY
 
+_BEFORE: Final = (*LAG_HOURS, 25, 26)
+"""Hours: with those before the same hour yesterday, the last ones tell how today differs, whatever the hour."""
+
 _ENOUGH: Final = 8
 """So many windows are needed for each weight that is fitted."""
 
 
 class Expected(NamedTuple):
-    """How many requests are expected in a window, with what excess of variance, and from what that is told."""
+    """How many requests are expected in a window, from ``least`` to ``most``, and with what excess of variance.
 
-    requests: float
+    Between what is fitted and what came at the same hour yesterday or a week ago, nothing is out of order: no fit is so
+    good, least of all on the days after a change.
+    """
+
+    least: float
+    most: float
     excess: float
     basis: str
+
+    def __str__(self) -> str:
+        """Say it in a sentence."""
+        ends = [f"{end:,.0f}" if end >= 10 else f"{end:.2g}" for end in (self.least, self.most)]
+        return f"{' to '.join(dict.fromkeys(ends))} were expected (from {self.basis})"
 
 
 def requests_of(pane: Mapping[Series, Counts]) -> int:
@@ -42,8 +56,8 @@ def requests_of(pane: Mapping[Series, Counts]) -> int:
 def expected_requests(reference: Reference, start: int, known: Mapping[int, float] | None = None) -> Expected | int:
     """Tell how many requests a window should have, from the windows before it.
 
-    From one, two and 24 hours ago, and a week where the reference is long enough; from the same hour of the day where it
-    is shorter, or was over long before.
+    From one, two and 24 to 26 hours ago, and a week where the reference is long enough; from the same hour of the day
+    where it is shorter, or was over long before.
 
     Parameters
     ----------
@@ -62,19 +76,20 @@ def expected_requests(reference: Reference, start: int, known: Mapping[int, floa
     if reference.blocks and all(at in later for at in range(reference.until, start, window)):
         # A window in which nothing came has no block.
         series = [counts.get(at, 0.0) for at in range(reference.blocks[0].start, start, window)]
-        lags = sorted({max(1, hours * _HOUR // window) for hours in LAG_HOURS})
+        lags = sorted({max(1, hours * _HOUR // window) for hours in _BEFORE})
         for chosen in (sorted({*lags, max(1, _WEEK // window)}), lags):
             if len(series) - chosen[-1] >= _ENOUGH * (len(chosen) + 1):
                 ago = ", ".join(say_duration(lag * window) for lag in chosen)
-                return _expected(fit_traffic(series, chosen), [series[-lag] for lag in chosen], f"{ago} before")
+                traffic = fit_traffic(series, chosen)
+                near = [float(traffic.expect([series[-lag] for lag in chosen]))]
+                near += [series[-lag] for lag in chosen if lag * window in (_DAY, _WEEK)]
+                return Expected(min(near), max(near), traffic.excess, f"{ago} before")
     alike = [count for at, count in counts.items() if (at - start) % _DAY == 0]
     if len(alike) < MIN_BLOCKS:
         return len(alike)
-    return _expected(fit_traffic(alike, []), [], f"{len(alike)} days at this hour")
-
-
-def _expected(traffic: Traffic, before: list[float], basis: str) -> Expected:
-    return Expected(float(traffic.expect(before)), traffic.excess, basis)
+    traffic = fit_traffic(alike, [])
+    usual = float(traffic.expect([]))
+    return Expected(usual, usual, traffic.excess, f"{len(alike)} days at this hour")
 
 
 class TrafficRule(Rule):
@@ -82,8 +97,8 @@ class TrafficRule(Rule):
 
     The surprise of a window is -ln of the probability of a count as far off, and alarms where it reaches ln A: so it is
     false in one window of A, as far as counts vary as they used to. A window that alarmed is replaced by what was
-    expected of it when later ones are told from it, or an outage would make the return to normal look like a flood; after
-    a day, what goes on is taken for normal.
+    expected of it when later ones are told from it, or an outage would make the return to normal look like a flood. What
+    goes on for a day, or comes again at the same hour of the next day or week, is taken for normal.
     """
 
     spends: ClassVar[bool] = True
@@ -137,12 +152,12 @@ class TrafficRule(Rule):
         if isinstance(found, int):
             reason = f"{found} of {MIN_BLOCKS} days are known at this hour: too few to expect anything"
             return self.say(case, "no data", reason, **measured), self._remember(case, state, count)
-        expected = found.requests
-        reason = f"{count:,} requests, where {expected:,.3g} were expected (from {found.basis})"
-        if max(count, expected) < self.min_events:
+        expected = min(max(float(count), found.least), found.most)
+        reason = f"{count:,} requests, where {found}"
+        if max(count, found.most) < self.min_events:
             reason += f": too few to tell, under {self.min_events}"
             return self.say(case, "no data", reason, **measured), self._remember(case, state, count)
-        surprise = float(count_surprise(count, expected, found.excess))
+        surprise = float(count_surprise(count, expected, found.excess)) if count != expected else 0.0
         most = expected * self.factor if count > expected else expected / self.factor
         effect = max(0.0, count - most if count > expected else most - count)
         drifting = effect > 0 and (surprise >= threshold or "since" in state)
@@ -159,7 +174,7 @@ class TrafficRule(Rule):
             evidence=surprise,
             threshold=threshold,
             alarmed=drifting and "since" not in state,
-            details={"expected": expected, "excess": found.excess},
+            details={"least": found.least, "most": found.most, "excess": found.excess},
             **measured,
         )
         return verdict, self._remember(case, state, count, expected if drifting else None)
@@ -167,10 +182,18 @@ class TrafficRule(Rule):
     def _remember(self, case: Case, state: State, count: int, expected: float | None = None) -> State:
         """Keep what came in windows since the reference, and what to put in place of those that alarmed."""
         since = None if expected is None else int(state.get("since", case.start))
-        windows = [*state.get("windows", []), [case.start, count, count if expected is None else expected]]
-        if since is not None and case.end - since >= _DAY:
-            windows = [[at, came, came if at >= since else used] for at, came, used in windows]
+        used = float(count) if expected is None else expected
+        windows: list[tuple[int, float, float]] = [*map(tuple, state.get("windows", [])), (case.start, count, used)]
+        normal_since = math.inf if since is None or case.end - since < _DAY else since
+        again = {
+            at
+            for at, came, put in windows
+            if at in (case.start - _DAY, case.start - _WEEK) and (came - put) * (count - used) > 0
+        }
+        again |= {case.start} if again else set()
+        windows = [(at, came, came if at >= normal_since or at in again else put) for at, came, put in windows]
         recent = max(case.reference.until if case.reference else 0, case.end - _DAY)
         oldest = case.start - (self.reference.trailing or _WEEK)
         kept = [one for one in windows if one[0] >= recent or (one[1] != one[2] and one[0] >= oldest)]
-        return {"windows": kept} if since is None else {"windows": kept, "since": since}
+        after: State = {"windows": [list(one) for one in kept]}
+        return after if since is None else {**after, "since": since}
