@@ -83,8 +83,8 @@ class Document:
                 self.note(place, f"{said!r} is no rule: write `name:` and `kind:`")
                 continue
             kind = self._kind(said.get("kind"), place)
-            rule = kind and self._validated(kind, said, place)
-            if rule:
+            rule = None if kind is None else self._validated(kind, said, place)
+            if rule is not None:
                 yield place, rule
 
     def budget(self) -> Budget | None:
