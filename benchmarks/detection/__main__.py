@@ -37,12 +37,9 @@ def main() -> None:
         for section in SECTIONS:
             if given.only in {None, section.name}:
                 figures[section.name] = section.measure(plan, progress)
-                progress.console.print(f"measured: {section.name}")
-    for section in SECTIONS:
-        if section.name in figures:
-            console.print(*section.tables(figures[section.name]), sep="\n\n", end="\n\n")
-    if given.json:
-        given.json.write_text(json.dumps(figures, indent=2) + "\n")
+                console.print(*section.tables(figures[section.name]), sep="\n\n", end="\n\n")
+                if given.json:
+                    given.json.write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

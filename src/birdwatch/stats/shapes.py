@@ -2,7 +2,7 @@
 
 Events are counted by *rank bins*, cut at quantiles of the reference, so that only ranks matter: scores need no scale,
 and atoms or a handful of values are bins like any other. An alternative is a density ratio r on these bins with
-Σ p0·r = 1. Over a window of n events, c of them in a bin ::
+Σ p0·r = 1 (`birdwatch.stats.alternatives`). Over a window of n events, c of them in a bin ::
 
     ln L = Σ c·ln r − n·ln(1 + min(ε·TV(r), 4.2·sd(r) / √m)),        ε = √(ln(2000) / 2m)
 
@@ -11,7 +11,7 @@ sample's own accidents. In all but one reference of a thousand, ε bounds the di
 every cut (Dvoretzky, Kiefer and Wolfowitz, with Massart's constant), and 4.2 standard deviations bound what any of the
 fixed alternatives gains by it. One alternative adapts: it bets that what was seen lately goes on. It may find just
 that direction in which the sample is at fault, so in place of 4.2 it pays √(χ² of b−1 degrees of freedom at .999), which
-by Cauchy and Schwarz bounds all directions at once.
+by Cauchy and Schwarz bounds all directions at once. For what lies beyond either end of the reference, see `UNSEEN`.
 
 With a tolerance, the same idea goes blind: see `birdwatch.stats.steps`.
 """
@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
+from birdwatch.stats.alternatives import density_ratios
 from birdwatch.stats.distances import bucket_counts
 from birdwatch.stats.quantiles import Histogram, size
 
@@ -37,19 +38,6 @@ LEVELS: Final = (
 )
 """The quantiles of the reference between which events are counted: finer in the tails."""
 
-SHIFTS: Final = (0.05, 0.1, 0.25, 0.5, 1.0)
-STRETCHES: Final = (1.1, 1.25, 1.6)
-SKEWS: Final = (0.05, 0.12)
-TAILS: Final = (0.01, 0.05)
-CONTAMINATIONS: Final = (0.01, 0.05)
-STRAYS: Final = 0.01
-SPIKE: Final = 0.05
-SPIKED_MASS: Final = 0.02
-"""A bin holds at least so much to have an alternative of its own."""
-
-WEIGHTS: Final = (0.4, 0.25, 0.15, 0.2)
-"""Of all shifts, other deformations, spikes, and the alternative that adapts."""
-
 UNSEEN: Final = float(np.log(1000))
 """How many events the reference is taken to have beyond either end: m events that show none exclude more of them, once
 in a thousand."""
@@ -60,7 +48,6 @@ HALF_LIFE: Final = 5.0
 PSEUDO_COUNTS: Final = 200.0
 """How many events of the reference stand against what was seen lately."""
 
-_LEAST: Final = 0.01  # no bet is staked so high on a bin staying empty that a hundred stray events could not be borne
 _DEVIATIONS: Final = 4.2
 
 
@@ -166,20 +153,15 @@ class Shapes(NamedTuple):
         m = int(counts.sum())
         counts[[0, -1]] += UNSEEN
         masses = counts / counts.sum()
-        groups = [_locations(masses), _deformations(masses), _spikes(masses)]
-        named = {name: ratio for group in groups for name, ratio in group.items()}
-        ratios = np.maximum(np.array(list(named.values())), _LEAST)
-        ratios /= (ratios @ masses)[:, None]
-        sizes = [*(len(group) for group in groups), 1]
-        weights = np.repeat(np.array(WEIGHTS) / np.maximum(sizes, 1), sizes)
+        names, ratios, weights = density_ratios(masses)
         return cls(
             cuts=cuts,
             masses=masses,
             events=m,
             logs=np.log(ratios),
             prices=_prices(ratios, masses, m),
-            weights=weights / weights.sum(),
-            names=(*named, "as of late"),
+            weights=weights,
+            names=names,
         )
 
     def counts(self, window: Histogram) -> Ints:
@@ -229,59 +211,3 @@ def _prices(ratios: Floats, masses: Floats, m: int, deviations: float = _DEVIATI
     deviation = np.sqrt((masses * (ratios - 1) ** 2).sum(axis=-1))
     prices: Floats = np.log1p(np.minimum(dkw(m) * variation, deviations / np.sqrt(m) * deviation))
     return prices
-
-
-def _locations(masses: Floats) -> dict[str, Floats]:
-    """Give the density ratios, by name, of a shift; on normal scores, as if any reference were normal."""
-    return {f"location {shift:+g} sd": _normal(masses, shift, 1) for s in reversed(SHIFTS) for shift in (-s, s)}
-
-
-def _deformations(masses: Floats) -> dict[str, Floats]:
-    """Give the density ratios, by name, of wider and narrower, skewed, and contaminated tails; on normal scores."""
-    found = {f"scale {scale:.3g}": _normal(masses, 0, scale) for s in STRETCHES for scale in (s, 1 / s)}
-    z = _normal_scores(masses)
-    # The third Hermite polynomial z³ - 3z, on average over each bin: its integral is -(z² - 1)·φ(z).
-    finite = np.where(np.isfinite(z), z, 0.0)
-    integral = np.where(np.isfinite(z), -(finite**2 - 1) * np.exp(-(finite**2) / 2) / np.sqrt(2 * np.pi), 0.0)
-    found |= {f"skew {skew:+g}": 1 + skew * np.diff(integral) / masses for s in SKEWS for skew in (-s, s)}
-    bins, upto = np.arange(masses.size), np.cumsum(masses)[:-1]
-    for tail in TAILS:
-        lowest = bins <= np.abs(upto - tail).argmin()
-        highest = bins > np.abs(1 - upto - tail).argmin()
-        for name, inside in (("lowest", lowest), ("highest", highest)):
-            for share in CONTAMINATIONS:
-                found[f"{share:.0%} more in the {name} {tail:.0%}"] = _more(share, inside, masses)
-    for name, end in (("lower", 0), ("higher", bins[-1])):
-        found[f"{STRAYS:.0%} {name} than anything in the reference"] = _more(STRAYS, bins == end, masses)
-    return found
-
-
-def _spikes(masses: Floats) -> dict[str, Floats]:
-    """Give the density ratios, by name, of a value that comes up too often, wherever it may lie."""
-    upto = 100 * np.concatenate([[0.0], np.cumsum(masses)])
-    bins = np.arange(masses.size)
-    return {
-        f"{SPIKE:.0%} more between the {upto[i]:.3g}% and {upto[i + 1]:.3g}% quantiles": _more(SPIKE, bins == i, masses)
-        for i in np.flatnonzero(masses >= SPIKED_MASS)
-    }
-
-
-def _more(share: float, inside: NDArray[np.bool_], masses: Floats) -> Floats:
-    """Give the density ratio of a mixture: ``share`` of all events fall in these bins, as if by another source."""
-    ratio: Floats = 1 - share + share * inside / masses[inside].sum()
-    return ratio
-
-
-def _normal_scores(masses: Floats) -> Floats:
-    """Give where the bins would end, were the reference N(0, 1), shape (b + 1,)."""
-    ends: Floats = special.ndtri(np.concatenate([[0.0], np.cumsum(masses)[:-1], [1.0]]))
-    return ends
-
-
-def _normal(masses: Floats, mean: float, deviation: float) -> Floats:
-    """Give the density ratio of N(mean, deviation) to N(0, 1) by bin."""
-    z = (_normal_scores(masses) - mean) / deviation
-    # From whichever tail is nearer, so that small masses keep their digits.
-    below, above = np.diff(special.ndtr(z)), -np.diff(special.ndtr(-z))
-    ratio: Floats = np.where(z[:-1] < 0, below, above) / masses
-    return ratio
