@@ -26,6 +26,7 @@ _SettingsFile = Annotated[
     Path | None, typer.Option("--settings", help="A YAML file of settings; ./birdwatch.yaml by default.")
 ]
 _NUMBERS = ("blocks", "n", "mean", "sd", "p50", "p90", "p99")
+_MOST_SHOWN: Final = 3
 _RECORDED: Final = "files:"
 _RulesFolder = Annotated[
     Path | None,
@@ -228,14 +229,20 @@ def _print_tolerances(rows: list[dict[str, Any]]) -> None:
             row["rule"],
             row["of"] or "the fleet",
             "" if row["at"] is None else f"at {say_duration(row['at'])}",
-            ", ".join(f"{name} {value:.3g}" for name, value in row["learned"].items() if "tolerance" in name)
-            or f"none: {row['learned'].get('blocks', 0):g} blocks are too few",
+            _in_order(row["learned"]),
             "frozen" if row["frozen"] else "learned now",
         )
         for row in rows
     ]
     if shown:
         _print_table(["rule", "of", "hour", "in order", "known"], shown)
+
+
+def _in_order(learned: dict[str, float]) -> str:
+    """Say the first tolerances: a rule that looks at many cuts has one for each."""
+    found = [f"{name} {value:.3g}" for name, value in learned.items() if "tolerance" in name]
+    more = f" and {len(found) - _MOST_SHOWN} more" if len(found) > _MOST_SHOWN else ""
+    return ", ".join(found[:_MOST_SHOWN]) + more or f"none: {learned.get('blocks', 0):g} blocks are too few"
 
 
 def _summary(reference: "Reference", file: Path) -> dict[str, Any]:

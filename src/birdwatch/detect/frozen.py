@@ -26,9 +26,7 @@ __all__ = ["as_document", "from_document", "learn", "load", "read", "retire", "s
 
 _FORMAT: Final = 2
 _READABLE: Final = (1, 2)
-_MEASURES: Final = ("counts", "score", "selection", "propensity", "pair", "difference", "joint")
 _SCORED: Final = ("score", "pair", "difference")
-_INPUTS: Final = ("feature.", "category.", "missing.")
 
 
 def as_document(
@@ -48,7 +46,7 @@ def as_document(
         summed: dict[tuple[str, str, str, str], list[Counts]] = {}
         for series, counts in block.pane.items():
             measure, model, version, partner, segment = series
-            if {model, partner} & block.left_out or not (measure in _MEASURES or measure.startswith(_INPUTS)):
+            if {model, partner} & block.left_out:
                 continue
             summed.setdefault((measure, model, partner, segment), []).append(counts)
             if measure in _SCORED:
