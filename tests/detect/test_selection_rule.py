@@ -77,7 +77,9 @@ def judge_days(days, arm="a", a=1_000.0):
 def test_a_bandit_that_draws_as_it_says_is_in_order_however_its_propensities_change():
     rng = np.random.default_rng(1)
     days = [drawn_pane(rng) for _ in range(60)]
-    assert {v.status for arm in "ab" for v in judge_days(days, arm)} == {"ok"}
+    found = [v for arm in "ab" for v in judge_days(days, arm)]
+    assert {v.status for v in found} == {"ok"}
+    assert any(v.value < 0 == v.effect for v in found)  # by chance on the other side than the evidence leans
 
 
 def test_an_arm_that_is_drawn_more_often_than_is_said_is_named_and_so_is_the_other():
@@ -85,6 +87,8 @@ def test_an_arm_that_is_drawn_more_often_than_is_said_is_named_and_so_is_the_oth
     days = [drawn_pane(rng, biased=1.5) for _ in range(3)]
     more, less = judge_days(days, "a")[-1], judge_days(days, "b")[-1]
     assert (more.status, less.status) == ("drifting", "drifting")
+    assert (more.statistic, less.statistic) == ("drawn beyond said", "said beyond drawn")
+    assert min(more.value, less.value) > 0.05
     assert more.details["drawn"] > more.details["said"] == pytest.approx(0.5, abs=0.001)
     assert less.details["drawn"] < less.details["said"]
     assert "a was drawn in" in more.reason

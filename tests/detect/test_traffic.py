@@ -105,7 +105,7 @@ def test_what_goes_on_for_a_day_is_taken_for_normal():
     counts[at:] = counts[at:] * 4
     found = statuses(counts, at)
     assert set(found[:20]) == {"drifting"}
-    assert set(found[-24:]) == {"ok"}
+    assert set(found[25:]) == {"ok"}
 
 
 def test_an_hour_that_changes_for_good_is_told_twice_and_then_taken_for_normal():
