@@ -11,11 +11,11 @@ from scipy.stats import chi2, norm
 
 from birdwatch.stats.evidence import accumulate
 from birdwatch.stats.grid import bins_of
-from birdwatch.stats.shapes import LEVELS, UNSEEN, Shapes, dkw, rank_cuts, remember
+from birdwatch.stats.shapes import FEWEST, LEVELS, UNSEEN, Shapes, dkw, rank_cuts, remember
 from birdwatch.windows.pane import Counts
 
-values = st.lists(st.floats(-1e6, 1e6, allow_nan=False), min_size=1, max_size=60)
-few = st.lists(st.sampled_from([0.0, 0.1, 0.5, 1.0]), min_size=1, max_size=60)
+values = st.lists(st.floats(-1e6, 1e6, allow_nan=False), min_size=1, max_size=90)
+few = st.lists(st.sampled_from([0.0, 0.1, 0.5, 1.0]), min_size=1, max_size=90)
 
 
 def histogram(x):
@@ -70,10 +70,18 @@ def test_a_reference_without_events_is_refused():
 
 
 def test_cuts_are_the_quantiles_that_numpy_gives():
-    x = np.random.default_rng(1).gamma(2.0, size=5_000)
+    x = np.random.default_rng(1).gamma(2.0, size=60_000)
     found = rank_cuts(histogram(x))
     quantiles = bins_of(np.quantile(x, LEVELS, method="inverted_cdf"))
     assert found.tolist() == np.unique([bins_of([x.min()])[0] - 1, *quantiles, bins_of([x.max()])[0]]).tolist()
+
+
+@given(values | few)
+def test_no_cut_leaves_so_few_events_that_chance_alone_would_tell(x):
+    reference = histogram(x)
+    inner = Shapes.of(reference).counts(reference)[1:-1]
+    assert inner.sum() == len(x)
+    assert (inner >= FEWEST).all() or inner.size == 1
 
 
 def test_values_so_common_that_they_are_several_quantiles_are_one_cut():
@@ -220,9 +228,9 @@ def lower_ends(shapes):
     return upper_edges(shapes.cuts)
 
 
-@pytest.mark.parametrize("n", [10, 1_000])
-def test_unchanged_scores_keep_the_budget_though_the_reference_is_a_sample(n):
-    found, budget = alarms(n, 200.0)
+@pytest.mark.parametrize(("n", "m"), [(10, 2_000), (1_000, 2_000), (1_000, 30)])
+def test_unchanged_scores_keep_the_budget_though_the_reference_is_a_sample(n, m):
+    found, budget = alarms(n, 200.0, m=m)
     assert found <= budget + 3 * np.sqrt(budget)
 
 

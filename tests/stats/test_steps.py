@@ -84,7 +84,7 @@ def test_a_window_without_events_says_nothing(normal):
 def test_a_reference_too_small_for_its_tolerance_leaves_nothing_to_bet_on():
     steps = Steps.of(histogram([0.1, 0.2]), 0.02)
     assert steps.names == ()
-    evidence, _ = accumulate(np.zeros(0), steps.log_ratios(steps.counts(histogram([9.0] * 50)), np.zeros(4)), [])
+    evidence, _ = accumulate(np.zeros(0), steps.log_ratios(steps.counts(histogram([9.0] * 50)), np.zeros(3)), [])
     assert evidence < 0
 
 

@@ -38,6 +38,9 @@ LEVELS: Final = (
 )
 """The quantiles of the reference between which events are counted: finer in the tails."""
 
+FEWEST: Final = 20
+"""How many events of the reference make a rank bin: fewer are more often too few by 4.2 standard deviations."""
+
 UNSEEN: Final = float(np.log(1000))
 """How many events the reference is taken to have beyond either end: m events that show none exclude more of them, once
 in a thousand."""
@@ -58,7 +61,8 @@ def rank_cuts(reference: Histogram) -> Ints:
     -------
     array of int64, shape (at most len(LEVELS) + 2,)
         The last bin of the grid in each rank bin but the last. The first rank bin lies below, and the last one above,
-        whatever the reference has. Where a value is so common that it is several quantiles at once, these are one cut.
+        whatever the reference has. Where a value is so common that it is several quantiles at once, these are one cut,
+        and between two cuts there are at least `FEWEST` events.
 
     Raises
     ------
@@ -67,18 +71,23 @@ def rank_cuts(reference: Histogram) -> Ints:
 
     Examples
     --------
-    >>> rank_cuts((np.array([3, 5, 8]), np.array([60, 30, 10]))).tolist()
+    >>> rank_cuts((np.array([3, 5, 8]), np.array([600, 300, 100]))).tolist()
     [2, 3, 5, 8]
     """
     bins, counts = reference
     m = size(reference)
     if m == 0:
         raise ValueError("a reference without events has no ranks: freeze it from a stretch that has some")
+    upto = np.cumsum(counts)
     # The small subtrahend keeps 0.9 * 10 = 9.000000000000002 at the ninth event.
     ranks = np.ceil(np.asarray(LEVELS) * m - 1e-9 * m)
-    inner = bins[np.searchsorted(np.cumsum(counts), ranks)]
+    inner, before = [], 0
+    for place in np.unique(np.searchsorted(upto, ranks)):
+        if upto[place] - before >= FEWEST and m - upto[place] >= FEWEST:
+            inner.append(bins[place])
+            before = upto[place]
     seen = np.flatnonzero(counts)
-    return np.unique(np.concatenate([bins[seen[:1]] - 1, inner, bins[seen[-1:]]]))
+    return np.array([bins[seen[0]] - 1, *inner, bins[seen[-1]]], dtype=np.int64)
 
 
 def dkw(m: float) -> float:
