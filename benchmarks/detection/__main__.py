@@ -1,6 +1,6 @@
 """How soon a change is found, how often an alarm is false, and what that costs: all rows measured in one run.
 
-About eight minutes on one core: .venv/bin/python -m benchmarks.detection [--quick] [--only SECTION] [--json FILE]
+About six minutes on one core: .venv/bin/python -m benchmarks.detection [--quick] [--only SECTION] [--json FILE]
 """
 
 import argparse
@@ -20,9 +20,7 @@ SECTIONS: tuple[Section, ...] = (delays.SECTION, unchanged.SECTION, rhythm.SECTI
 def main() -> None:
     """Measure and print."""
     options = argparse.ArgumentParser(description=__doc__, prog="python -m benchmarks.detection")
-    options.add_argument(
-        "--quick", action="store_true", help="Fewer streams and panes: rough figures in half a minute."
-    )
+    options.add_argument("--quick", action="store_true", help="Fewer streams and panes: rough figures in a minute.")
     options.add_argument("--only", choices=[s.name for s in SECTIONS], help="One section alone.")
     options.add_argument("--json", type=Path, help="Write the figures here as well.")
     options.add_argument("--keep", action="store_true", help="Write what the unit tests compare with, and end.")
