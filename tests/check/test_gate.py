@@ -148,7 +148,7 @@ def test_a_pair_that_was_never_compared_before_does_not_pass(run, tmp_path, monk
 def test_too_few_scores_are_inconclusive(run, tmp_path):
     found = run(save(frame(10), tmp_path / "a.csv"), save(frame(1, start=20, rows=20), tmp_path / "b.csv"))
     assert found.exit_code == 3
-    assert "20 scores" in found.output.replace("\n", " ")
+    assert "there are 20 values, fewer than 100" in found.output.replace("\n", " ")
 
 
 def test_rows_that_cannot_be_read_are_counted_and_explained(run, tmp_path):

@@ -47,8 +47,10 @@ def alert_in_words(alert: "pd.Series[str]") -> str:
     --------
     >>> alert_in_words(pd.Series({"model": "challenger", "version": "2", "attribution": "the model changed"}))
     'challenger 2 – the model changed'
+    >>> alert_in_words(pd.Series({"model": "", "version": "", "feature": "visib", "attribution": "an input moved"}))
+    'visib – an input moved'
     """
-    subject = f"{alert['model']} {alert['version']}".strip()
+    subject = alert.get("feature") or f"{alert['model']} {alert['version']}".strip()
     cause = alert["attribution"] or alert["rule"]
     return f"{subject} – {cause}" if subject else cause
 

@@ -106,6 +106,8 @@ def show(
     import msgspec  # noqa: PLC0415
 
     from birdwatch.alerts.history import read_changes  # noqa: PLC0415
+    from birdwatch.detect.verdict import Subject  # noqa: PLC0415
+    from birdwatch.detect.words import about  # noqa: PLC0415
     from birdwatch.windows.store import Store  # noqa: PLC0415
 
     kept = Store(load_settings(settings, store=store).store, readonly=True)
@@ -123,7 +125,7 @@ def show(
         return
     first = changes[0].alert
     typer.echo(f"{first.fingerprint}  {first.severity}  {first.rule}  {first.attribution}")
-    typer.echo(_about(first.model, first.version, first.partner))
+    typer.echo(about(Subject(first.model, first.version, first.partner, first.feature)))
     for change in changes:
         alert = change.alert
         typer.echo(f"\n{say_moment(alert.ts)}  {alert.state}: {alert.reason}")
@@ -139,22 +141,21 @@ def _print_table(rows: "Iterable[AlertRow]") -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
+    from birdwatch.detect.verdict import Subject  # noqa: PLC0415
+    from birdwatch.detect.words import about  # noqa: PLC0415
+
     table = Table(box=box.SIMPLE)
     for name in ("fired (UTC)", "resolved", "severity", "alert"):
         table.add_column(name, no_wrap=True)
     table.add_column("what")
     for row in rows:
-        what = f"{_about(row.model, row.version, row.partner)}: {row.attribution or row.rule}"
+        what = f"{about(Subject(row.model, row.version, row.partner, row.feature))}: {row.attribution or row.rule}"
         waiting = ", ".join(name for name, at in row.delivered.items() if at is None)
         resolved = "–" if row.resolved is None else say_moment(row.resolved)
         # Its first digits name an alert well enough for `birdwatch alerts show`.
         told = what + (f"; {waiting} waits" if waiting else "")
         table.add_row(say_moment(row.fired), resolved, row.severity, row.fingerprint[:8], told)
     Console().print(table)
-
-
-def _about(model: str, version: str, partner: str) -> str:
-    return " ".join(part for part in (model, version, partner and f"against {partner}") if part) or "the fleet"
 
 
 def _moment(text: str) -> float:

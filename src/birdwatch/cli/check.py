@@ -25,7 +25,8 @@ def check(
 ) -> None:
     """Compare two stretches of scores by the rules. Exits 0 pass, 1 fail, 2 misuse, 3 inconclusive.
 
-    Files are CSV, Parquet or JSON lines; their field names are mapped in the settings.
+    Files are CSV, Parquet or JSON lines; their field names are mapped in the settings. Folders of streams hold the
+    watched inputs too. Rules of severity info explain, and decide nothing; how much came, and how fast, is not compared.
     """
     from rich.console import Console  # noqa: PLC0415 - help should not wait for what only the work needs
     from rich.table import Table  # noqa: PLC0415
@@ -33,6 +34,7 @@ def check(
     from birdwatch.check import gate  # noqa: PLC0415
     from birdwatch.content import content  # noqa: PLC0415
     from birdwatch.detect.rules import load_rules  # noqa: PLC0415
+    from birdwatch.detect.words import about  # noqa: PLC0415
     from birdwatch.streams import open_streams  # noqa: PLC0415
 
     chosen = load_settings(settings, rules=rules)
@@ -56,13 +58,14 @@ def check(
     if as_json:
         typer.echo(gate.to_json(report))
     else:
-        table = Table("rule", "model", "against", "n", "statistic", "value", "in order up to", "verdict", box=None)
+        table = Table("rule", "of", "n", "statistic", "value", "in order up to", "verdict", box=None)
         for v in report.verdicts:
-            against = v.subject.partner or "its reference"
             value, most = (f"{x:.3g}" if x is not None else "–" for x in (v.value, v.tolerance))
-            model = f"{v.subject.model} {v.subject.version}".strip()
-            table.add_row(v.rule, model, against, f"{v.n:,}", v.statistic, value, most, v.status)
+            table.add_row(v.rule, about(v.subject), f"{v.n:,}", v.statistic, value, most, v.status)
         console.print(table)
+        for v in report.verdicts:
+            for line in gate.why(v) if v.status == "drifting" else ():
+                console.print(f"  {v.rule}, {about(v.subject)}: {line}", markup=False, highlight=False)
         answer = report.exit.name.lower()
         console.print(f"{answer.upper()}: {report.reason}", style=_STYLES[answer], markup=False)
     raise typer.Exit(int(report.exit))
