@@ -38,6 +38,7 @@ def alert(day_after, **other):
         "model": "champion",
         "version": "1",
         "partner": "",
+        "feature": "",
         "state": "firing",
         "started": start_of(day_after),
         "fired": start_of(day_after),

@@ -10,7 +10,8 @@ from birdwatch.detect.verdict import Subject
 from birdwatch.records import Control
 from birdwatch.stats.grid import bins_of
 from birdwatch.streams import Partition
-from birdwatch.windows.pane import COUNTERS, FIXED_POINT, Counts, Series, merge, selection_bin
+from birdwatch.windows.build import joint_bins
+from birdwatch.windows.pane import COUNTERS, FIXED_POINT, PRESENCE, Counts, Series, merge, selection_bin
 from birdwatch.windows.store import Source, Store
 
 DAY = 86_400
@@ -38,6 +39,22 @@ def scores_pane(scores, version="1", *, scale="probability"):
             pane[Series("difference", *where)] = Counts.of(bins_of(d))
             apart = bins_of(scores[name], "probability") - bins_of(scores[partner], "probability")
             pane[Series("apart", *where)] = Counts.of(apart)
+            pane[Series("joint", *where)] = Counts.of(joint_bins(scores[name], scores[partner], scale))
+    return pane
+
+
+def inputs_pane(*, missing=0, **inputs):
+    """One pane of watched inputs: arrays of numbers, or how many requests there were of each category."""
+    pane = {}
+    for name, values in inputs.items():
+        if isinstance(values, dict):
+            pane |= {Series(f"category.{name}", segment=one): Counts.of([0], [n]) for one, n in values.items()}
+            present = sum(values.values())
+        else:
+            pane[Series(f"feature.{name}")] = Counts.of(bins_of(values, "real"))
+            present = len(values)
+        gaps = {"missing": missing, "present": present}
+        pane[Series(f"missing.{name}")] = Counts.of([PRESENCE.index(what) for what in gaps], list(gaps.values()))
     return pane
 
 
