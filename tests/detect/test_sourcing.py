@@ -8,6 +8,7 @@ from birdwatch.detect.frozen import from_document, retire, save
 from birdwatch.detect.reference import DAY
 from birdwatch.detect.rules import KINDS, RuleSet
 from birdwatch.detect.sourcing import References, freeze
+from birdwatch.detect.state import blame, create_tables
 from birdwatch.detect.sums import WindowSums
 from birdwatch.detect.verdict import Subject
 from birdwatch.errors import ReferenceMissingError
@@ -48,7 +49,7 @@ def references(store, one, given=(), folder=None, scale="probability"):
 
 
 def ask(found, one, start=29 * DAY, subject=MODEL, part=None):
-    return found.of(one, start, start + one.window, subject=subject, part=part, rolled_back=())
+    return found.of(one, start, start + one.window, subject=subject, part=part, rolled_back=()).reference
 
 
 def test_a_trailing_reference_is_what_came_before(store):
@@ -57,16 +58,22 @@ def test_a_trailing_reference_is_what_came_before(store):
     assert [block.start // DAY for block in found.blocks] == [22, 23, 24, 25, 26, 27, 28]
 
 
-def test_by_hour_of_day_only_the_same_time_of_earlier_days_is_read(hours, monkeypatch):
+def test_by_hour_of_day_only_the_same_time_of_earlier_days_counts(hours):
     one = rule(window="1h", reference={"trailing": "7d", "by": "hour of day"})
-    read = []
-    rows = Store.rows
-    monkeypatch.setattr(Store, "rows", lambda self, *span, **more: (read.append(span), rows(self, *span, **more))[1])
     found = ask(references(hours, one), one, start=9 * DAY + 14 * HOUR)
     assert [block.start for block in found.blocks] == [day * DAY + 14 * HOUR for day in range(2, 9)]
-    assert sorted(read) == [(block.start, block.start + HOUR) for block in found.blocks]
-    assert [size(c) for c in found.counts("score", "champion")] == [24] * 7
+    assert [size(c) for c in found.counts("score", "challenger")] == [24] * 7
     assert found.at == 14 * HOUR
+
+
+def test_by_hour_of_day_a_model_is_left_out_where_it_was_bad_at_that_hour(hours):
+    one = rule(window="1h", reference={"trailing": "7d", "by": "hour of day"})
+    with hours.transaction():
+        create_tables(hours)
+        blame(hours, "challenger", 5 * DAY + 14 * HOUR, 5 * DAY + 15 * HOUR)
+        blame(hours, "challenger", 6 * DAY + 20 * HOUR, 6 * DAY + 21 * HOUR)
+    found = ask(references(hours, one), one, start=9 * DAY + 14 * HOUR)
+    assert [block.start // DAY for block in found.blocks if block.left_out] == [5]
 
 
 @pytest.mark.parametrize(("window", "hours_apart"), [("1d", 24), ("6h", 24), ("36h", 48)])
@@ -160,6 +167,13 @@ def test_blocks_of_another_length_are_refused_with_the_remedy(store):
     one = rule()
     with pytest.raises(ReferenceMissingError, match=r"weekly has blocks of 7d, .* freeze it with `--block 1d`"):
         ask(references(store, one, [weekly]), one)
+
+
+def test_of_references_in_several_lengths_each_rule_takes_its_own(store):
+    weekly = from_document(freeze(store, 0, 28 * DAY, 7 * DAY, name="weekly"), "weekly")
+    earlier = from_document(freeze(store, 0, 10 * DAY, DAY, name="earlier"), "earlier")
+    one = rule()
+    assert ask(references(store, one, [weekly, earlier]), one).name == "earlier"
 
 
 def test_a_part_of_a_window_is_compared_with_whole_frozen_blocks_and_that_is_told(store):

@@ -14,11 +14,13 @@ __all__ = [
     "CHAMPION",
     "DEADLINE_SECONDS",
     "FAULT_FROM",
+    "FEATURES",
     "FIRST_DAY",
     "LOAD",
     "PANE_SECONDS",
     "RAMP_FROM",
     "RAMP_PERCENT",
+    "SEGMENTS",
     "ramp",
     "register",
     "schedule",
@@ -50,6 +52,15 @@ _FALLBACK_AFTER_SECONDS: Final = 0.4
 _RETURN_MARGIN_SECONDS: Final = 0.2
 """A dozen processes and the client share this machine: the way back can take long."""
 _LOAD_UTC: Final = "birdwatch.demo.models:load_utc"
+
+FEATURES: Final[dict[str, dict[str, Any]]] = {
+    **{name: {"kind": "number"} for name in ("distance", "wind_speed", "precip", "visib")},
+    **{name: {"kind": "category"} for name in ("carrier", "origin", "dest")},
+}
+"""The inputs that are watched: all that the models read, but the schedule, which never stands still."""
+
+SEGMENTS: Final[dict[str, dict[str, Any]]] = {"origin": {"kind": "category"}, "carrier": {"kind": "category"}}
+"""The parts of the traffic in which an alarm is looked into."""
 
 FAULT_FROM: Final = start_of("2013-05-14")
 """When the bad version of the challenger comes into service, in shadow."""
@@ -91,6 +102,8 @@ def settings(streams: str, store: Path, *, judge_from: float, webhook: str, aler
         "judge_from": judge_from,
         "champion": CHAMPION,
         "canary": CANARY,
+        "features": FEATURES,
+        "segments": SEGMENTS,
         "webhook": webhook,
         "alert_log": str(alert_log),
     }

@@ -1,4 +1,4 @@
-"""Attribution: whose fault it is, read off one window's verdicts on pairs and on the scores of each model.
+"""Attribution: whose fault it is, read off what pairs, scores and watched inputs show at one time.
 
 A model under test and its partner saw the same requests. What moved both is in the inputs; what moved one against the
 other is in that one. The partner of a challenger is the champion, that of the champion the canary, which stays the same
@@ -13,13 +13,18 @@ quiet      moved             quiet             drifts alone, slightly (that mode
 alarm      moved or quiet    quiet             the model changed                                page
 alarm      quiet             moved             the partner changed; or the canary: look at it   page
 alarm      moved             moved             inputs changed, and the two differ on them       ticket
+alarm      any               any               the same, where watched inputs moved             ticket
 =========  ================  ================  ===============================================  ========
+
+Models that agree while all is as usual may differ on inputs that neither has seen often, and no fault of theirs need
+be the cause: so where inputs that are watched have moved, an alarm of a pair wakes nobody. If it is the model's fault
+after all, the evidence gathers again, and speaks when the inputs are themselves again.
 
 One finding says that the inputs changed, for the whole fleet, and silences what would be said of single models: that
 two models move on the same day each by itself is much rarer, and if one of them stays so it is named the day after.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from birdwatch.detect.kind import Rule
@@ -30,16 +35,23 @@ __all__ = [
     "DRIFTS_ALONE",
     "INPUTS_CHANGED",
     "INPUTS_CHANGED_AND_DIFFER",
+    "INPUT_MOVED",
     "MODEL_CHANGED",
+    "NO_DATA",
     "PAIR_CHANGED",
     "PARTNER_CHANGED",
     "RULE_FAILED",
     "UNKNOWN",
-    "Explained",
     "Judged",
+    "Seen",
     "attribute",
-    "explain",
+    "because",
+    "explain_inputs",
+    "explain_pair",
+    "explain_scores",
+    "guilty",
     "plain",
+    "speaks",
 ]
 
 MODEL_CHANGED: Final = "the model changed"
@@ -48,11 +60,14 @@ CANARY_CHANGED: Final = "the canary changed: look at it before you trust it"
 PAIR_CHANGED: Final = "the model or its partner changed"
 INPUTS_CHANGED: Final = "inputs changed"
 INPUTS_CHANGED_AND_DIFFER: Final = "inputs changed, and the models differ on them"
+INPUT_MOVED: Final = "an input moved"
 DRIFTS_ALONE: Final = "drifts alone"
 UNKNOWN: Final = "drift, cause unknown"
 RULE_FAILED: Final = "the rule cannot judge"
+NO_DATA: Final = "no data"
 
 _ORDER: Final[tuple[Severity, ...]] = ("info", "ticket", "page")
+_MOST_NAMED: Final = 3
 
 
 class Judged(NamedTuple):
@@ -62,15 +77,18 @@ class Judged(NamedTuple):
     verdict: Verdict
 
 
-class Explained(NamedTuple):
-    """What operators are told of a window, and which models were bad in it."""
+class Seen(NamedTuple):
+    """What was seen beside a pair's alarm: whether either's scores moved (None: nobody could judge), and which inputs."""
 
-    findings: list[Finding]
-    blamed: frozenset[str]
+    model: bool | None = None
+    partner: bool | None = None
+    inputs: tuple[Verdict, ...] = ()
 
 
-def attribute(alarm: bool, model: bool | None, partner: bool | None, *, canary: bool = False) -> str:
-    """Read the table: whether the pair alarms, whether the model's and the partner's scores moved (None: unknown).
+def attribute(
+    alarm: bool, model: bool | None, partner: bool | None, *, inputs: bool = False, canary: bool = False
+) -> str:
+    """Read the table: whether the pair alarms, the model's and the partner's scores moved (None: unknown), inputs did.
 
     Examples
     --------
@@ -79,6 +97,8 @@ def attribute(alarm: bool, model: bool | None, partner: bool | None, *, canary: 
     >>> attribute(alarm=False, model=True, partner=True)
     'inputs changed'
     """
+    if alarm and inputs:
+        return INPUTS_CHANGED_AND_DIFFER
     if model and partner:
         return INPUTS_CHANGED_AND_DIFFER if alarm else INPUTS_CHANGED
     if not alarm:
@@ -90,18 +110,27 @@ def attribute(alarm: bool, model: bool | None, partner: bool | None, *, canary: 
     return MODEL_CHANGED
 
 
+def guilty(subject: Subject, cause: str) -> str:
+    """Name the model that a pair's alarm is about; empty where it is about none."""
+    if cause == MODEL_CHANGED:
+        return subject.model
+    return subject.partner if cause in (PARTNER_CHANGED, CANARY_CHANGED) else ""
+
+
 def plain(judged: Judged, attribution: str = "", most: Severity = "page", reason: str = "") -> Finding:
-    """Tell a verdict as it is, in force if its rule would alarm."""
+    """Tell a verdict as it is, in force if its rule would alarm; without data, if it must have some."""
     rule, verdict = judged
     failed = verdict.status == "error"
+    lacks = verdict.status == "no data" and rule.must_have_data
+    cause = RULE_FAILED if failed else NO_DATA if lacks else attribution
     return Finding(
         rule=rule.name,
         subject=verdict.subject,
         ts=verdict.end,
-        severity=_at_most(rule.severity, "ticket" if failed else most),
-        active=rule.alarms(verdict),
+        severity=_at_most(rule.severity if lacks else rule.severity_of(verdict), "ticket" if failed else most),
+        active=rule.alarms(verdict) or lacks,
         reason=reason or verdict.reason,
-        attribution=RULE_FAILED if failed else attribution,
+        attribution=cause,
         statistic=verdict.statistic,
         value=verdict.value,
         tolerance=verdict.tolerance,
@@ -110,41 +139,70 @@ def plain(judged: Judged, attribution: str = "", most: Severity = "page", reason
     )
 
 
-def explain(pairs: Sequence[Judged], scores: Sequence[Judged], canaries: Collection[str] = ()) -> Explained:
-    """Explain all that the rules on pairs and on scores said of one window.
+def explain_pair(judged: Judged, cause: str, why: str) -> Finding:
+    """Tell what a rule said of a pair whose alarm is on, and why."""
+    most: Severity = "ticket" if cause == INPUTS_CHANGED_AND_DIFFER else "page"
+    return plain(judged, cause, most, f"{judged.verdict.reason}: {why}")
+
+
+def because(subject: Subject, cause: str, seen: Seen) -> str:
+    """Say in words what a cause was read off."""
+    model, partner = f"{subject.model} {subject.version}".strip(), subject.partner
+    if cause == INPUTS_CHANGED_AND_DIFFER:
+        what = _named(seen.inputs) or "the scores of both moved"
+        return f"inputs changed ({what}), and the two differ on them"
+    if cause == PAIR_CHANGED:
+        return f"nobody could judge whether the scores of {partner} moved, so either may have changed"
+    if cause == MODEL_CHANGED:
+        return f"{partner} stood still, so {model} changed" if seen.partner is False else f"the scores of {model} moved"
+    calm = f"{model} stood still, so" if seen.model is False else f"the scores of {partner} moved:"
+    return f"{calm} {partner} changed" + (", look at it before you trust it" if cause == CANARY_CHANGED else "")
+
+
+def _named(inputs: Sequence[Verdict]) -> str:
+    """Name the inputs that moved most, and how."""
+    most = sorted(inputs, key=lambda v: -v.effect)[:_MOST_NAMED]
+    return "; ".join(f"{v.subject.feature}: {v.details.get('told', '')}".rstrip(": ") for v in most)
+
+
+def explain_scores(
+    scores: Sequence[Judged], alarms: Mapping[Subject, str | None], inputs: Sequence[Verdict] = ()
+) -> list[Finding]:
+    """Explain what rules on the scores of single models said of one window.
 
     Parameters
     ----------
-    pairs, scores
-        The verdicts of paired rules, and of rules on distributions.
-    canaries
-        The models that only compare.
+    scores
+        Their verdicts.
+    alarms
+        The pairs that were judged, and the cause of the alarm that is on; None where none is.
+    inputs
+        Watched inputs that moved in it.
 
     Returns
     -------
-    Explained
+    list[Finding]
         Clean windows are findings that are not active. Of what could not be judged there is none, nor of what a finding
         on another subject explains: such a window counts neither for nor against.
     """
     moved = _moved(scores)
-    causes = {
-        judged.verdict.subject: attribute(
-            judged.verdict.status == "drifting",
-            moved.get((judged.verdict.subject.model, judged.verdict.subject.version)),
-            moved.get((judged.verdict.subject.partner, "")),
-            canary=judged.verdict.subject.partner in canaries,
-        )
-        for judged in pairs
-        if judged.verdict.status in ("ok", "drifting")
-    }
-    both = {s for s, cause in causes.items() if cause in (INPUTS_CHANGED, INPUTS_CHANGED_AND_DIFFER)}
-    guilty = {s: _guilty(s, cause) for s, cause in causes.items()} if not both else {}
-    blamed = frozenset(model for model in guilty.values() if model)
-    still = {model for (model, version), any_moved in moved.items() if not version and not any_moved}
-    findings = [f for judged in pairs for f in _of_pair(judged, causes, still, silent=bool(both), guilty=guilty)]
-    findings += [f for judged in scores for f in _of_scores(judged, causes, silent=bool(both), blamed=blamed)]
-    findings += _of_inputs(scores, causes, both)
-    return Explained(findings, blamed)
+    both = [pair for pair in sorted(alarms) if moved.get((pair.model, pair.version)) and moved.get((pair.partner, ""))]
+    findings = [found for judged in scores for found in _of_scores(judged, alarms, silent=bool(both))]
+    return [*findings, *_of_inputs(scores, alarms, both, inputs)]
+
+
+def explain_inputs(inputs: Sequence[Judged], *, silent: bool) -> list[Finding]:
+    """Tell of watched inputs that moved, unless it was said already that the inputs changed."""
+    return [
+        plain(judged, INPUT_MOVED if judged.verdict.status == "drifting" else "", "ticket")
+        for judged in inputs
+        if speaks(judged) and not (silent and judged.verdict.status == "drifting")
+    ]
+
+
+def speaks(judged: Judged) -> bool:
+    """Tell whether there is anything to tell: of no data there is not, unless a rule must have some or speaks of it."""
+    return judged.verdict.status != "no data" or judged.rule.must_have_data or judged.rule.alarms(judged.verdict)
 
 
 def _moved(scores: Iterable[Judged]) -> dict[tuple[str, str], bool]:
@@ -157,72 +215,29 @@ def _moved(scores: Iterable[Judged]) -> dict[tuple[str, str], bool]:
     return moved
 
 
-def _guilty(subject: Subject, cause: str) -> str:
-    if cause == MODEL_CHANGED:
-        return subject.model
-    return subject.partner if cause in (PARTNER_CHANGED, CANARY_CHANGED) else ""
-
-
-def _of_pair(
-    judged: Judged, causes: dict[Subject, str], still: Collection[str], *, silent: bool, guilty: dict[Subject, str]
-) -> Iterable[Finding]:
-    subject = judged.verdict.subject
-    if judged.verdict.status in ("ok", "error"):
-        yield plain(judged)
-    elif judged.verdict.status == "drifting":
-        cause = causes[subject]
-        # That a champion changed is said once, of the champion, and not again by each of its challengers.
-        said = any(other.model == subject.partner == name for other, name in guilty.items())
-        if not silent and not (cause == PARTNER_CHANGED and said):
-            yield plain(judged, cause, reason=f"{judged.verdict.reason}: {_because(subject, cause, still)}")
-
-
-def _because(subject: Subject, cause: str, still: Collection[str]) -> str:
-    model, partner = f"{subject.model} {subject.version}".strip(), subject.partner
-    if cause == PAIR_CHANGED:
-        return f"nobody could judge whether the scores of {partner} moved, so either may have changed"
-    if cause == MODEL_CHANGED:
-        return f"{partner} stood still, so {model} changed" if partner in still else f"the scores of {model} moved"
-    calm = f"{model} stood still, so" if subject.model in still else f"the scores of {partner} moved:"
-    return f"{calm} {partner} changed" + (", look at it before you trust it" if cause == CANARY_CHANGED else "")
-
-
-def _of_scores(
-    judged: Judged, causes: dict[Subject, str], *, silent: bool, blamed: Collection[str]
-) -> Iterable[Finding]:
+def _of_scores(judged: Judged, alarms: Mapping[Subject, str | None], *, silent: bool) -> Iterable[Finding]:
     verdict = judged.verdict
     subject = verdict.subject
-    if verdict.status in ("ok", "error"):
-        yield plain(judged)
-    elif verdict.status == "drifting" and not silent and subject.model not in blamed:
-        partners = sorted(
-            {
-                s.partner if s.model == subject.model else s.model
-                for s in causes
-                if subject.model in (s.model, s.partner)
-            }
-        )
-        if partners:
-            yield plain(
-                judged,
-                DRIFTS_ALONE,
-                "ticket",
-                f"{verdict.reason}: it drifts alone, slightly; requests show no difference to {', '.join(partners)}"
-                " beyond what is usual",
-            )
-        else:
-            yield plain(
-                judged,
-                UNKNOWN,
-                "ticket",
-                f"{verdict.reason}; cause unknown: there is no partner that it could be compared with",
-            )
+    if verdict.status != "drifting":
+        return [plain(judged)] if speaks(judged) else []
+    mine = [pair for pair in sorted(alarms) if subject.model in (pair.model, pair.partner)]
+    told = any(guilty(pair, cause) in ("", subject.model) for pair in mine if (cause := alarms[pair]) is not None)
+    if silent or told:
+        return []
+    if not mine:
+        why = "cause unknown: there is no partner that it could be compared with"
+        return [plain(judged, UNKNOWN, "ticket", f"{verdict.reason}; {why}")]
+    partners = sorted({pair.partner if pair.model == subject.model else pair.model for pair in mine})
+    why = f"requests show no difference to {', '.join(partners)} beyond what is usual"
+    return [plain(judged, DRIFTS_ALONE, "ticket", f"{verdict.reason}: it drifts alone, slightly; {why}")]
 
 
-def _of_inputs(scores: Sequence[Judged], causes: dict[Subject, str], both: Collection[Subject]) -> Iterable[Finding]:
+def _of_inputs(
+    scores: Sequence[Judged], alarms: Mapping[Subject, str | None], both: Sequence[Subject], inputs: Sequence[Verdict]
+) -> Iterable[Finding]:
     """Say once for the fleet whether the inputs changed."""
     told = [judged for judged in scores if not judged.rule.muted]
-    if not told or not causes:
+    if not told or not alarms:
         return
     rule = min((judged.rule for judged in told), key=lambda r: r.name)
     end = told[0].verdict.end
@@ -248,7 +263,9 @@ def _of_inputs(scores: Sequence[Judged], causes: dict[Subject, str], both: Colle
         {j.verdict.subject.model for j in scores if j.verdict.status == "ok"} - {v.subject.model for v in moved}
     )
     reason += f", those of {', '.join(still)} did not" if still else ""
-    differ = [s for s in sorted(both) if causes[s] == INPUTS_CHANGED_AND_DIFFER]
+    named = _named(inputs)
+    reason += f"; of the inputs moved {named}" if named else ""
+    differ = [pair for pair in both if alarms[pair] is not None]
     reason += "".join(f"; {s.model} {s.version} and {s.partner} differ on them" for s in differ)
     most = next(v for v in moved if v.subject.model in together)
     yield Finding(

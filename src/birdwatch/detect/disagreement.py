@@ -66,7 +66,7 @@ class DisagreementRule(PairRule):
         if tolerance == "auto":
             kept = in_order(k / n, self.severity)
             tried = np.linspace(np.clip(k.sum() / n.sum(), _LEAST, _MOST), _MOST, _TRIED)
-            tolerance = least_tolerance(tried, lambda p0: bernoulli(k[kept, None], n[kept, None], p0))
+            tolerance = least_tolerance(tried, lambda p0: bernoulli(k[kept], n[kept], p0))
         return {"blocks": len(blocks), "usual": usual, "tolerance": tolerance}
 
     def judge(self, case: Case, state: State, threshold: float) -> tuple[Verdict, State]:

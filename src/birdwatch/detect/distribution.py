@@ -150,6 +150,10 @@ class DistributionRule(Rule):
 
         window = Window(case.start, size(now.values), ratios, [*counts, now.missing, now.of], measure, weights)
         found = step(state, window, threshold=threshold, min_events=self.min_events)
+        if found.leading >= looks.weights.size and not found.drifting and found.measured.effect == 0:
+            # No more is missing than is in order: what people ask for then is the distance.
+            loudest = int(np.argmax(found.state["kept"][: looks.weights.size]))
+            found = found._replace(leading=loudest, measured=measure(np.asarray(window.counted, dtype=float), loudest))
         after = {**found.state, "bins": bins, "recent": remember(recent, counts).tolist()}
         if found.leading >= looks.weights.size:
             statistic, what = "missing", "more is missing"
@@ -179,6 +183,11 @@ class DistributionRule(Rule):
             threshold=threshold,
             alarmed=found.alarmed,
             n=found.n,
-            details={"since": found.since, "speaks": what, **past.details(now, case.scale)},
+            details={
+                "since": found.since,
+                "speaks": what,
+                "told": past.told(now, case.scale),
+                **past.details(now, case.scale),
+            },
         )
         return verdict, after

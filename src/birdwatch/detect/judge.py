@@ -8,14 +8,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from birdwatch.detect.attribution import Judged, explain, plain
+import msgspec
+
+from birdwatch.detect.attribution import (
+    INPUTS_CHANGED,
+    Judged,
+    explain_inputs,
+    explain_pair,
+    explain_scores,
+    guilty,
+    plain,
+    speaks,
+)
 from birdwatch.detect.budget import Spending, Watch
 from birdwatch.detect.distribution import DistributionRule
 from birdwatch.detect.duration import say_duration
 from birdwatch.detect.kind import Case, Rule, State
-from birdwatch.detect.paired import PairedRule
+from birdwatch.detect.pairs import PairRule
+from birdwatch.detect.parts import with_parts
 from birdwatch.detect.reference import Reference
-from birdwatch.detect.rules import RuleSet
+from birdwatch.detect.rules import KINDS, RuleSet
 from birdwatch.detect.service import Gone, gone, why_over
 from birdwatch.detect.sourcing import References
 from birdwatch.detect.spending import create_table as create_ledger
@@ -23,6 +35,7 @@ from birdwatch.detect.spending import put_spending, read_spending, write_looks
 from birdwatch.detect.state import blame, create_tables, drop_state, put_state, read_states
 from birdwatch.detect.sums import WindowSums
 from birdwatch.detect.verdict import Finding, Severity, Subject, Verdict, create_table, put_verdicts
+from birdwatch.detect.witness import Cause, Witness, cause_of, remembering, standing
 from birdwatch.errors import BirdwatchError, SettingsError
 from birdwatch.stats.grid import Scale
 from birdwatch.windows.pane import Pane
@@ -99,11 +112,8 @@ class Judge:
         self._scale: Scale = scale
         self._unit = unit
         self._canary = canary
-        back = [
-            r.compares_with.trailing // r.window for r in rules.rules if r.compares_with and r.compares_with.trailing
-        ]
-        self._sums = WindowSums(store, most=2 * max(back, default=0) + 2 * len(rules.rules) + 8)
-        self._references = References(self._sums, rules, references, scale)
+        self._sums = WindowSums(store, most=2 * len(rules.rules) + 8)
+        self._references = References(self._sums, rules, references, scale, windows_start_seconds=windows_start_seconds)
         create_table(store)
         create_tables(store)
         create_ledger(store)
@@ -166,28 +176,39 @@ class Judge:
         out = gone(self._store.controls(), end)
         due = [self._look(rule, end) for rule in rules]
         spending = self._spend(due)
+        witness = Witness(self._rules.rules, lambda rule: self._alone(rule, end, out, spending))
         findings: list[Finding] = []
-        judged: dict[int, list[Judged]] = {}
+        judged: list[Judged] = []
         for one in due:
             ended = self._end(one, out)
             findings += ended
             over = {finding.subject for finding in ended}
             subjects = [s for s in one.subjects if s not in over or one.rule.judges_ended]
             if not subjects:
-                self._wait(one)
+                findings += self._wait(one)
             elif Subject() in one.states and Subject() not in subjects:
                 drop_state(self._store, one.rule.name, Subject())
             for subject in subjects:
-                threshold = spending[one.rule.severity].threshold(one.rule.name) if one.rule.spends else 0.0
-                verdict, state = self._verdict(one, subject, out, threshold)
-                judged.setdefault(one.rule.window, []).append(Judged(one.rule, verdict))
+                before = one.states.get(subject, {})
+                verdict, state = self._verdict(one, subject, before, out, spending)
+                if isinstance(one.rule, PairRule):
+                    canary = subject.partner in self._canaries()
+                    state = remembering(state, cause_of(verdict, before, witness, canary=canary))
+                judged.append(Judged(one.rule, verdict))
                 if subject not in over:
                     put_state(self._store, one.rule.name, subject, state)
-        put_verdicts(self._store, [j.verdict for found in judged.values() for j in found])
-        for found in judged.values():
-            findings += self._explain(found)
-        muted = {rule.name for rule in rules if rule.muted}
-        return [finding for finding in findings if finding.rule not in muted]
+        put_verdicts(self._store, [j.verdict for j in judged])
+        findings += self._explain(judged, witness)
+        by_name = {rule.name: rule for rule in rules}
+        return [as_told(by_name[f.rule], f) for f in findings if not by_name[f.rule].muted]
+
+    def _alone(self, rule: Rule, end: int, out: Gone, spending: dict[Severity, Spending]) -> list[Verdict]:
+        """Judge the window of a rule that ends at a moment by itself, whoever is in it."""
+        one = self._look(rule, end)
+        return [self._verdict(one, subject, {}, out, spending)[0] for subject in one.subjects]
+
+    def _canaries(self) -> set[str]:
+        return {source.model for source in self._store.sources() if source.stream == "canary"} | {self._canary}
 
     def _look(self, rule: Rule, end: int) -> _Due:
         start = end - rule.window
@@ -198,7 +219,12 @@ class Judge:
     def _spend(self, due: list[_Due]) -> dict[Severity, Spending]:
         """Set the level of each rule from how many subjects all of its severity watch now, and enter what that costs."""
         watched: dict[str, int] = self._store.noted("watched", {})
-        watched.update({one.rule.name: len(one.subjects) for one in due if one.rule.spends})
+        # Whom a rule knows it watches, though an hour without traffic shows nobody: the level must not fall at night.
+        watched.update({one.rule.name: len(_known(one)) for one in due if one.rule.spends})
+        # A rule whose first window is not over yet will watch whom it finds in those at hand.
+        for rule in self._rules.rules:
+            if rule.spends and rule.name not in watched:
+                watched[rule.name] = max(len(rule.subjects(one.pane, ())) for one in due)
         spending: dict[Severity, Spending] = {}
         for severity in _SEVERITIES:
             spending[severity] = self._rules.budget.spend(
@@ -208,10 +234,9 @@ class Judge:
             )
         for one in due:
             share = spending[one.rule.severity].rules.get(one.rule.name)
-            if share is not None and share.subjects and not share.tried:
-                write_looks(
-                    self._store, one.end, one.rule.severity, one.rule.name, looks=share.subjects, level=share.level
-                )
+            looks = len(one.subjects)
+            if share is not None and looks and not share.tried:
+                write_looks(self._store, one.end, one.rule.severity, one.rule.name, looks=looks, level=share.level)
         self._store.note("watched", watched)
         put_spending(self._store, spending)
         return spending
@@ -237,10 +262,8 @@ class Judge:
                 )
         return findings
 
-    def _wait(self, one: _Due) -> None:
-        """Say once that a rule has nothing to judge, and not again until it had."""
-        if one.states.get(Subject(), {}).get("waiting"):
-            return
+    def _wait(self, one: _Due) -> list[Finding]:
+        """Say once that a rule has nothing to judge, and not again until it had; each time, if it must have data."""
         reason = f"nothing came on the stream {one.rule.stream} that this rule could judge; it waits"
         verdict = Verdict(
             rule=one.rule.name,
@@ -251,33 +274,88 @@ class Judge:
             status="no data",
             reason=reason,
         )
-        put_verdicts(self._store, [verdict])
-        put_state(self._store, one.rule.name, Subject(), {"waiting": True})
+        if not one.states.get(Subject(), {}).get("waiting"):
+            put_verdicts(self._store, [verdict])
+            put_state(self._store, one.rule.name, Subject(), {"waiting": True})
+        return [plain(Judged(one.rule, verdict))] if one.rule.must_have_data else []
 
-    def _verdict(self, one: _Due, subject: Subject, out: Gone, threshold: float) -> tuple[Verdict, State]:
+    def _verdict(
+        self, one: _Due, subject: Subject, state: State, out: Gone, spending: dict[Severity, Spending]
+    ) -> tuple[Verdict, State]:
         """Let a rule judge one subject; what it cannot judge is a verdict too, and stops nothing."""
+        rule = one.rule
         case = Case(subject, one.start, one.end, one.pane, scale=self._scale, unit=self._unit)
-        state = one.states.get(subject, {})
+        threshold = spending[rule.severity].threshold(rule.name) if rule.spends else 0.0
         try:
             part = self._sums.part(one.start, one.end, subject.model, subject.version)
-            reference = self._references.of(
-                one.rule, one.start, one.end, subject=subject, part=part, rolled_back=out.rolled_back
+            known = self._references.of(
+                rule, one.start, one.end, subject=subject, part=part, rolled_back=out.rolled_back
             )
             if subject.partner:
                 extremes = self._store.extremes(one.start, one.end, subject.model, subject.partner)
                 case = case._replace(extremes=tuple(e for _, e in extremes if e.version == subject.version)[:_EXTREMES])
-            return one.rule.judge(case._replace(reference=reference), state, threshold)
+            verdict, after = rule.judge(case._replace(reference=known.reference, taught=known.taught), state, threshold)
         except (BirdwatchError, ArithmeticError, ValueError) as error:
-            return one.rule.say(case, "error", str(error)), state
+            return rule.say(case, "error", str(error)), state
+        except Exception as error:
+            if type(rule) in KINDS.values():
+                raise
+            return rule.say(case, "error", f"the plug-in of kind {rule.kind!r} failed: {error!r}"), state
+        if verdict.alarmed:
+            verdict = with_parts(self._store, rule, verdict, known.reference, self._scale)
+        return verdict, after
 
-    def _explain(self, judged: list[Judged]) -> list[Finding]:
-        """Turn the verdicts of one window into findings, and remember which models were bad in it."""
-        pairs = [j for j in judged if isinstance(j.rule, PairedRule)]
-        scores = [j for j in judged if isinstance(j.rule, DistributionRule)]
-        canaries = {source.model for source in self._store.sources() if source.stream == "canary"} | {self._canary}
-        explained = explain(pairs, scores, canaries)
-        for model in sorted(explained.blamed):
-            blame(self._store, model, judged[0].verdict.start, judged[0].verdict.end)
-        others = [j for j in judged if not isinstance(j.rule, PairedRule | DistributionRule)]
-        told = [plain(j) for j in others if j.verdict.status != "no data" or j.rule.alarms(j.verdict)]
-        return explained.findings + told
+    def _explain(self, judged: list[Judged], witness: Witness) -> list[Finding]:
+        """Turn the verdicts of one moment into findings, and remember which models were bad."""
+        on_pairs = [rule for rule in self._rules.rules if isinstance(rule, PairRule) and not rule.muted]
+        states = {rule.name: read_states(self._store, rule.name) for rule in on_pairs}
+        causes = standing(states)
+        findings = [finding for j in judged if isinstance(j.rule, PairRule) for finding in self._of_pair(j, causes)]
+        alarms: dict[Subject, str | None] = {pair: None for found in states.values() for pair in found}
+        alarms |= {pair: next(iter(found.values())).what for pair, found in causes.items()}
+        inputs_changed = False
+        for window in sorted({j.rule.window for j in judged}):
+            scores = [j for j in judged if is_about(j.rule, "scores") and j.rule.window == window]
+            several = sum(j.verdict.status == "drifting" for j in scores) > 1
+            told = explain_scores(scores, alarms, witness.inputs if several else ())
+            inputs_changed |= any(f.active and f.attribution == INPUTS_CHANGED for f in told)
+            findings += told
+        findings += explain_inputs([j for j in judged if is_about(j.rule, "features")], silent=inputs_changed)
+        others = [j for j in judged if not isinstance(j.rule, PairRule | DistributionRule)]
+        return findings + [plain(j) for j in others if speaks(j)]
+
+    def _of_pair(self, judged: Judged, causes: dict[Subject, dict[str, Cause]]) -> list[Finding]:
+        """Tell of a pair; an alarm with the same cause is told by one rule, and that a champion changed once."""
+        rule, verdict = judged
+        pair = verdict.subject
+        if verdict.status != "drifting":
+            return [plain(judged)] if speaks(judged) else []
+        cause = causes.get(pair, {}).get(rule.name)
+        if cause is None:
+            return []
+        bad = guilty(pair, cause.what)
+        if bad:
+            blame(self._store, bad, verdict.start, verdict.end)
+        speaker = next(name for name, other in causes[pair].items() if other.what == cause.what)
+        elsewhere = bad == pair.partner and any(
+            other.model == bad and guilty(other, c.what) == bad for other, of in causes.items() for c in of.values()
+        )
+        return [explain_pair(judged, cause.what, cause.why)] if speaker == rule.name and not elsewhere else []
+
+
+def _known(one: _Due) -> set[Subject]:
+    """Give whom a rule watches: those in the window, and those it has judged and not seen end."""
+    return {*one.subjects, *(subject for subject, state in one.states.items() if not state.get("waiting"))}
+
+
+def is_about(rule: Rule, what: str) -> bool:
+    """Tell whether a rule is on the distribution of scores, or of features."""
+    return isinstance(rule, DistributionRule) and rule.of == what
+
+
+def as_told(rule: Rule, finding: Finding) -> Finding:
+    """Take the weight off what a rule says that only tries what it would do."""
+    if not rule.dry_run or not finding.active:
+        return finding
+    reason = f"dry run, this would have been a {finding.severity}: {finding.reason}"
+    return msgspec.structs.replace(finding, severity="info", reason=reason)

@@ -80,6 +80,8 @@ class Rule(BaseModel):
     """Its alarms are decided by evidence, and share the page budget."""
     judges_ended: ClassVar[bool] = True
     """A version that was taken out of service is still judged on its last window."""
+    lessons_suffice: ClassVar[bool] = False
+    """Once it has learned from its reference (`learned`), it needs nothing else of it."""
     example: ClassVar[Mapping[str, Any]] = {}
     """What a rule of this kind needs beside name and kind."""
 

@@ -4,7 +4,7 @@ Two looks share the rule's budget, since each sees what the other cannot: the me
 reference how many requests one model puts above and the other below.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import numpy as np
@@ -92,7 +92,7 @@ class PairedRule(PairRule):
         if self.tolerance == "auto":
             kept = in_order(np.abs(totals / np.maximum(n, 1) - centre), self.severity)
             evidence = _on_means(bounded=bool(found["bounded"]))
-            columns = n[kept, None], totals[kept, None], squares[kept, None]
+            columns = n[kept], totals[kept], squares[kept]
             found["mean_tolerance"] = least_tolerance(_TRIED_MEANS, lambda m: evidence(*columns, centre, m))
         return found | self._learned_cuts(
             [_cells(c) for c in reference.counts("joint", subject.model, subject.partner)]
@@ -112,14 +112,9 @@ class PairedRule(PairRule):
         kept = in_order(np.abs((above - below) / n[:, None] - centre).max(axis=1), self.severity)
         found = {f"cut_{i}": float(cut) for i, cut in enumerate(cuts)}
         found |= {f"cut_{i}_difference": float(c) for i, c in enumerate(centre)}
-        for i in range(cuts.size):
-            b, c, at = above[kept, i, None, None], below[kept, i, None, None], centre[i]
-
-            def evidence(margin: Floats, b: Floats = b, c: Floats = c, at: float = at) -> Floats:
-                return mcnemar(b, c, n[kept, None], centre=at, margin=margin[:, None])
-
-            found[f"cut_{i}_tolerance"] = least_tolerance(_TRIED_SHARES, evidence)
-        return found
+        b, c = above[kept], below[kept]
+        strays = least_tolerance(_TRIED_SHARES, lambda m: mcnemar(b, c, n[kept], centre=centre, margin=m))
+        return {**found, "cut_tolerance": strays}
 
     def judge(self, case: Case, state: State, threshold: float) -> tuple[Verdict, State]:
         """Compare the window's differences with those of the reference."""
@@ -132,7 +127,12 @@ class PairedRule(PairRule):
         centre = taught.get("mean", 0.0)
         margin = taught["mean_tolerance"] if self.tolerance == "auto" else self.tolerance / case.unit
         bounded = bool(taught.get("bounded", case.scale == "probability"))
-        mean = _on_means(bounded=bounded)(sums.n, sums.total, sums.squares, centre, margin)
+        evidence = _on_means(bounded=bounded)
+        if bounded and sums.squares > sums.n * (1 + 1e-5):
+            # A score that should be a probability and is none: the mean of such a window is evidence of nothing.
+            mean = np.zeros_like(evidence(0, 0.0, 0.0, centre, margin))
+        else:
+            mean = evidence(sums.n, sums.total, sums.squares, centre, margin)
         cuts = _Cuts.of(taught)
         above, below, met = discordances(*_cells(case.counts("joint")), cuts.at)
         across = mcnemar(above, below, met, centre=cuts.centre, margin=cuts.margin) if cuts.at.size else np.zeros(0)
@@ -141,10 +141,10 @@ class PairedRule(PairRule):
         def measure(counted: Floats, which: int) -> Measured:
             if which < mean.size:
                 sign = 1 if which < mean.size // 2 else -1
-                return Measured(sign * (counted[1] / max(counted[0], 1) - centre), margin, floor)
+                return Measured(float(sign * (counted[1] / max(counted[0], 1) - centre)), margin, floor)
             at, sign = cuts.of_alternative(which - mean.size)
             share = counted[2 + at] / max(counted[0], 1)
-            return Measured(sign * (share - cuts.centre[at]), float(cuts.margin[at]), self.cut_floor)
+            return Measured(float(sign * (share - cuts.centre[at])), cuts.margin, self.cut_floor)
 
         weights = _halves(mean.size, across.size)
         window = Window(
@@ -179,13 +179,13 @@ class _Cuts(NamedTuple):
 
     at: NDArray[np.int64]
     centre: Floats
-    margin: Floats
+    margin: float
 
     @classmethod
-    def of(cls, taught: Any) -> "_Cuts":
-        numbers = [i for i in range(len(CUT_LEVELS)) if f"cut_{i}_tolerance" in taught]
-        columns = [[taught[f"cut_{i}{what}"] for i in numbers] for what in ("", "_difference", "_tolerance")]
-        return cls(np.array(columns[0], dtype=np.int64), np.array(columns[1]), np.array(columns[2]))
+    def of(cls, taught: Mapping[str, float]) -> "_Cuts":
+        numbers = [i for i in range(len(CUT_LEVELS)) if f"cut_{i}" in taught]
+        at, centre = ([taught[f"cut_{i}{what}"] for i in numbers] for what in ("", "_difference"))
+        return cls(np.array(at, dtype=np.int64), np.array(centre), taught.get("cut_tolerance", 0.0))
 
     def of_alternative(self, which: int) -> tuple[int, int]:
         """Give the cut and the sign of an alternative, as `mcnemar` orders them: by sign, by cut, by λ."""

@@ -25,6 +25,7 @@ class PairRule(Rule):
     """
 
     spends: ClassVar[bool] = True
+    lessons_suffice: ClassVar[bool] = True
     example: ClassVar[Mapping[str, Any]] = {"reference": {"trailing": "91d"}}
 
     severity: Severity = Field(default="page", description="The most it may raise: page, ticket or info.")

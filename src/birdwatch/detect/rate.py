@@ -35,6 +35,7 @@ class RateRule(ShareRule):
     """The share of answers, or of a model's scores, that went wrong in one way."""
 
     example: ClassVar[Mapping[str, Any]] = {"of": "errors", "tolerance": 0.01}
+    lessons_suffice: ClassVar[bool] = True
 
     kind: Literal["rate"] = Field(default="rate", description="A share of what went wrong.")
     of: Literal["sla_misses", "fallbacks", "errors", "nulls", "orphans"] = Field(
@@ -114,5 +115,5 @@ class RateRule(ShareRule):
         k_of, n_of = np.array(blocks, dtype=np.float64).T
         kept = in_order(k_of / n_of, self.severity)
         tried = np.geomspace(np.clip(k_of.sum() / n_of.sum(), self.least, _MOST), _MOST, _TRIED)
-        tolerance = least_tolerance(tried, lambda p0: bernoulli(k_of[kept, None], n_of[kept, None], p0))
+        tolerance = least_tolerance(tried, lambda p0: bernoulli(k_of[kept], n_of[kept], p0))
         return {"blocks": len(blocks), "tolerance": tolerance}

@@ -109,7 +109,7 @@ class Reference(NamedTuple):
                 if (series.measure, series.model, series.partner, series.segment) == (measure, model, partner, segment)
             ]
             if parts:
-                found.append(total(parts))
+                found.append(parts[0] if len(parts) == 1 else total(parts))
         return found
 
     def taught(self, rule: str, subject: Subject) -> Mapping[str, float] | None:

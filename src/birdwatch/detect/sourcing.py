@@ -1,13 +1,14 @@
 """Where a rule's reference comes from: the windows before the one it judges, or a frozen file."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections import OrderedDict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from birdwatch.detect.duration import say_duration
 from birdwatch.detect.frozen import as_document, from_document, learn, load, with_tolerances
 from birdwatch.detect.kind import Rule
-from birdwatch.detect.reference import DAY, Reference, choose
+from birdwatch.detect.reference import DAY, Reference, ReferenceChoice, choose, versionless
 from birdwatch.detect.rules import RuleSet
 from birdwatch.detect.service import gone
 from birdwatch.detect.sums import Part, WindowSums
@@ -16,7 +17,17 @@ from birdwatch.errors import ReferenceMissingError
 from birdwatch.stats.grid import Scale
 from birdwatch.windows.store import Store
 
-__all__ = ["References", "freeze"]
+__all__ = ["Known", "References", "freeze"]
+
+
+_MOST_KNOWN: Final = 512
+
+
+class Known(NamedTuple):
+    """A reference, and what it teaches a rule of a subject."""
+
+    reference: Reference | None
+    taught: Mapping[str, float]
 
 
 class _File(NamedTuple):
@@ -42,10 +53,22 @@ class References:
         Frozen references, used in place of the trailing ones that rules name: files, or as read.
     scale
         How scores are counted.
+    windows_start_seconds
+        When a day's window starts, in seconds after midnight UTC.
     """
 
-    def __init__(self, sums: WindowSums, rules: RuleSet, given: Sequence[Path | Reference], scale: Scale) -> None:
+    def __init__(
+        self,
+        sums: WindowSums,
+        rules: RuleSet,
+        given: Sequence[Path | Reference],
+        scale: Scale,
+        *,
+        windows_start_seconds: int = 0,
+    ) -> None:
         self._sums = sums
+        self._offset = windows_start_seconds
+        self._trailing: OrderedDict[tuple[Any, ...], Known] = OrderedDict()
         self._folder = rules.folder
         self._given = tuple(given)
         self._scale: Scale = scale
@@ -60,7 +83,7 @@ class References:
         subject: Subject,
         part: Part | None,
         rolled_back: Collection[tuple[str, str]],
-    ) -> Reference | None:
+    ) -> Known:
         """Give the reference with which a rule compares a subject in the window [start, end), or the part of it.
 
         Raises
@@ -71,19 +94,57 @@ class References:
         """
         choice = rule.compares_with
         if choice is None:
-            return None
+            return Known(None, {})
         if choice.frozen is None and not self._given:
+            return self._before(rule, choice, start, subject=subject, part=part, rolled_back=rolled_back)
+        frozen = self._frozen(rule, choice, start, end, subject, part)
+        taught = frozen.taught(rule.name, subject)
+        return Known(frozen, rule.learned(frozen, subject) if taught is None else taught)
+
+    def _before(
+        self,
+        rule: Rule,
+        choice: ReferenceChoice,
+        start: int,
+        *,
+        subject: Subject,
+        part: Part | None,
+        rolled_back: Collection[tuple[str, str]],
+    ) -> Known:
+        """Give the windows before one; short ones trail by whole days, so that a day's are learned from once."""
+        by_day = rule.window < DAY and DAY % rule.window == 0 and not choice.by
+        until = start - (start - self._offset) % DAY if by_day else start
+        whom = versionless(subject)
+        bad = frozenset(which for which in rolled_back if which[0] in (subject.model, subject.partner))
+        key = (rule.name, whom, until, part, bad)
+        found = self._trailing.get(key)
+        if found is None:
             trailing = self._sums.trailing(
-                start,
+                until,
                 rule.window,
                 choice.trailing or 0,
-                rolled_back=rolled_back,
+                rolled_back=bad,
                 part=part,
                 every=DAY if choice.by else 1,
+                subject=subject,
+                measures=rule.needs(subject),
             )
             # Without any block there is nothing yet to compare with, which rules say themselves.
-            return trailing.by_hour(start) if choice.by and trailing.blocks else trailing
+            reference = trailing.by_hour(start) if choice.by and trailing.blocks else trailing
+            found = Known(reference, rule.learned(reference, subject))
+            if rule.lessons_suffice:
+                found = found._replace(reference=reference._replace(blocks=()))
+            self._trailing[key] = found
+            while len(self._trailing) > _MOST_KNOWN:
+                self._trailing.popitem(last=False)
+        return found
+
+    def _frozen(
+        self, rule: Rule, choice: ReferenceChoice, start: int, end: int, subject: Subject, part: Part | None
+    ) -> Reference:
         known = [self._named(rule, choice.frozen)] if choice.frozen else [self._of(given) for given in self._given]
+        # One reference for each length of window may be given.
+        known = [r for r in known if r.block_seconds == rule.window] or known
         frozen = choose(known, start, end, subject)
         if frozen.block_seconds != rule.window:
             raise ReferenceMissingError(

@@ -8,7 +8,7 @@ from birdwatch.detect.kind import State
 from birdwatch.detect.verdict import Subject
 from birdwatch.windows.store import Store
 
-__all__ = ["blame", "blamed", "create_tables", "drop_state", "put_state", "read_states"]
+__all__ = ["blame", "blamed_windows", "create_tables", "drop_state", "put_state", "read_states"]
 
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS states (
@@ -53,9 +53,9 @@ def blame(store: Store, model: str, start: int, end: int) -> None:
     store.connection.execute("INSERT OR IGNORE INTO blamed VALUES (?, ?, ?)", (model, start, end))
 
 
-def blamed(store: Store, start: int, end: int) -> frozenset[str]:
-    """Name the models that were bad in a part of [start, end)."""
+def blamed_windows(store: Store, start: int, end: int) -> list[tuple[str, int, int]]:
+    """Give (model, start, end) of the windows in [start, end) in which a model was bad, as they were known at its end."""
     if not store.connection.table_exists(None, "blamed"):
-        return frozenset()
-    rows: Any = store.connection.execute('SELECT model FROM blamed WHERE start < ? AND "end" > ?', (end, start))
-    return frozenset(model for (model,) in rows)
+        return []
+    rows: Any = store.connection.execute('SELECT * FROM blamed WHERE "end" > ? AND "end" <= ?', (start, end))
+    return [(model, since, until) for model, since, until in rows]

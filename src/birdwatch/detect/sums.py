@@ -1,12 +1,16 @@
-"""Sums of panes by window, kept in memory: a reference of four weeks is read once, not again for every window."""
+"""Sums of panes by window: the windows that rules judge, and the rows of them that trail as a reference.
+
+What a rule does not need of its reference is not read: a quarter of a year by the hour is two thousand windows.
+"""
 
 from collections import OrderedDict
-from collections.abc import Collection
-from typing import Final, NamedTuple
+from collections.abc import Collection, Iterator
+from typing import NamedTuple
 
 from birdwatch.detect.duration import say_duration
 from birdwatch.detect.reference import Block, Reference
-from birdwatch.detect.state import blamed
+from birdwatch.detect.state import blamed_windows
+from birdwatch.detect.verdict import Subject
 from birdwatch.windows.pane import Counts, Pane, Series, total
 from birdwatch.windows.store import Store
 
@@ -14,8 +18,6 @@ __all__ = ["Part", "WindowSums"]
 
 Part = tuple[int, int]
 """A part of a window, as seconds from its start."""
-
-_UNUSED: Final = "joint"
 
 
 class _Sum(NamedTuple):
@@ -34,7 +36,7 @@ class WindowSums:
         How many windows to keep in memory.
     """
 
-    def __init__(self, store: Store, most: int = 64) -> None:
+    def __init__(self, store: Store, most: int = 8) -> None:
         self._store = store
         self._most = most
         self._kept: OrderedDict[tuple[int, int], _Sum] = OrderedDict()
@@ -60,26 +62,62 @@ class WindowSums:
         rolled_back: Collection[tuple[str, str]],
         part: Part | None = None,
         every: int = 1,
+        subject: Subject | None = None,
+        measures: Collection[str] | None = None,
     ) -> Reference:
         """Give the windows of the ``back`` seconds before ``start``, or the same part of each.
 
         They lie a multiple of ``every`` seconds apart, as close as they may without overlapping: a day gives those that
         begin at the same time of the day. A model is left out of the blocks in which it was found bad, or a version at
         work that was rolled back since.
+
+        Parameters
+        ----------
+        subject, measures
+            Only these measures of the subject's model and partner (of all models, if it names none); by default all.
         """
         apart = -(-length // every) * every
         closed = self._store.closed_range()
-        first = start if closed is None else closed[0]
-        blocks = []
-        for at in range(start - back // apart * apart, start, apart):
-            if at < first:
-                continue
-            begin, end = (at + part[0], at + part[1]) if part else (at, at + length)
-            pane = self._read(begin, end).pane if part else self.pane(begin, end)
-            if pane:
-                bad = {s.model for s in pane if (s.model, s.version) in rolled_back}
-                blocks.append(Block(at, pane, blamed(self._store, at, at + length) | bad))
-        return Reference(f"the trailing {say_duration(back)}", start - back, start, length, tuple(blocks))
+        first = max(start if closed is None else closed[0], start - back // apart * apart)
+        first += (start - first) % apart
+        begin, end = part or (0, length)
+        panes: dict[int, dict[Series, list[Counts]]] = {}
+        for at, series, counts in self._rows(first, start, subject, measures):
+            where, within = divmod(at - first, apart)
+            if begin <= within < end:
+                panes.setdefault(first + where * apart, {}).setdefault(series, []).append(counts)
+        bad = list(blamed_windows(self._store, first, start))
+        for model, version in sorted(rolled_back):
+            if subject is None or model in (subject.model, subject.partner):
+                rows = self._store.rows(first, start, measure="counts", model=model)
+                bad += [
+                    (model, at, at + self._store.pane_seconds) for at, series, _ in rows if series.version == version
+                ]
+        left_out: dict[int, set[str]] = {}
+        for model, since, until in bad:
+            for at in range(first + (max(since, first) - first) // apart * apart, min(until, start), apart):
+                if since < at + length:  # and not between two blocks
+                    left_out.setdefault(at, set()).add(model)
+        blocks = tuple(
+            Block(
+                at,
+                {series: found[0] if len(found) == 1 else total(found) for series, found in pane.items()},
+                frozenset(left_out.get(at, ())),
+            )
+            for at, pane in sorted(panes.items())
+        )
+        return Reference(f"the trailing {say_duration(back)}", start - back, start, length, blocks)
+
+    def _rows(
+        self, since: int, until: int, subject: Subject | None, measures: Collection[str] | None
+    ) -> Iterator[tuple[int, Series, Counts]]:
+        if measures is None or subject is None:
+            yield from self._store.rows(since, until)
+            return
+        models: list[str | None] = [model for model in (subject.model, subject.partner) if model]
+        for measure in measures:
+            for model in models or [None]:
+                yield from self._store.rows(since, until, measure=measure, model=model, in_parts=False)
 
     def _sum(self, start: int, end: int) -> _Sum:
         found = self._kept.get((start, end))
@@ -95,9 +133,7 @@ class WindowSums:
     def _read(self, start: int, end: int) -> _Sum:
         parts: dict[Series, list[Counts]] = {}
         spans: dict[tuple[str, str], Part] = {}
-        for at, series, counts in self._store.rows(start, end):
-            if series.measure == _UNUSED:
-                continue
+        for at, series, counts in self._store.rows(start, end, in_parts=False):
             parts.setdefault(series, []).append(counts)
             if series.measure == "counts" and series.model:
                 which = (series.model, series.version)

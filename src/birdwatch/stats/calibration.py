@@ -3,11 +3,14 @@
 Real streams wobble from hour to hour. The evidence of a run of windows that were in order is computed again for one
 tolerance after the other: under the right one it behaves as chance does, and R, which is expected to be T after T
 windows, does not go beyond that. This takes out what sampling explains, at any size of a window, without a model of
-how the stream wobbles.
+how the stream wobbles. As a wobble that was seen once will come again and may be a little larger, the evidence must
+stay below the root of T: half as high, in logarithms, as chance alone may bring it.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable
 from math import log
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +19,9 @@ from scipy import special
 __all__ = ["least_tolerance", "peak"]
 
 Floats = NDArray[np.float64]
+
+ROOM: Final = 0.5
+"""How much of ln T the evidence of T windows that were in order may reach under a tolerance that is enough."""
 
 
 def peak(ratios: ArrayLike, weights: ArrayLike = 1.0) -> Floats:
@@ -57,15 +63,16 @@ def peak(ratios: ArrayLike, weights: ArrayLike = 1.0) -> Floats:
     return most
 
 
-def least_tolerance(candidates: ArrayLike, ratios_under: Callable[[Floats], Floats], weights: ArrayLike = 1.0) -> float:
-    """Give the least of some tolerances under which a run of windows gathers no more evidence than chance does.
+def least_tolerance(candidates: ArrayLike, ratios_under: Callable[[float], Floats], weights: ArrayLike = 1.0) -> float:
+    """Give the least of some tolerances under which a run of windows gathers less evidence than chance might.
 
     Parameters
     ----------
     candidates : array_like, shape (c,)
-        Tolerances, rising. Where even the last is too little, it is given.
+        Tolerances, rising; they are halved until one is left, since a larger one leaves less evidence. Where even the
+        last is too little, it is given.
     ratios_under
-        From tolerances to ln L by window, shape (t, c, k), of windows that were in order.
+        From a tolerance to ln L by window, shape (t, k), of windows that were in order.
 
     Examples
     --------
@@ -74,10 +81,13 @@ def least_tolerance(candidates: ArrayLike, ratios_under: Callable[[Floats], Floa
 
     >>> from birdwatch.stats.rates import bernoulli
     >>> k = np.array([30, 35, 30, 40, 40, 35, 30, 30, 40, 40])
-    >>> least_tolerance([0.3, 0.35, 0.4, 0.45], lambda p0: bernoulli(k[:, None], 100, p0))
+    >>> least_tolerance([0.3, 0.35, 0.4, 0.45], lambda p0: bernoulli(k, 100, p0))
     0.35
     """
     tried = np.asarray(candidates, dtype=np.float64)
-    ratios = ratios_under(tried)
-    too_little = np.flatnonzero(peak(ratios, weights) > log(max(len(ratios), 2)))
-    return float(tried[min(too_little[-1] + 1 if too_little.size else 0, tried.size - 1)])
+
+    def speaks(tolerance: float) -> float:
+        ratios = ratios_under(tolerance)
+        return -float(peak(ratios, weights) - ROOM * log(max(len(ratios), 2)))
+
+    return float(tried[min(bisect_left(tried, 0.0, key=speaks), tried.size - 1)])

@@ -225,9 +225,12 @@ class Store:
         if model is not None:
             wanted.append("s.model = ?")
             values.append(model)
+        # CROSS JOIN is SQLite's way to say which table comes first: of a few series over a quarter of a year, or of all
+        # series in an hour, the other way round reads a thousand times as much.
+        order = "panes p CROSS JOIN series s" if measure is None and model is None else "series s CROSS JOIN panes p"
         found: Any = self.connection.execute(
             "SELECT p.start, s.measure, s.model, s.version, s.partner, s.segment, p.bins, p.counts"  # noqa: S608
-            f" FROM panes p JOIN series s ON s.id = p.series WHERE {' AND '.join(wanted)} ORDER BY s.id, p.start",
+            f" FROM {order} ON s.id = p.series WHERE {' AND '.join(wanted)} ORDER BY s.id, p.start",
             values,
         )
         for start, *name, bins, counts in found:
