@@ -7,6 +7,7 @@ import pytest
 from birdwatch.detect.disagreement import DisagreementRule
 from birdwatch.detect.paired import PairedRule
 from birdwatch.detect.verdict import Subject
+from birdwatch.stats.calibration import ROOM
 from birdwatch.stats.grid import bins_of
 from birdwatch.windows.store import Extreme
 
@@ -101,7 +102,7 @@ def test_what_is_usual_and_what_is_in_order_are_those_of_the_scores_themselves()
     assert taught["usual"] == usual
     k = np.array([(of > usual).sum() for of in sizes])
     assert (np.concatenate(sizes) > usual).mean() <= 0.1
-    # The least share, in 48 steps up to .95, at which R as a plain loop has it stays below the number of blocks.
+    # The least share, in 48 steps up to .95, at which R as a plain loop has it stays below what chance may reach.
     for tolerance in np.linspace(k.sum() / 8_000, 0.95, 48):
         r, most = np.zeros(7), 0.0
         q = np.minimum(tolerance * np.array([1.1, 1.25, 1.5, 2, 3, 5, 10]), 0.999999)
@@ -110,7 +111,7 @@ def test_what_is_usual_and_what_is_in_order_are_those_of_the_scores_themselves()
         for one in k:
             r = (1 + r) * (q / tolerance) ** one * ((1 - q) / (1 - tolerance)) ** (200 - one)
             most = max(most, r.mean())
-        if most <= 40:
+        if most <= 40**ROOM:
             break
     assert taught["tolerance"] == pytest.approx(tolerance)
     assert taught["blocks"] == 40

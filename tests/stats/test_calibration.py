@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from birdwatch.stats.calibration import least_tolerance, peak
+from birdwatch.stats.calibration import ROOM, least_tolerance, peak
 from birdwatch.stats.rates import bernoulli
 
 from .simulation import A
@@ -64,8 +64,9 @@ def autocorrelated(rng, windows, n):
 def test_of_independent_windows_it_is_about_the_rate_however_many_events_a_window_has(n):
     rng = np.random.default_rng(n)
     found = [learned(independent(rng, 200, n), n) for _ in range(40)]
-    assert np.median(found) == pytest.approx(0.1, abs=0.02)
-    assert max(found) < 0.15
+    # Of 20 events the share strays by .067: far less than that is added, and next to nothing where there are many.
+    assert 0.095 <= np.median(found) <= {20: 0.145, 100: 0.12, 2_000: 0.108}[n]
+    assert max(found) < 0.1 + 2.5 * math.sqrt(0.09 / n)
 
 
 @pytest.mark.parametrize("n", [20, 100, 2_000])
@@ -115,7 +116,7 @@ def test_without_any_tolerance_a_wobbling_stream_spends_many_times_the_budget():
 @pytest.mark.parametrize("stream", [independent, overdispersed, autocorrelated])
 def test_it_is_the_first_of_the_candidates_that_is_enough(stream):
     k = stream(np.random.default_rng(2), 300, 200)
-    enough = [p0 for p0 in TRIED if peak(bernoulli(k, 200, p0)) <= math.log(300)]
+    enough = [p0 for p0 in TRIED if peak(bernoulli(k, 200, p0)) <= ROOM * math.log(300)]
     assert learned(k, 200) == enough[0]
 
 
