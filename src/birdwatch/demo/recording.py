@@ -1,7 +1,7 @@
 """Writes stretches of a run as recorded streams with their frozen references: what is in ``sample_streams/``."""
 
 import gzip
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -9,6 +9,7 @@ import msgspec
 
 from birdwatch.demo.flights import start_of
 from birdwatch.detect.frozen import save
+from birdwatch.detect.kind import Rule
 from birdwatch.detect.sourcing import freeze
 from birdwatch.errors import BirdwatchError
 from birdwatch.records import RECORDS, as_token
@@ -24,11 +25,15 @@ EVENTS: Final = {
 """What is worth keeping, by folder: around the bad version of 14 May, and around the storm of 7 June."""
 
 _DAY: Final = 86_400
-_REFERENCE_DAYS: Final = 28
+_HOUR: Final = 3600
+_REFERENCES: Final = {"day": (28, _DAY), "quarter": (28, 6 * _HOUR), "hour": (91, _HOUR)}
+"""How many days, and in which blocks, the rules compare with: those on scores, on inputs and on pairs."""
 
 
-def record_events(streams: Streams, store: Store, folder: Path, until: float) -> dict[str, int]:
-    """Record each of `EVENTS` that was over by ``until`` in a folder of its own, with the four weeks before it frozen.
+def record_events(
+    streams: Streams, store: Store, folder: Path, until: float, rules: Collection[Rule] = ()
+) -> dict[str, int]:
+    """Record each of `EVENTS` that was over by ``until`` in a folder of its own, with what ``rules`` need of the time before.
 
     Returns
     -------
@@ -48,8 +53,19 @@ def record_events(streams: Streams, store: Store, folder: Path, until: float) ->
     written = {}
     for name, (first, last) in over.items():
         written[name] = sum(record(streams, folder / name, first, last).values())
-        before = freeze(store, int(first) - _REFERENCE_DAYS * _DAY, int(first), _DAY, name="the 28 days before")
-        save(before, folder / name / "reference.json.gz")
+        for kind, (days, block) in _REFERENCES.items():
+            known = store.closed_range() or (int(first), int(first))
+            since = max(int(first) - days * _DAY, known[0] + (int(first) - known[0]) % _DAY)
+            before = freeze(
+                store,
+                since,
+                int(first),
+                block,
+                name=f"the {(int(first) - since) // _DAY} days before",
+                rules=rules,
+                lean=True,
+            )
+            save(before, folder / name / f"reference-{kind}.json.gz")
     return written
 
 

@@ -12,6 +12,7 @@ from typing import Final, NoReturn
 from rich.console import Console
 
 from birdwatch.alerts.history import read_alerts
+from birdwatch.content import content
 from birdwatch.demo import story
 from birdwatch.demo.client import Client
 from birdwatch.demo.deployment import changes
@@ -29,6 +30,7 @@ from birdwatch.demo.report import Report, make_report, write
 from birdwatch.demo.supervisor import Supervisor
 from birdwatch.demo.weather import write_weather
 from birdwatch.demo.webhook import Receiver
+from birdwatch.detect.rules import load_rules
 from birdwatch.detect.verdict import read_verdicts
 from birdwatch.errors import BirdwatchError
 from birdwatch.records import Control, decode
@@ -173,7 +175,8 @@ def run(options: Options, console: Console) -> Report:
         if options.report is not None:
             write(report, options.report)
         if options.recording is not None:
-            for event, written in record_events(streams, store, options.recording, until).items():
+            rules = load_rules(content("detectors")).rules
+            for event, written in record_events(streams, store, options.recording, until, rules).items():
                 tell.say(f"{written:,} messages recorded in {options.recording / event}")
         tell.say(f"{tell.seconds:.0f} s in all; look again with: birdwatch dashboard --store {layout.store}")
         if options.dashboard and options.stay:

@@ -77,8 +77,9 @@ class DistributionRule(Rule):
 
     def needs(self, subject: Subject) -> tuple[str, ...]:
         """Name the measures that it reads of its reference."""
-        name = subject.feature
-        return (NUMBER + name, CATEGORY + name, MISSING + name) if name else ("score",)
+        if self.of == "scores":
+            return ("score",)
+        return tuple(kind + subject.feature for kind in (NUMBER, CATEGORY, MISSING)) if subject.feature else ()
 
     def learned(self, reference: Reference, subject: Subject) -> dict[str, float]:
         """Learn how far the reference's blocks lie from each other; nothing from too few of them."""

@@ -103,6 +103,14 @@ def with_tolerances(document: Mapping[str, Any], lessons: Mapping[Lesson, Mappin
     return _sealed({**document, "tolerances": kept})
 
 
+def keep_measures(document: Mapping[str, Any], measures: Collection[str] | None) -> dict[str, Any]:
+    """Leave out of a document what was counted of other measures (None keeps all), and blocks of which nothing is left."""
+    if measures is None:
+        return dict(document)
+    lean = [{**block, "series": [row for row in block["series"] if row[0] in measures]} for block in document["blocks"]]
+    return _sealed({**document, "blocks": [block for block in lean if block["series"]]})
+
+
 def retire(document: Mapping[str, Any], reason: str) -> dict[str, Any]:
     """Take a frozen reference out of use: rules that still compare with it say so, and why."""
     return _sealed({**document, "retired": reason})

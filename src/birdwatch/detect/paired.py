@@ -23,7 +23,7 @@ from birdwatch.stats.grid import lower_edges
 from birdwatch.stats.means import bounded_mean, symmetric_mean
 from birdwatch.stats.quantiles import moments
 from birdwatch.windows.build import JOINT_SPAN
-from birdwatch.windows.pane import FIXED_POINT, JOINT_SHIFT, PAIR_COUNTERS, Counts, counters, total
+from birdwatch.windows.pane import FIXED_POINT, JOINT_SHIFT, PAIR_COUNTERS, Counts, counters
 
 __all__ = ["PairedRule"]
 
@@ -72,7 +72,7 @@ class PairedRule(PairRule):
     def needs(self, subject: Subject) -> tuple[str, ...]:
         """Name the measures that it reads of its reference."""
         del subject
-        return ("pair", "joint", "score")
+        return ("pair", "joint")
 
     def learned(self, reference: Reference, subject: Subject) -> dict[str, float]:
         """Learn the standing difference and how far it strays, of the mean and at cuts; nothing from too few blocks."""
@@ -81,11 +81,12 @@ class PairedRule(PairRule):
             return {"blocks": len(pairs)}
         n, totals, squares = np.array([p[:3] for p in pairs], dtype=np.float64).T
         centre = float(totals.sum() / n.sum())
-        scores = reference.counts("score", subject.partner)
+        joints = [_cells(c) for c in reference.counts("joint", subject.model, subject.partner)]
+        partners = _partners(joints)
         found = {
             "blocks": len(pairs),
             "mean": centre,
-            "spread": moments(total(scores), reference.scale)[1] if scores else 0.0,
+            "spread": moments((partners.bins << JOINT_SHIFT, partners.counts), reference.scale)[1] if joints else 0.0,
             # Where scores that should be probabilities are none, their differences have no bound.
             "bounded": float(reference.scale == "probability" and bool((squares <= n * (1 + 1e-5)).all())),
         }
@@ -94,14 +95,11 @@ class PairedRule(PairRule):
             evidence = _on_means(bounded=bool(found["bounded"]))
             columns = n[kept], totals[kept], squares[kept]
             found["mean_tolerance"] = least_tolerance(_TRIED_MEANS, lambda m: evidence(*columns, centre, m))
-        return found | self._learned_cuts(
-            [_cells(c) for c in reference.counts("joint", subject.model, subject.partner)]
-        )
+        return found | self._learned_cuts(joints, partners)
 
-    def _learned_cuts(self, joints: list["_Cells"]) -> dict[str, float]:
+    def _learned_cuts(self, joints: list["_Cells"], partners: Counts) -> dict[str, float]:
         if len(joints) < MIN_BLOCKS:
             return {}
-        partners = Counts.of(np.concatenate([j.partner for j in joints]), np.concatenate([j.counts for j in joints]))
         cuts = cuts_of(partners.bins, partners.counts, CUT_LEVELS)
         if not cuts.size:
             return {}
@@ -172,6 +170,13 @@ class _Cells(NamedTuple):
 def _cells(joint: Counts) -> _Cells:
     ours, theirs = (codes - JOINT_SPAN // 2 for codes in np.divmod(joint.bins, JOINT_SPAN))
     return _Cells(ours, theirs, joint.counts)
+
+
+def _partners(joints: list[_Cells]) -> Counts:
+    """Give the partner's scores on the coarse grid, of all blocks together."""
+    if not joints:
+        return Counts.of([])
+    return Counts.of(np.concatenate([j.partner for j in joints]), np.concatenate([j.counts for j in joints]))
 
 
 class _Cuts(NamedTuple):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from birdwatch.detect.duration import say_duration
-from birdwatch.detect.frozen import as_document, from_document, learn, load, with_tolerances
+from birdwatch.detect.frozen import as_document, from_document, keep_measures, learn, load, with_tolerances
 from birdwatch.detect.kind import Rule
 from birdwatch.detect.reference import DAY, Reference, ReferenceChoice, choose, versionless
 from birdwatch.detect.rules import RuleSet
@@ -21,6 +21,9 @@ __all__ = ["Known", "References", "freeze"]
 
 
 _MOST_KNOWN: Final = 512
+
+_STEPS: Final = 13
+"""A reference of short windows moves on by a thirteenth of its length, by whole days: a quarter of a year by weeks."""
 
 
 class Known(NamedTuple):
@@ -111,9 +114,10 @@ class References:
         part: Part | None,
         rolled_back: Collection[tuple[str, str]],
     ) -> Known:
-        """Give the windows before one; short ones trail by whole days, so that a day's are learned from once."""
-        by_day = rule.window < DAY and DAY % rule.window == 0 and not choice.by
-        until = start - (start - self._offset) % DAY if by_day else start
+        """Give the windows before one; those of short windows move on in steps, since learning from many takes time."""
+        back = choice.trailing or 0
+        by_step = rule.window < DAY and DAY % rule.window == 0 and not choice.by
+        until = start - (start - self._offset) % (DAY * max(1, back // (_STEPS * DAY))) if by_step else start
         whom = versionless(subject)
         bad = frozenset(which for which in rolled_back if which[0] in (subject.model, subject.partner))
         key = (rule.name, whom, until, part, bad)
@@ -122,7 +126,7 @@ class References:
             trailing = self._sums.trailing(
                 until,
                 rule.window,
-                choice.trailing or 0,
+                back,
                 rolled_back=bad,
                 part=part,
                 every=DAY if choice.by else 1,
@@ -205,11 +209,13 @@ def freeze(
     name: str = "reference",
     scale: Scale = "probability",
     rules: Iterable[Rule] = (),
+    lean: bool = False,
 ) -> dict[str, Any]:
     """Freeze what a store holds of [since, until), by block: the document of a reference (see `frozen.save`).
 
     What a trailing reference would leave out is left out for good: windows in which a model was found bad, and blocks
-    with versions that had been rolled back by ``until``. What ``rules`` learn from it is frozen with it.
+    with versions that had been rolled back by ``until``. What ``rules`` learn from it is frozen with it; if ``lean``, beside
+    that only what these rules go on to compare with, so that a quarter of a year by the hour is a small file.
 
     Raises
     ------
@@ -222,6 +228,25 @@ def freeze(
             f" {say_duration(store.pane_seconds)}: choose another stretch or block"
         )
     rolled_back = gone(store.controls(), until).rolled_back
-    found = WindowSums(store, most=1).trailing(until, block_seconds, until - since, rolled_back=rolled_back)
+    rules = [rule for rule in rules if rule.compares_with is not None and rule.window == block_seconds]
+    found = WindowSums(store, most=1).trailing(
+        until, block_seconds, until - since, rolled_back=rolled_back, measures=_needed(store, rules) if lean else None
+    )
     document = as_document(found.blocks, name=name, since=since, until=until, block_seconds=block_seconds, scale=scale)
-    return with_tolerances(document, learn(from_document(document, name), rules))
+    lessons = learn(from_document(document, name), rules)
+    if lean:
+        compared = _needed(store, [rule for rule in rules if not rule.lessons_suffice])
+        document = keep_measures(document, compared)
+    return with_tolerances(document, lessons)
+
+
+def _needed(store: Store, rules: Iterable[Rule]) -> set[str] | None:
+    """Name the measures that rules read of a reference; None where one reads all."""
+    wanted: set[str] = set()
+    for rule in rules:
+        for subject in (Subject(), *(Subject(feature=feature) for feature in store.features())):
+            needs = rule.needs(subject)
+            if needs is None:
+                return None
+            wanted |= set(needs)
+    return wanted

@@ -111,10 +111,10 @@ class WindowSums:
     def _rows(
         self, since: int, until: int, subject: Subject | None, measures: Collection[str] | None
     ) -> Iterator[tuple[int, Series, Counts]]:
-        if measures is None or subject is None:
+        if measures is None:
             yield from self._store.rows(since, until)
             return
-        models: list[str | None] = [model for model in (subject.model, subject.partner) if model]
+        models: list[str | None] = [model for model in (subject.model, subject.partner) if model] if subject else []
         for measure in measures:
             for model in models or [None]:
                 yield from self._store.rows(since, until, measure=measure, model=model, in_parts=False)
