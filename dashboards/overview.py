@@ -7,18 +7,22 @@ from typing import Any, Final
 import pandas as pd
 import streamlit as st
 from facts import Facts, load, load_stage
+from inputs import inputs
 from view import REFRESH, View, choose, opened
+from why import reasons
 from words import against, ago, duration, length, share
 
 from birdwatch.alerts.standing import in_words, to_json
 from birdwatch.alerts.tables import alert_in_words, fleet_state
 from birdwatch.charts import (
     Drawing,
+    Marks,
     difference_chart,
-    disagreement_chart,
     drift_chart,
+    evidence_chart,
     latency_chart,
     other_choices_chart,
+    pair_chart,
     selection_chart,
 )
 from birdwatch.errors import BirdwatchError
@@ -35,6 +39,7 @@ _LEVELS: Final = {
     "no data": (st.info, ":material/question_mark:"),
     "ok": (st.success, ":material/check_circle:"),
 }
+_PAIRED: Final = ("disagreement", "mean", "crossed")
 _MOST_TOLD: Final = 5
 _MOST_ALERTS: Final = 20
 _CLOCK: Final = "%a %d %b %Y %H:%M UTC"
@@ -57,7 +62,8 @@ def draw(view: View) -> None:
     tiles(facts)
     fleet(facts, view)
     charts(facts, view, span, closed)
-    alerts(facts)
+    inputs(facts, view)
+    alerts(facts, view, min(closed[1], span.until))
     budget(facts)
 
 
@@ -173,7 +179,9 @@ def fleet(facts: Facts, view: View) -> None:
                 help="That distance over time, in multiples of what is tolerated", y_min=0, y_max=2, width=90
             ),
             "Disagrees": config.TextColumn(
-                help="Last share of requests with an unusual difference to the partner, and what is tolerated", width=90
+                help="Last share of requests on which it is further from its partner than on nine in ten before, and what is in"
+                " order",
+                width=90,
             ),
             "Difference": config.TextColumn(
                 help="Score minus the partner's by request, mean ± standard deviation: challengers and fallbacks are"
@@ -189,7 +197,8 @@ def fleet(facts: Facts, view: View) -> None:
         if rules
     ]
     last = facts.last_verdicts
-    waiting = last[(last["model"] == "") & (last["status"] == "no data")]
+    latest = last["time"] == last.groupby("rule")["time"].transform("max")
+    waiting = last[latest & (last["model"] == "") & (last["feature"] == "") & (last["status"] == "no data")]
     unjudged += [f"{rule}: {why}" for rule, why in zip(waiting["rule"], waiting["reason"], strict=True)]
     if unjudged:
         st.caption(f"Not judged for want of data: {'; '.join(unjudged)}")
@@ -198,8 +207,6 @@ def fleet(facts: Facts, view: View) -> None:
 def charts(facts: Facts, view: View, span: Span, closed: tuple[int, int]) -> None:
     """Draw the charts over time, two in a row."""
     marks, colours = facts.marks, facts.colours
-    scores = _of(view, facts.verdicts[facts.verdicts["kind"] == "distribution"])
-    judged_pairs = _of(view, facts.verdicts[facts.verdicts["kind"] == "paired"])
     pairs = _of(view, facts.pairs)
     canaries = set(facts.fleet.loc[facts.fleet["role"] == "canary", "model"])
     others = facts.selection[facts.selection["reason"] != "first choice"]
@@ -228,7 +235,13 @@ def charts(facts: Facts, view: View, span: Span, closed: tuple[int, int]) -> Non
     with right:
         title = st.container(horizontal=True, vertical_alignment="center")
         title.subheader("Score drift", anchor="drift", help="Distance of each model's scores from its reference")
-        _chart(scores, drift_chart, "No rule has compared scores with a reference in this time.", marks, colours)
+        _chart(
+            _of(view, facts.drift),
+            drift_chart,
+            "No rule has compared scores with a reference in this time.",
+            marks,
+            colours,
+        )
     left, right = st.columns(2, gap="medium")
     with left:
         st.subheader("Champion − canary", anchor="canary", help="Mean difference by request ± standard deviation")
@@ -241,11 +254,14 @@ def charts(facts: Facts, view: View, span: Span, closed: tuple[int, int]) -> Non
         )
     with right:
         st.subheader(
-            "Disagreement",
-            anchor="disagreement",
-            help="Share of requests with an unusual difference; dashed: what is tolerated",
+            "Evidence against a pair",
+            anchor="evidence",
+            help="How much each rule has gathered that a model and its partner differ beyond what is usual, as a share of"
+            " what raises an alarm (ln R over ln A). ▲: it alarmed, and the evidence starts again at nothing.",
         )
-        _chart(judged_pairs, disagreement_chart, "No rule has compared models by request in this time.", marks, colours)
+        evidence = _of(view, facts.evidence)
+        _chart(evidence, evidence_chart, "No rule has compared models by request in this time.", marks, colours)
+    pair(_of(view, facts.judged_pairs), marks)
     left, right = st.columns(2, gap="medium")
     with left:
         st.subheader("Who answers", anchor="selection")
@@ -255,9 +271,40 @@ def charts(facts: Facts, view: View, span: Span, closed: tuple[int, int]) -> Non
         _chart(others, other_choices_chart, "Every answer was the first choice.", marks)
 
 
-def alerts(facts: Facts) -> None:
-    """Draw what fires and what fired."""
+def pair(judged: pd.DataFrame, marks: Marks) -> None:
+    """Draw what was measured of one pair that is chosen, upon what is in order: the one with most evidence by default."""
+    judged = judged[judged["value"].notna()]
+    if judged.empty:
+        return
+    named = judged["model"] + " " + judged["version"] + " against " + judged["partner"]
+    names = judged["level"].groupby(named).max().sort_values(ascending=False, kind="stable").index.tolist()
+    title = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
+    title.subheader(
+        "A pair in detail",
+        anchor="pair",
+        help="Each mark is what was measured in one window, the worst of a step, and faint where few requests tell; grey: what is in order; red: the alarm is"
+        " on; ▲: it alarmed. Disagreement is the share of requests on which the two are further apart than on nine in"
+        " ten before; crossed, how much the share above a cut differs; mean, how far the mean difference has strayed.",
+    )
+    chosen = title.selectbox("Pair", names, key="pair", label_visibility="collapsed", width=300)
+    of_pair = judged[named == chosen]
+    known = [statistic for statistic in _PAIRED if (of_pair["statistic"] == statistic).any()]
+    alarmed = of_pair.loc[of_pair["alarmed"], "statistic"]
+    statistic = title.segmented_control(
+        "Measured",
+        known,
+        default=alarmed.iloc[-1] if len(alarmed) else known[0],
+        required=True,
+        key=f"statistic-{chosen}",
+        label_visibility="collapsed",
+    )
+    _chart(of_pair[of_pair["statistic"] == statistic], pair_chart, "Nothing was measured in this time.", marks)
+
+
+def alerts(facts: Facts, view: View, until: int) -> None:
+    """Draw what fires, with what lies behind it, and what fired."""
     st.subheader("Alerts", anchor="alerts")
+    reasons(facts.alerts, view, until)
     table = facts.alerts
     if table.empty:
         st.markdown("None fired in this time.")

@@ -10,14 +10,23 @@ import vl_convert
 from birdwatch import charts
 from birdwatch.alerts.tables import alert_table
 from birdwatch.charts import OKABE_ITO, Colours, Marks
-from birdwatch.detect.tables import verdict_table
+from birdwatch.detect.tables import value_table, verdict_table, worst_by_step
 from birdwatch.windows import tables
 from birdwatch.windows.roles import models
 from birdwatch.windows.store import Store
 
 from ..dashboards.synthetic import BAD_DAY, DAY, START, write_store  # noqa: TID252
 
-NAMES = ["latency by stage", "latency by model", "drift", "difference", "disagreement", "selection", "other choices"]
+NAMES = [
+    "latency by stage",
+    "latency by model",
+    "drift",
+    "difference",
+    "evidence",
+    "a pair",
+    "selection",
+    "other choices",
+]
 
 
 @pytest.fixture(scope="module")
@@ -33,14 +42,17 @@ def drawings(path, since, until):
     marks = Marks.of(span, tables.control_table(store, since, until), alert_table(store, since, until))
     colours = Colours.of(models(store))
     verdicts = verdict_table(store, since, until)
+    on_pairs = verdicts[verdicts["kind"].isin(["paired", "disagreement"])]
+    of_pair = on_pairs[(on_pairs["kind"] == "disagreement") & (on_pairs["model"] == "challenger")]
     by_model = tables.latency_table(store, span, "latency.model", (0.5, 0.99), by_model=True)
     selection = tables.selection_table(store, span)
     found = [
         charts.latency_chart(tables.latency_table(store, span), marks, colours),
         charts.latency_chart(by_model, marks, colours),
-        charts.drift_chart(verdicts[verdicts["kind"] == "distribution"], marks, colours),
+        charts.drift_chart(verdicts[(verdicts["kind"] == "distribution") & (verdicts["model"] != "")], marks, colours),
         charts.difference_chart(tables.pair_table(store, span), marks, colours),
-        charts.disagreement_chart(verdicts[verdicts["kind"] == "paired"], marks, colours),
+        charts.evidence_chart(worst_by_step(on_pairs, span.step, "level"), marks, colours),
+        charts.pair_chart(worst_by_step(of_pair, span.step), marks),
         charts.selection_chart(selection, marks, colours),
         charts.other_choices_chart(selection, marks),
     ]
@@ -124,3 +136,43 @@ def test_verdicts_without_a_tolerance_are_no_multiples_of_one(month):
     span = tables.Span(START, START + DAY, 3600)
     empty = charts.drift_chart(some, Marks(span, pd.DataFrame(), pd.DataFrame()), Colours.of(["champion"]))
     assert empty.data["main"].empty
+
+
+def test_more_than_enough_evidence_is_drawn_as_that_and_told_as_it_is(month):
+    table = month["evidence"].data["main"]
+    raised = table[table["alarmed"]]
+    assert set(zip(raised["model"], raised["version"], strict=True)) == {("challenger", "2")}
+    assert raised["share"].tolist() == raised["alarm"].tolist() == [1.2, 1.2]
+    assert raised["level"].tolist() == [1.2, 1.2]
+    calm = table[~table["alarmed"]]
+    assert (calm["share"] == 0).all()
+    assert calm["alarm"].isna().all()
+
+
+def test_a_pair_is_drawn_upon_what_is_in_order_for_as_long_as_each_verdict_stands(month):
+    table = month["a pair"].data["main"]
+    assert (table["tolerance"] == 0.24).all()
+    assert (table["shown_to"] - table["shown_from"] == pd.Timedelta(days=1)).all()
+    assert table.loc[table["alarm"].notna(), "alarm"].tolist() == [0.54]
+
+
+def test_values_stand_side_by_side_in_order(path):
+    store = Store(path, readonly=True)
+    storm = START + 17 * DAY
+    shares = value_table(store, "visib", (storm, storm + DAY), (START, storm))
+    store.close()
+    drawing = charts.values_chart(shares)
+    spec = {**drawing.spec, "datasets": {"main": json.loads(drawing.data["main"].to_json(orient="records"))}}
+    svg = vl_convert.vegalite_to_svg(alt.Chart.from_dict(spec).to_dict(validate=True))
+    assert shares["value"].iloc[0] in svg
+    sums = drawing.data["main"].groupby("time")["share"].sum()
+    assert sums.to_dict() == pytest.approx({"now": 1.0, "before": 1.0})
+
+
+def test_an_alert_on_an_input_is_told_by_its_name():
+    moment = tables.timestamp(START)
+    row = dict.fromkeys(["severity", "rule", "model", "version", "attribution", "reason"], "")
+    alerts = pd.DataFrame([{**row, "feature": "visib", "fired": moment, "resolved": moment}])
+    controls = pd.DataFrame(columns=["time", "what", "author", "reason"])
+    marks = Marks.of(tables.Span(START, START + DAY, 3600), controls, alerts)
+    assert marks.alerts["about"].tolist() == ["visib"]

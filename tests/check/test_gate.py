@@ -15,6 +15,8 @@ RULES = {
     "rules": [
         {"name": "drift", "kind": "distribution", "window": "1d", "reference": {"trailing": "28d"}, "min_events": 100},
         {"name": "pairs", "kind": "paired", "window": "1d", "reference": {"trailing": "28d"}, "min_events": 100},
+        {"name": "apart", "kind": "disagreement", "window": "1h", "reference": {"trailing": "28d"}, "min_events": 50},
+        {"name": "errors", "kind": "rate", "of": "errors", "tolerance": 0.01},
     ]
 }
 SETTINGS = {
@@ -85,11 +87,129 @@ def test_shifted_scores_fail_and_say_how_far(run, tmp_path):
         save(frame(10), tmp_path / "a.csv"), save(frame(1, start=20, shift=1.0, seed=2), tmp_path / "b.csv"), "--json"
     )
     assert found.exit_code == 1
-    (verdict,) = json.loads(found.stdout)["verdicts"]
+    (verdict,) = [v for v in json.loads(found.stdout)["verdicts"] if v["rule"] == "drift"]
     a, b = frame(10)["p"], frame(1, start=20, shift=1.0, seed=2)["p"]
     from scipy.stats import ks_2samp
 
     assert verdict["value"] == pytest.approx(ks_2samp(a, b).statistic, abs=0.01)
+
+
+def test_a_failure_says_which_values_moved(run, tmp_path):
+    found = run(save(frame(10), tmp_path / "a.csv"), save(frame(1, start=20, shift=1.0, seed=2), tmp_path / "b.csv"))
+    assert found.exit_code == 1
+    assert "% of all, it was 10" in found.output
+    assert "their median is 0.7" in found.output.replace("\n", " ")
+
+
+def test_scores_that_are_shuffled_among_requests_fail_by_disagreement_alone(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("BIRDWATCH_CHAMPION", "champion")
+    models = ("challenger", "champion")
+    current = frame(1, start=20, seed=2, models=models)
+    ours = current["model"] == "challenger"
+    current.loc[ours, "p"] = np.random.default_rng(3).permutation(current.loc[ours, "p"])
+    reference = save(frame(10, models=models), tmp_path / "a.csv")
+    found = run(reference, save(current, tmp_path / "b.csv"), "--json")
+    assert found.exit_code == 1
+    drifting = {v["rule"] for v in json.loads(found.stdout)["verdicts"] if v["status"] == "drifting"}
+    assert drifting == {"apart"}
+
+
+def test_scores_that_are_errors_fail_by_their_rate(run, tmp_path):
+    current = frame(1, start=20, seed=2)
+    current["error"] = ["boom" if i % 5 == 0 else None for i in range(len(current))]
+    current.loc[current["error"].notna(), "p"] = None
+    scores = SETTINGS["mappings"]["scores"]
+    told = {**SETTINGS, "mappings": {"scores": {**scores, "fields": {**scores["fields"], "error": "error"}}}}
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump({**told, "rules": str(tmp_path / "rules")}))
+    found = run(save(frame(10).assign(error=None), tmp_path / "a.csv"), save(current, tmp_path / "b.csv"))
+    assert found.exit_code == 1
+    assert "scores of m 1 were errors" in found.output.replace("\n", " ")
+
+
+def test_a_short_reference_leaves_disagreement_out_and_compares_pairs_with_a_fixed_tolerance(
+    run, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("BIRDWATCH_CHAMPION", "champion")
+    models = ("challenger", "champion")
+    # Seven hours are too few blocks of an hour, and one of a day.
+    few = frame(1, models=models, rows=4000)
+    few = few[few["when"] < few["when"].min() + 7 * 3600]
+    reference = save(few, tmp_path / "a.csv")
+    same = run(reference, save(frame(1, start=20, seed=2, models=models, rows=4000), tmp_path / "b.csv"), "--json")
+    report = json.loads(same.stdout)
+    assert same.exit_code == 0, report["reason"]
+    by_rule = {v["rule"]: v for v in report["verdicts"] if v["subject"]["partner"]}
+    assert by_rule["apart"]["reason"].startswith("not applicable: the reference has 7 of 8 blocks")
+    assert by_rule["pairs"]["status"] == "ok"
+    assert by_rule["pairs"]["tolerance"] in (0.005, 0.02)
+    moved = frame(1, start=20, seed=2, models=models, rows=4000, shift=0.5)
+    other = json.loads(run(reference, save(moved, tmp_path / "c.csv"), "--json").stdout)
+    assert {v["rule"] for v in other["verdicts"] if v["status"] == "drifting"} >= {"pairs"}
+
+
+def test_too_few_requests_of_a_pair_do_not_pass(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("BIRDWATCH_CHAMPION", "champion")
+    current = frame(1, start=20, seed=2)
+    champion = frame(1, start=20, seed=2).assign(model="champion")
+    current = pd.concat([current.assign(model="challenger"), champion.assign(p=current["p"])])
+    apart = current["trace"].str.split("-").str[1].astype(int) >= 60
+    current["trace"] = current["trace"].where(~apart, current["trace"] + current["model"])
+    reference = save(frame(10, models=("challenger", "champion")), tmp_path / "a.csv")
+    found = run(reference, save(current, tmp_path / "b.csv"))
+    assert found.exit_code == 3
+    assert "of challenger 1 against champion there are 60 events, fewer than 100" in " ".join(found.output.split())
+
+
+WATCHING = {"pane_seconds": 3600, "features": {"visib": {"kind": "number"}, "carrier": {"kind": "category"}}}
+
+
+def stream(folder, days, *, start=0, visib=8.0, seed=1, watched=True):
+    """A folder of streams: requests with two inputs, and the scores of a model that heeds neither."""
+    folder.mkdir()
+    rng = np.random.default_rng(seed)
+    requests, scores = [], []
+    for i, when in enumerate(np.sort(rng.uniform(start * DAY, (start + days) * DAY, days * 300)) + 1_700_006_400):
+        features = {"visib": float(rng.normal(visib, 1)), "carrier": str(rng.choice(["UA", "B6"]))} if watched else {}
+        requests.append({"id": f"{start}-{i}", "ts": when, "features": features})
+        scores.append(
+            {
+                "request_id": f"{start}-{i}",
+                "request_ts": when,
+                "model": "m",
+                "version": "1",
+                "ts": when,
+                "score": rng.random(),
+            }
+        )
+    for name, rows in (("requests", requests), ("scores", scores)):
+        (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return folder
+
+
+@pytest.mark.parametrize(("severity", "exit_code"), [("info", 0), ("ticket", 1)])
+def test_inputs_that_moved_are_told_and_fail_where_their_rule_is_no_mere_information(
+    run, tmp_path, severity, exit_code
+):
+    rules = [RULES["rules"][0], {"name": "inputs", "kind": "distribution", "of": "features", "severity": severity}]
+    (tmp_path / "rules/rules.yaml").write_text(yaml.safe_dump({"rules": rules}))
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump({**WATCHING, "rules": str(tmp_path / "rules")}))
+    reference = stream(tmp_path / "a", 10)
+    found = run(reference, stream(tmp_path / "b", 1, start=20, visib=3.0, seed=2))
+    said = found.output.replace("\n", " ")
+    assert found.exit_code == exit_code, said
+    assert "the input visib" in said
+    assert "visib lie 0.9" in said
+    same = run(reference, stream(tmp_path / "c", 1, start=20, seed=2))
+    assert same.exit_code == 0, same.output
+
+
+def test_an_input_that_is_no_longer_there_does_not_pass(run, tmp_path):
+    rules = [{"name": "inputs", "kind": "distribution", "of": "features"}]
+    (tmp_path / "rules/rules.yaml").write_text(yaml.safe_dump({"rules": rules}))
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump({**WATCHING, "rules": str(tmp_path / "rules")}))
+    found = run(stream(tmp_path / "a", 10), stream(tmp_path / "b", 1, start=20, watched=False))
+    assert found.exit_code != 0
+    assert "visib" in found.output
 
 
 def test_a_model_that_leaves_its_champion_fails_though_inputs_moved_both(run, tmp_path, monkeypatch):

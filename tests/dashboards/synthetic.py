@@ -1,7 +1,7 @@
 """A seeded store of thirty days: four models, one bad day, verdicts and alerts, so that pages have something to show."""
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -91,6 +91,9 @@ def _pane(rng: np.random.Generator, hour: int) -> dict[Series, Counts]:
             [0, 1, 2], [n, int(fixed.sum()), int(np.ceil(d * d * FIXED_POINT).astype(np.int64).sum())]
         )
         pane[Series("difference", *name)] = Counts.of(bins_of(d))
+    pane[Series("feature.visib")] = Counts.of(bins_of(rng.normal(8 - 4 * (day == WORLD_DAY), 1.0, n), "real"))
+    pane[Series("category.carrier", segment="UA")] = Counts.of([0], [n // 2])
+    pane[Series("category.carrier", segment="B6")] = Counts.of([0], [n - n // 2])
     fallen = int(rng.binomial(n, 0.002))
     answer = 0.016 * np.exp(rng.normal(0, 0.45, n)) + 0.004
     pane[Series("latency.answer", "champion", "1")] = Counts.of(bins_of(answer))
@@ -118,7 +121,11 @@ def _verdicts(rng: np.random.Generator, day: int) -> list[Verdict]:
     }
     for (model, partner), share in shares.items():
         subject = Subject(model, version_at(model, seen), partner)
-        found.append(_judged("pairs", "paired", "disagreement", subject, share, 0.24, window))
+        found.append(_judged("disagreement", "disagreement", "disagreement", subject, share, 0.24, window))
+        found.append(_judged("pairs", "paired", "mean", subject, share / 10, 0.05, window))
+    storm = seen == WORLD_DAY
+    for name, value in (("visib", 0.6 if storm else 0.2), ("carrier", 0.05)):
+        found.append(_judged("inputs", "distribution", "ks", Subject(feature=name), value, 0.5, window))
     return found
 
 
@@ -126,7 +133,12 @@ def _judged(
     rule: str, kind: str, statistic: str, subject: Subject, value: float, tolerance: float, window: dict[str, int]
 ) -> Verdict:
     drifting = value > tolerance
-    details = {"disagreement": value, "disagreement_tolerance": tolerance} if kind == "paired" else {}
+    details: dict[str, Any] = {"since": window["start"]}
+    if kind == "distribution":
+        details["moved"] = [{"value": "0.5 to 0.6", "now": value, "before": 0.05}]
+    elif drifting:
+        details["largest"] = [{"request_id": "r1", "score": 0.9, "partner_score": 0.1}]
+        details["segments"] = [{"segment": "origin=EWR", "value": 0.8, "usual": 0.1, "n": 300}]
     return Verdict(
         rule=rule,
         kind=kind,
@@ -138,6 +150,9 @@ def _judged(
         value=value,
         tolerance=tolerance,
         effect=max(0.0, value - tolerance),
+        evidence=12.0 if drifting else -0.5,
+        threshold=10.0,
+        alarmed=drifting,
         n=900,
         details=details,
     )

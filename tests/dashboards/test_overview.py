@@ -56,7 +56,7 @@ def test_a_healthy_fleet_is_told_to_be_in_order(full, view):
         "Outcomes known",
         "Alerts",
     ]
-    assert len(charts(app)) == 6
+    assert len(charts(app)) == 8
 
 
 def test_the_fleet_has_a_row_for_each_version(full, view):
@@ -93,12 +93,52 @@ def test_the_past_is_shown_as_it_was(full, view):
     assert "**inputs changed** (scores)" in older
 
 
+def test_an_alert_that_fires_says_why(full, view):
+    app = view(full, range="custom", **{"from": "2024-03-18T00:00", "to": "2024-03-26T06:00"})
+    (why,) = app.expander
+    assert why.label == "Why: challenger 2 – the model changed"
+    assert why.proto.expanded
+    said = "\n".join(element.value for element in why.markdown)
+    assert "54 % of requests differ" in said
+    assert "Since **Mon 25 Mar 2024 00:00 UTC**, told Tue 26 Mar 2024 00:00 UTC." in said
+    assert "Most of all in **origin=EWR**: 0.8, usually 0.1 (300 requests)." in said
+    segments, requests = (frame.value for frame in why.dataframe)
+    assert segments["segment"].tolist() == ["origin=EWR"]
+    assert requests["request_id"].tolist() == ["r1"]
+
+
+def test_an_alert_on_the_inputs_shows_which_values_of_the_scores_moved(full, view):
+    app = view(full, range="custom", **{"from": "2024-03-12T00:00", "to": "2024-03-19T01:00"})
+    (why,) = app.expander
+    assert why.label == "Why: inputs changed"
+    assert not why.proto.expanded
+    assert len(why.get("vega_lite_chart")) == 1
+
+
+def test_inputs_are_listed_with_the_furthest_beyond_first_and_no_model_is_empty(full, view):
+    app = view(full, range="custom", **{"from": "2024-03-12T00:00", "to": "2024-03-19T01:00"})
+    fleet, inputs = app.dataframe[0].value, app.dataframe[1].value
+    assert fleet["Model"].str.strip().ne("").all()
+    assert inputs["Input"].tolist() == ["visib", "carrier"]
+    assert inputs["Last verdict"].tolist() == [["▲ drifting"], ["✓ ok"]]
+    assert inputs["Value"].tolist() == ["0.60 > 0.50", "0.05 ≤ 0.50"]
+    assert "**visib** from Mon 18 Mar 00:00" in words(app)
+
+
+def test_a_pair_and_what_was_measured_of_it_can_be_chosen(full, view):
+    app = view(full, range="month")
+    assert app.selectbox(key="pair").options[0] == "challenger 2 against champion"
+    app.selectbox(key="pair").set_value("champion 1 against canary").run()
+    assert not app.exception
+    assert app.get("button_group")
+
+
 def test_the_page_budget_is_told_with_what_each_rule_has_to_reach(full, view):
     app = view(full, range="month")
     (bar,) = app.get("progress")
     said = "Page budget: at most 1 false page to be expected in 30d; 0.97 spent, 0.033 left, 1 page fired"
     assert (bar.proto.text, bar.proto.value) == (said, 96)
-    rules = app.dataframe[1].value.set_index("Rule")
+    rules = app.dataframe[-1].value.set_index("Rule")
     assert rules["Evidence must reach"].to_dict() == {"pairs": 150, "sla-misses": 150, "new": 180}
     assert rules["Looked"].to_dict() == {"pairs": 87, "sla-misses": 58, "new": 0}
     assert rules["Fired"].to_dict() == {"pairs": 1, "sla-misses": 0, "new": 0}
@@ -132,7 +172,7 @@ def test_no_chart_has_more_than_two_thousand_points(full, view, monkeypatch):
     monkeypatch.setattr(st, "vega_lite_chart", lambda spec, **_: sent.append(spec["datasets"]["main"]))
     for stage in ("answer", "model"):
         view(full, range="all", stage=stage)
-    assert len(sent) == 12
+    assert len(sent) == 16
     assert max(map(len, sent)) <= 2000
 
 

@@ -3,7 +3,16 @@
 import pandas as pd
 import pytest
 
-from birdwatch.detect.tables import fleet_table, last_verdict_table, verdict_table, worst_status
+from birdwatch.detect.tables import (
+    fleet_table,
+    input_table,
+    last_verdict_table,
+    value_table,
+    verdict_behind,
+    verdict_table,
+    worst_by_step,
+    worst_status,
+)
 from birdwatch.detect.verdict import Subject, Verdict, create_table, put_verdicts
 from birdwatch.stats.grid import bins_of
 from birdwatch.windows.pane import FIXED_POINT, Counts, Series, selection_bin
@@ -22,16 +31,14 @@ def store(tmp_path):
     opened.close()
 
 
-def verdict(end, model="a", version="1", partner="", *, status="ok", rule="scores", kind="distribution", **more):
+def verdict(end, model="a", version="1", partner="", *, status="ok", rule="scores", feature="", **more):
     return Verdict(
         rule=rule,
-        kind=kind,
         start=end - HOUR,
         end=end,
-        subject=Subject(model, version, partner),
+        subject=Subject(feature=feature) if feature else Subject(model, version, partner),
         status=status,
-        reason="because",
-        **more,
+        **{"kind": "distribution", "reason": "because", **more},
     )
 
 
@@ -44,14 +51,93 @@ def test_a_verdict_is_a_row_with_its_window(store):
 
 def test_what_could_not_be_measured_is_not_a_number(store):
     put_verdicts(store, [verdict(HOUR, status="no data")])
-    assert verdict_table(store, 0, HOUR)[["value", "tolerance", "disagreement"]].isna().all(axis=None)
+    assert verdict_table(store, 0, HOUR)[["value", "tolerance", "level"]].isna().all(axis=None)
 
 
-def test_disagreement_is_told_whichever_statistic_spoke(store):
-    details = {"disagreement": 0.1, "disagreement_tolerance": 0.2}
-    put_verdicts(store, [verdict(HOUR, partner="b", kind="paired", statistic="mean", value=0.5, details=details)])
-    table = verdict_table(store, 0, HOUR)
-    assert table[["value", "disagreement", "disagreement_tolerance"]].to_numpy().tolist() == [[0.5, 0.1, 0.2]]
+def test_evidence_is_told_as_a_share_of_what_it_must_reach(store):
+    put_verdicts(store, [verdict(HOUR, evidence=2.0, threshold=8.0), verdict(2 * HOUR, evidence=-3.0, threshold=8.0)])
+    assert verdict_table(store, 0, 2 * HOUR)["level"].tolist() == [0.25, 0.0]
+
+
+def test_a_step_keeps_what_is_worst_in_it_and_no_alarm_is_lost(store):
+    put_verdicts(
+        store,
+        [
+            verdict(HOUR, value=0.1, tolerance=0.2, evidence=1.0, threshold=8.0),
+            verdict(2 * HOUR, value=0.3, tolerance=0.2, evidence=2.0, threshold=8.0),
+            verdict(3 * HOUR, value=0.2, tolerance=0.2, evidence=9.0, threshold=8.0, alarmed=True, status="drifting"),
+            verdict(4 * HOUR, status="no data"),
+            verdict(5 * HOUR, value=0.1, tolerance=0.2, evidence=4.0, threshold=8.0),
+        ],
+    )
+    table = verdict_table(store, 0, 5 * HOUR)
+    first, second = worst_by_step(table, 4 * HOUR).to_dict("records")
+    assert (first["value"], first["level"], first["alarmed"], first["status"]) == (0.3, 9 / 8, True, "drifting")
+    assert (first["time"], first["shown_from"], first["shown_to"]) == tuple(timestamp(h * HOUR) for h in (2, 0, 4))
+    assert (second["value"], second["alarmed"]) == (0.1, False)
+    assert worst_by_step(table, 4 * HOUR, "level")["value"].tolist() == [0.2, 0.1]
+    assert worst_by_step(table, HOUR)[list(table.columns)].equals(table)
+    assert worst_by_step(table[:0], HOUR).empty
+
+
+def test_an_input_is_summed_up_by_its_last_verdict_that_could_tell(store):
+    put_verdicts(
+        store,
+        [
+            verdict(HOUR, feature="visib", rule="inputs", statistic="ks", value=0.1, tolerance=0.2),
+            verdict(2 * HOUR, feature="visib", rule="inputs", statistic="ks", value=0.5, tolerance=0.2),
+            verdict(3 * HOUR, feature="visib", rule="inputs", statistic="ks", status="no data"),
+            verdict(2 * HOUR, feature="carrier", rule="inputs", statistic="ks", value=0.6, tolerance=0.2),
+            verdict(3 * HOUR, feature="carrier", rule="inputs", statistic="missing", value=0.9, tolerance=0.1),
+            verdict(3 * HOUR, feature="dest", rule="inputs", statistic="ks", status="no data"),
+            verdict(3 * HOUR, "model", value=9.0, tolerance=0.1),
+        ],
+    )
+    table = input_table(verdict_table(store, 0, 3 * HOUR))
+    assert list(zip(table["feature"], table["statistic"], table["status"], strict=True)) == [
+        ("carrier", "missing", "ok"),
+        ("carrier", "ks", "ok"),
+        ("visib", "ks", "ok"),
+        ("dest", "ks", "no data"),
+    ]
+    assert table["multiple"][:3].tolist() == pytest.approx([9.0, 3.0, 2.5])
+    assert table["drift"][2] == pytest.approx([0.5, 2.5])
+
+
+def test_numbers_are_told_by_bucket_and_categories_by_what_moved_most(store):
+    store.put(0, {Series("feature.visib"): Counts.of(bins_of([0.0] * 50 + [10.0] * 50, "real"))})
+    store.put(HOUR, {Series("feature.visib"): Counts.of(bins_of([0.0] * 10 + [10.0] * 90, "real"))})
+    numbers = value_table(store, "visib", (HOUR, 2 * HOUR), (0, HOUR))
+    assert numbers["now"].tolist() == [0.1, 0.9]
+    assert numbers["before"].tolist() == [0.5, 0.5]
+    assert numbers["value"][0] == "up to 0"
+    for hour, ua in ((0, 6), (1, 9)):
+        counts = {"UA": ua, "B6": 10 - ua, "WN": 1, "DL": 1}
+        store.put(
+            (2 + hour) * HOUR,
+            {Series("category.carrier", segment=name): Counts.of([0], [n]) for name, n in counts.items()},
+        )
+    told = value_table(store, "carrier", (3 * HOUR, 4 * HOUR), (2 * HOUR, 3 * HOUR), most=2)
+    assert told["value"].tolist() == ["UA", "B6", "all others"]
+    assert told["now"].tolist() == pytest.approx([9 / 12, 1 / 12, 2 / 12])
+    assert value_table(store, "nobody", (0, HOUR), (HOUR, 2 * HOUR)).empty
+
+
+def test_what_lies_behind_an_alert_is_the_last_verdict_that_drifts_with_all_its_details(store):
+    drifting = {"status": "drifting", "details": {"since": 5}}
+    put_verdicts(
+        store,
+        [
+            verdict(HOUR, effect=0.1, **drifting),
+            verdict(HOUR, "b", effect=0.9, **drifting),
+            verdict(2 * HOUR),
+            verdict(3 * HOUR, effect=0.5, **drifting),
+        ],
+    )
+    found = verdict_behind(store, "scores", Subject("a", "1"), 2 * HOUR)
+    assert (found.end, found.details) == (HOUR, {"since": 5})
+    assert verdict_behind(store, "scores", Subject(), 2 * HOUR).subject.model == "b"
+    assert verdict_behind(store, "scores", Subject("c"), 2 * HOUR) is None
 
 
 def test_a_store_nobody_judged_has_an_empty_table(tmp_path):
@@ -128,10 +214,12 @@ def fleet(store):
                 "b",
                 partner="c",
                 rule="pairs",
-                kind="paired",
+                kind="disagreement",
                 statistic="disagreement",
-                details={"disagreement": 0.1, "disagreement_tolerance": 0.25},
+                value=0.1,
+                tolerance=0.25,
             ),
+            verdict(2 * HOUR, feature="visib", rule="inputs", statistic="ks", value=5.0, tolerance=0.1),
             verdict(2 * HOUR, "b", rule="latency", kind="latency", status="no data"),
             verdict(2 * HOUR, "a", "2", status="no data"),
         ],

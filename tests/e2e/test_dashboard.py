@@ -23,7 +23,7 @@ pytestmark = [
 
 CHROMIUM = Path("/usr/bin/chromium")
 PATIENCE = 120_000  # milliseconds: a bound, not a wait
-CHARTS = 6
+CHARTS = 8
 
 
 @pytest.fixture(scope="session")
@@ -141,6 +141,8 @@ def test_the_past_is_shown_with_what_fired_then(page, address, complaints):
     page.goto(f"{address}/?range=custom&from=2024-03-18T00:00&to=2024-03-26T06:00")
     settle(page)
     expect(page.get_by_text("1 page firing: challenger 2 – the model changed")).to_be_visible()
+    expect(page.get_by_text("Why: challenger 2 – the model changed")).to_be_visible()
+    expect(page.get_by_text("Most of all in origin=EWR")).to_be_visible()
     expect(page.get_by_text("page, firing")).to_be_visible()
     expect(page.get_by_text("ticket, resolved")).to_be_visible()
     assert complaints == []

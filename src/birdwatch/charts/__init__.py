@@ -5,10 +5,11 @@ Colours are those of Okabe and Ito, which colour-blind people can tell apart; a 
 
 from birdwatch.charts.latency import latency_chart
 from birdwatch.charts.marks import OKABE_ITO, Colours, Drawing, Marks
-from birdwatch.charts.pairs import difference_chart, disagreement_chart
+from birdwatch.charts.pairs import difference_chart, evidence_chart, pair_chart
 from birdwatch.charts.scores import drift_chart
 from birdwatch.charts.selection import other_choices_chart, selection_chart
 from birdwatch.charts.shapes import joint_chart, qq_chart
+from birdwatch.charts.values import values_chart
 
 __all__ = [
     "OKABE_ITO",
@@ -16,11 +17,13 @@ __all__ = [
     "Drawing",
     "Marks",
     "difference_chart",
-    "disagreement_chart",
     "drift_chart",
+    "evidence_chart",
     "joint_chart",
     "latency_chart",
     "other_choices_chart",
+    "pair_chart",
     "qq_chart",
     "selection_chart",
+    "values_chart",
 ]

@@ -22,6 +22,7 @@ __all__ = [
     "Marks",
     "draw",
     "framed",
+    "level_line",
     "line_and_points",
     "model_colour",
     "shown_in",
@@ -101,9 +102,19 @@ def shown_in(table: pd.DataFrame, names: Sequence[str], column: str = "model") -
     return tuple(name for name in names if name in present)
 
 
-def time_axis(**more: Any) -> alt.X:
+def level_line(level: float, words: str) -> Layer:
+    """Draw a dashed line across the chart, and what it means."""
+    # A table of their own would be a second thing that changes: any row of the ends will do.
+    ends = alt.Chart(alt.NamedData("ends"))
+    line = ends.mark_rule(color="#D55E00", strokeDash=[6, 3], strokeWidth=1.5).encode(y=alt.datum(level))
+    told = ends.mark_text(align="left", baseline="bottom", dx=4, dy=-2, color="#D55E00", text=words)
+    room = ends.mark_point(opacity=0).encode(y=alt.datum(1.2 * level))  # above the line, so that it never is the frame
+    return alt.layer(line, told.encode(x=alt.value(0), y=alt.datum(level)), room)
+
+
+def time_axis(field: str = "time:T", **more: Any) -> alt.X:
     """Give the axis of event time."""
-    return alt.X("time:T", title="event time (UTC)", scale=alt.Scale(type="utc"), axis=alt.Axis(tickCount=8), **more)
+    return alt.X(field, title="event time (UTC)", scale=alt.Scale(type="utc"), axis=alt.Axis(tickCount=8), **more)
 
 
 def when() -> alt.Tooltip:
@@ -185,7 +196,11 @@ def _deployments() -> list[Layer]:
 
 
 def _episodes(alerts: pd.DataFrame, span: Span) -> pd.DataFrame:
-    bars = alerts[["fired", "resolved", "severity", "rule", "model", "version", "attribution", "reason"]].copy()
+    bars = alerts[
+        ["fired", "resolved", "severity", "rule", "model", "version", "feature", "attribution", "reason"]
+    ].copy()
+    # One name for whom it is about: an alert on an input has no model.
+    bars["about"] = bars.pop("feature").where(lambda f: f != "", bars.pop("model") + " " + bars.pop("version"))
     since, until = timestamp(span.since), timestamp(span.until)
     bars["time"] = bars["fired"].where(bars["fired"] > since, since)
     bars["to"] = bars["resolved"].where(bars["resolved"] < until, until)
@@ -196,7 +211,7 @@ def _alerts() -> Layer:
     """Draw each alert as a bar along the top, for as long as it fired."""
     severity = alt.Scale(domain=list(_SEVERITIES), range=list(_SEVERITIES.values()))
     fired = alt.Tooltip("fired:T", title="fired, UTC", timeUnit="utcyearmonthdatehoursminutes")
-    told = ["severity:N", "attribution:N", "model:N", "version:N", "rule:N", "reason:N"]
+    told = ["severity:N", "attribution:N", "about:N", "rule:N", "reason:N"]
     bars: alt.Chart = alt.Chart(alt.NamedData("alerts")).mark_rect()
     return bars.encode(
         x=time_axis(),

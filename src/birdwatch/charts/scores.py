@@ -9,10 +9,10 @@ import pandas as pd
 from birdwatch.charts.marks import (
     Colours,
     Drawing,
-    Layer,
     Marks,
     draw,
     framed,
+    level_line,
     model_colour,
     shown_in,
     verdict_points,
@@ -55,13 +55,4 @@ def _spec(colours: Colours, models: tuple[str, ...]) -> dict[str, Any]:
             "reason:N",
         ],
     )
-    return framed(_limit(), lines)
-
-
-def _limit() -> Layer:
-    # A table of their own would be a second thing that changes: any row of the ends will do.
-    ends = alt.Chart(alt.NamedData("ends"))
-    line = ends.mark_rule(color="#D55E00", strokeDash=[6, 3], strokeWidth=1.5).encode(y=alt.datum(1.0))
-    words = ends.mark_text(align="left", baseline="bottom", dx=4, dy=-2, color="#D55E00", text="tolerance")
-    room = ends.mark_point(opacity=0).encode(y=alt.datum(1.2))  # above the line, so that it never is the frame
-    return alt.layer(line, words.encode(x=alt.value(0), y=alt.datum(1.0)), room)
+    return framed(level_line(1.0, "tolerance"), lines)

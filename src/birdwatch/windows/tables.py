@@ -241,7 +241,7 @@ def _folded(
 ) -> dict[tuple[int, tuple[str, ...]], Counts]:
     """Add up a measure by step and key, over everything (segments are parts of that, and left out)."""
     parts: dict[tuple[int, tuple[str, ...]], list[Counts]] = {}
-    for start, series, counts in store.rows(span.since, span.until, measure=measure):
+    for start, series, counts in store.rows(span.since, span.until, measure=measure, in_parts=False):
         if not series.segment:
             at = span.since + (start - span.since) // span.step * span.step
             parts.setdefault((at, key(series)), []).append(counts)
