@@ -47,9 +47,14 @@ def _alerts(report: Report) -> RenderableType:
     if not report.alerts:
         return "No alerts."
     table = Table("fired", "over", "severity", "rule", "cause", "about", "delivered", title="alerts", box=box.SIMPLE)
+    quiet = sum(alert.severity == "info" for alert in report.alerts)
+    table.caption = f"and {quiet} for information, which ask nothing of anybody" if quiet else None
     for alert in report.alerts:
+        if alert.severity == "info":
+            continue
         about = " ".join(part for part in (alert.model, alert.version) if part) or "all models"
         over = "" if alert.resolved is None else time_of(alert.resolved)
+        about += "" if alert.after is None else f" (after {alert.after:,} requests)"
         delivered = "yes" if alert.delivered else "no"
         table.add_row(time_of(alert.ts), over, alert.severity, alert.rule, alert.attribution, about, delivered)
     return table

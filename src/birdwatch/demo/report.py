@@ -43,7 +43,11 @@ class Latency(msgspec.Struct, frozen=True):
 
 
 class AlertLine(msgspec.Struct, frozen=True, kw_only=True):
-    """An alert: when it fired and was over (event time), what it said of whom, and whether the receiver got it."""
+    """An alert: when it fired and was over (event time), what it said of whom, and whether the receiver got it.
+
+    ``after`` says how many requests were answered since the version it names came into service; None where it named
+    none that did so in the run.
+    """
 
     ts: float
     resolved: float | None
@@ -58,6 +62,7 @@ class AlertLine(msgspec.Struct, frozen=True, kw_only=True):
     value: float | None
     tolerance: float | None
     delivered: bool
+    after: int | None = None
 
 
 class Day(msgspec.Struct, frozen=True, kw_only=True):
@@ -313,6 +318,8 @@ def make_report(
     truth
         The days that were judged, as they really were.
     """
+    answers = read_answers(streams)
+    ledger, _ = read_ledger(streams)
     lines = [
         AlertLine(
             ts=alert.fired,
@@ -328,11 +335,10 @@ def make_report(
             value=alert.value,
             tolerance=alert.tolerance,
             delivered=took(alert.fingerprint, alert.fired),
+            after=_after(alert, ledger, answers),
         )
         for alert in alerts
     ]
-    answers = read_answers(streams)
-    ledger, _ = read_ledger(streams)
     by_canary = sum(answer.model == canary for answer in answers)
     p50, p99 = np.percentile(served.latencies, [50, 99]).tolist() if served.answers else (None, None)
     return Report(
@@ -356,6 +362,18 @@ def make_report(
         days=call_days(lines, truth, verdicts),
         wall_seconds=wall_seconds,
     )
+
+
+def _after(alert: AlertRow, ledger: Ledger, answers: list[_Answered]) -> int | None:
+    """Count the requests since the version that an alert names came into service."""
+    came = [
+        control.ts
+        for control, refused in ledger.entries
+        if not refused and (control.action, control.model, control.version) == ("register", alert.model, alert.version)
+    ]
+    if not came or not alert.version:
+        return None
+    return sum(came[-1] <= answer.request_ts < alert.fired for answer in answers)
 
 
 def write(report: Report, path: Path) -> None:
