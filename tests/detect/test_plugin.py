@@ -162,12 +162,21 @@ def fields(extra):
 
 def test_the_example_of_the_readme_is_a_plug_in(folder):
     page = (content("detectors") / "README.md").read_text(encoding="utf-8")
-    (folder / "many.py").write_text(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1])
-    (folder / "b.yaml").write_text("rules:\n  - name: a\n    kind: too_many\n    most: 799\n")
-    rule = next(r for r in load_rules(folder).rules if r.kind == "too_many")
-    pane = scores_pane(draw(np.random.default_rng(0)))
-    verdicts = [rule.judge(case(pane, (s.model, s.version)), {}, 4.0)[0] for s in rule.subjects(pane, [])]
-    assert [(v.status, v.effect, v.reason) for v in verdicts] == [("drifting", 1, "800 scores, of at most 799")] * 3
+    (folder / "stuck.py").write_text(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1])
+    (folder / "b.yaml").write_text(re.search(r"```yaml\n(rules:\n  - name: stuck-scores.*?)```", page, re.DOTALL)[1])
+    rule = next(r for r in load_rules(folder).rules if r.kind == "stuck")
+    assert (rule.name, rule.window, rule.patience) == ("stuck-scores", 3600, 2)
+    alive = draw(np.random.default_rng(0))
+    stuck = {**alive, "challenger": np.full(800, 0.25)}
+    (challenger,) = [s for s in rule.subjects(scores_pane(alive), []) if s.model == "challenger"]
+    told, state = [], {}
+    for scores in (stuck, alive, stuck, stuck):
+        verdict, state = rule.judge(case(scores_pane(scores), (challenger.model, challenger.version)), state, 4.0)
+        told.append(verdict.status)
+    assert told == ["ok", "ok", "ok", "drifting"]
+    assert verdict.reason == "100% of the scores are alike, for 2 windows"
+    few, kept = rule.judge(case({}, ("challenger", "1")), state, 4.0)
+    assert (few.status, kept) == ("no data", state)
 
 
 def test_a_private_base_is_no_kind_and_annotations_may_be_text(folder):
