@@ -40,7 +40,7 @@ def test_missed_deadlines_and_fallbacks_are_judged_for_the_fleet():
         verdict, _ = judge(asked, answers_pane(1_000, **wrong))
         assert verdict.status == "drifting"
         assert (verdict.value, verdict.tolerance, verdict.n) == (0.06, 0.01, 1_000)
-        assert "60 of 1000" in verdict.reason
+        assert "60 of 1,000" in verdict.reason
 
 
 def test_one_bad_window_of_few_events_is_not_yet_evidence_and_three_are():
