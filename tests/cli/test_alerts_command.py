@@ -61,6 +61,23 @@ def test_list_shows_what_fires_and_what_has_resolved(store):
     assert "the fleet" in ticket
 
 
+def test_an_input_is_named_and_is_no_model(store):
+    finding = Finding(
+        ts=MAY_14,
+        active=True,
+        rule="inputs",
+        subject=Subject(feature="visib"),
+        severity="info",
+        attribution="an input moved",
+        reason="visib lie 0.9 (KS) from the trailing 28d",
+    )
+    advance(store, [finding])
+    (line,) = [line for line in run("list").stdout.splitlines() if "info" in line]
+    assert "the input visib: an input moved" in line
+    number = next(row["fingerprint"] for row in json.loads(run("list", "--json").stdout) if row["feature"] == "visib")
+    assert run("show", number).stdout.splitlines()[1] == "the input visib"
+
+
 def test_list_gives_machines_the_same(store):
     first, second = json.loads(run("list", "--json").stdout)
     assert (first["state"], first["fired"], first["resolved"]) == ("resolved", MAY_14, MAY_14 + 86_400)

@@ -80,6 +80,14 @@ def test_a_step_keeps_what_is_worst_in_it_and_no_alarm_is_lost(store):
     assert worst_by_step(table[:0], HOUR).empty
 
 
+def test_what_few_events_measured_stands_for_a_step_only_alone(store):
+    few, many = {"value": 0.9, "n": 3}, {"value": 0.1, "n": 300}
+    put_verdicts(
+        store, [verdict(h * HOUR, tolerance=0.2, **more) for h, more in ((1, few), (2, many), (3, many), (6, few))]
+    )
+    assert worst_by_step(verdict_table(store, 0, 6 * HOUR), 4 * HOUR)["value"].tolist() == [0.1, 0.9]
+
+
 def test_an_input_is_summed_up_by_its_last_verdict_that_could_tell(store):
     put_verdicts(
         store,

@@ -31,6 +31,9 @@ _WORST_FIRST: Final[tuple[Status, ...]] = ("error", "drifting", "ok", "no data")
 
 _ZERO: Final = 1e-100
 
+_FEW: Final = 20
+"""What so few events measure is far from anything: it stands for a step only where nothing else does."""
+
 _SUBJECT: Final = ["rule", "model", "version", "partner", "feature"]
 
 
@@ -109,7 +112,8 @@ def worst_by_step(verdicts: pd.DataFrame, step: int, by: Literal["multiple", "le
     step
         Seconds.
     by
-        Which one: that which is furthest beyond what is in order, of each statistic; or that with the most evidence.
+        Which one: that which is furthest beyond what is in order, of each statistic; or that with the most evidence. What very
+        few events measured is far from anything, and stands for a step only where there is nothing else.
 
     Returns
     -------
@@ -122,6 +126,7 @@ def worst_by_step(verdicts: pd.DataFrame, step: int, by: Literal["multiple", "le
         step=-(-end // step), multiple=_multiple(verdicts), worst=verdicts["status"].map(_WORST_FIRST.index)
     )
     table["rank"] = table[by]
+    table["tells"] = (table["n"] >= _FEW) | (by == "level")
     of = [*_SUBJECT, "step"] + (["statistic"] if by == "multiple" else [])
     groups = table.groupby(of, sort=False)
     table["alarmed"] = groups["alarmed"].transform("max").astype(bool)
@@ -130,7 +135,7 @@ def worst_by_step(verdicts: pd.DataFrame, step: int, by: Literal["multiple", "le
     table["shown_to"] = pd.to_datetime(table["step"] * step, unit="s", utc=True)
     length, least = table["time"] - table["start"], pd.Timedelta(seconds=step)
     table["shown_from"] = table["shown_to"] - length.where(length > least, least)
-    kept = table.sort_values("rank", kind="stable", na_position="first").drop_duplicates(of, keep="last")
+    kept = table.sort_values(["tells", "rank"], kind="stable", na_position="first").drop_duplicates(of, keep="last")
     return kept.sort_index()[[*verdicts.columns, "shown_from", "shown_to"]]
 
 
