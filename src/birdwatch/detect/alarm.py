@@ -152,6 +152,8 @@ def step(state: State, window: Window, *, threshold: float, min_events: int = 1)
     if drifting:
         leading, since = held, int(cusum.since[held])
         measured, n = _since(past, since, held, window.measure)
+        if not measured.effect:  # it went one way and then the other: together they would say that all is well
+            measured, n = alone(held), window.n
     else:
         measured, n = alone(leading), window.n
     return Step(float(evidence), alarmed, drifting, leading, since, measured, n, after)

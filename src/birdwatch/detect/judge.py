@@ -34,7 +34,7 @@ from birdwatch.detect.spending import create_table as create_ledger
 from birdwatch.detect.spending import put_spending, read_spending, write_looks
 from birdwatch.detect.state import blame, create_tables, drop_state, put_state, read_states
 from birdwatch.detect.sums import WindowSums
-from birdwatch.detect.verdict import Finding, Severity, Subject, Verdict, create_table, put_verdicts
+from birdwatch.detect.verdict import Finding, Severity, Subject, Verdict, create_table, put_verdicts, read_verdicts
 from birdwatch.detect.witness import Cause, Witness, cause_of, remembering, standing
 from birdwatch.errors import BirdwatchError, SettingsError
 from birdwatch.stats.grid import Scale
@@ -198,7 +198,7 @@ class Judge:
                 if subject not in over:
                     put_state(self._store, one.rule.name, subject, state)
         put_verdicts(self._store, [j.verdict for j in judged])
-        findings += self._explain(judged, witness)
+        findings += self._explain(judged)
         by_name = {rule.name: rule for rule in rules}
         return [as_told(by_name[f.rule], f) for f in findings if not by_name[f.rule].muted]
 
@@ -305,7 +305,7 @@ class Judge:
             verdict = with_parts(self._store, rule, verdict, known.reference, self._scale)
         return verdict, after
 
-    def _explain(self, judged: list[Judged], witness: Witness) -> list[Finding]:
+    def _explain(self, judged: list[Judged]) -> list[Finding]:
         """Turn the verdicts of one moment into findings, and remember which models were bad."""
         on_pairs = [rule for rule in self._rules.rules if isinstance(rule, PairRule) and not rule.muted]
         states = {rule.name: read_states(self._store, rule.name) for rule in on_pairs}
@@ -317,12 +317,23 @@ class Judge:
         for window in sorted({j.rule.window for j in judged}):
             scores = [j for j in judged if is_about(j.rule, "scores") and j.rule.window == window]
             several = sum(j.verdict.status == "drifting" for j in scores) > 1
-            told = explain_scores(scores, alarms, witness.inputs if several else ())
+            told = explain_scores(scores, alarms, self._inputs(scores[0].verdict) if several else ())
             inputs_changed |= any(f.active and f.attribution == INPUTS_CHANGED for f in told)
             findings += told
         findings += explain_inputs([j for j in judged if is_about(j.rule, "features")], silent=inputs_changed)
         others = [j for j in judged if not isinstance(j.rule, PairRule | DistributionRule)]
         return findings + [plain(j) for j in others if speaks(j)]
+
+    def _inputs(self, over: Verdict) -> list[Verdict]:
+        """Give the watched inputs that moved while another window lasted, each at its farthest."""
+        farthest: dict[str, Verdict] = {}
+        for rule in self._rules.rules:
+            if is_about(rule, "features"):
+                for verdict in read_verdicts(self._store, over.start, over.end, rule.name):
+                    before = farthest.get(verdict.subject.feature)
+                    if verdict.status == "drifting" and (before is None or verdict.effect > before.effect):
+                        farthest[verdict.subject.feature] = verdict
+        return list(farthest.values())
 
     def _of_pair(self, judged: Judged, causes: dict[Subject, dict[str, Cause]]) -> list[Finding]:
         """Tell of a pair; an alarm with the same cause is told by one rule, and that a champion changed once."""
