@@ -173,7 +173,7 @@ def taught(past):
 def test_the_standing_difference_and_the_spread_are_those_of_the_scores(past, taught):
     d = np.concatenate([p["challenger"] - p["champion"] for p in past])
     assert taught["mean"] == pytest.approx(d.mean(), abs=1e-6)
-    assert taught["spread"] == pytest.approx(np.concatenate([p["champion"] for p in past]).std(), rel=0.01)
+    assert taught["spread"] == pytest.approx(np.concatenate([p["champion"] for p in past]).std(), rel=0.05)
     assert (taught["blocks"], taught["bounded"]) == (40, 1.0)
 
 
