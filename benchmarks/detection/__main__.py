@@ -8,13 +8,20 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks.detection import delays, kept, paired, rhythm, speed, unchanged
+from benchmarks.detection import delays, fleet, kept, paired, rhythm, speed, unchanged
 from benchmarks.detection.section import FULL, QUICK, Section
 from rich.console import Console
 from rich.progress import Progress
 
 # One file a section; what is printed comes in this order.
-SECTIONS: tuple[Section, ...] = (delays.SECTION, unchanged.SECTION, rhythm.SECTION, paired.SECTION, speed.SECTION)
+SECTIONS: tuple[Section, ...] = (
+    delays.SECTION,
+    unchanged.SECTION,
+    rhythm.SECTION,
+    paired.SECTION,
+    fleet.SECTION,
+    speed.SECTION,
+)
 
 
 def main() -> None:
