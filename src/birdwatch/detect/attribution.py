@@ -16,6 +16,10 @@ alarm      moved             moved             inputs changed, and the two diffe
 alarm      any               any               the same, where watched inputs moved             ticket
 =========  ================  ================  ===============================================  ========
 
+Scores are told apart by the day, and a pair by the hour. So where a third model is compared with one of the two, it is
+asked first: the one of a pair that agrees with others as usual is not the one that changed, and the one that differs from
+all others is.
+
 Models that agree while all is as usual may differ on inputs that neither has seen often, and no fault of theirs need
 be the cause: so where inputs that are watched have moved, an alarm of a pair wakes nobody. If it is the model's fault
 after all, the evidence gathers again, and speaks when the inputs are themselves again.
@@ -25,7 +29,7 @@ two models move on the same day each by itself is much rarer, and if one of them
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from birdwatch.detect.kind import Rule
 from birdwatch.detect.verdict import Finding, Severity, Subject, Verdict
@@ -42,6 +46,7 @@ __all__ = [
     "PARTNER_CHANGED",
     "RULE_FAILED",
     "UNKNOWN",
+    "Company",
     "Judged",
     "Seen",
     "attribute",
@@ -77,23 +82,55 @@ class Judged(NamedTuple):
     verdict: Verdict
 
 
+class Company(NamedTuple):
+    """How one of a pair stands with third models at the same time: with whom it agrees as usual, and from whom it differs."""
+
+    agrees: tuple[str, ...] = ()
+    differs: tuple[str, ...] = ()
+
+
 class Seen(NamedTuple):
-    """What was seen beside a pair's alarm: whether either's scores moved (None: nobody could judge), and which inputs."""
+    """What was seen beside a pair's alarm: whether either's scores moved (None: nobody could judge), and which inputs.
+
+    ``with_model`` and ``with_partner`` say how each stands with third models.
+    """
 
     model: bool | None = None
     partner: bool | None = None
     inputs: tuple[Verdict, ...] = ()
+    with_model: Company = Company()
+    with_partner: Company = Company()
+
+    @property
+    def suspect(self) -> Literal["model", "partner"] | None:
+        """Tell which of the two it is, if third models tell: the one that agrees with nobody, or differs from all others."""
+        model, partner = self.with_model, self.with_partner
+        if bool(model.agrees) != bool(partner.agrees):
+            return "partner" if model.agrees else "model"
+        if not model.agrees and bool(model.differs) != bool(partner.differs):
+            return "model" if model.differs else "partner"
+        return None
 
 
 def attribute(
-    alarm: bool, model: bool | None, partner: bool | None, *, inputs: bool = False, canary: bool = False
+    alarm: bool,
+    model: bool | None,
+    partner: bool | None,
+    *,
+    inputs: bool = False,
+    canary: bool = False,
+    suspect: Literal["model", "partner"] | None = None,
 ) -> str:
     """Read the table: whether the pair alarms, the model's and the partner's scores moved (None: unknown), inputs did.
+
+    Where third models tell which of the two it is, that is the ``suspect``: requests say it sooner than a day of scores.
 
     Examples
     --------
     >>> attribute(alarm=True, model=False, partner=False)
     'the model changed'
+    >>> attribute(alarm=True, model=False, partner=False, suspect="partner")
+    'the partner changed'
     >>> attribute(alarm=False, model=True, partner=True)
     'inputs changed'
     """
@@ -103,11 +140,9 @@ def attribute(
         return INPUTS_CHANGED_AND_DIFFER if alarm else INPUTS_CHANGED
     if not alarm:
         return DRIFTS_ALONE if model or partner else ""
-    if partner:
+    if suspect != "model" and (partner or suspect == "partner"):
         return CANARY_CHANGED if canary else PARTNER_CHANGED
-    if partner is None and not model:
-        return PAIR_CHANGED
-    return MODEL_CHANGED
+    return PAIR_CHANGED if suspect is None and partner is None and not model else MODEL_CHANGED
 
 
 def guilty(subject: Subject, cause: str) -> str:
@@ -151,12 +186,20 @@ def because(subject: Subject, cause: str, seen: Seen) -> str:
     if cause == INPUTS_CHANGED_AND_DIFFER:
         what = _named(seen.inputs) or "the scores of both moved"
         return f"inputs changed ({what}), and the two differ on them"
+    look = ", look at it before you trust it" if cause == CANARY_CHANGED else ""
+    bad, good = (model, partner) if cause == MODEL_CHANGED else (partner, model)
+    others, all_differ = (
+        (seen.with_partner, seen.with_model) if cause == MODEL_CHANGED else (seen.with_model, seen.with_partner)
+    )
     if cause == PAIR_CHANGED:
         return f"nobody could judge whether the scores of {partner} moved, so either may have changed"
-    if cause == MODEL_CHANGED:
-        return f"{partner} stood still, so {model} changed" if seen.partner is False else f"the scores of {model} moved"
-    calm = f"{model} stood still, so" if seen.model is False else f"the scores of {partner} moved:"
-    return f"{calm} {partner} changed" + (", look at it before you trust it" if cause == CANARY_CHANGED else "")
+    if seen.suspect and others.agrees:
+        return f"{good} agrees with {' and '.join(others.agrees)} as usual, so {bad} changed{look}"
+    if seen.suspect and all_differ.differs:
+        return f"{bad} differs from {' and '.join(all_differ.differs)} too, so {bad} changed{look}"
+    still = seen.partner if cause == MODEL_CHANGED else seen.model
+    calm = f"{good} stood still, so" if still is False else f"the scores of {bad} moved:"
+    return f"{calm} {bad} changed{look}"
 
 
 def _named(inputs: Sequence[Verdict]) -> str:

@@ -48,6 +48,8 @@ _EMPTY_WINDOWS: Final = 3
 
 _EXTREMES: Final = 5
 _SEVERITIES: Final[tuple[Severity, ...]] = ("page", "ticket", "info")
+_LOUD: Final = _SEVERITIES[::-1]
+_WAITING: Final = "waiting"
 
 
 class _Due(NamedTuple):
@@ -176,29 +178,39 @@ class Judge:
         out = gone(self._store.controls(), end)
         due = [self._look(rule, end) for rule in rules]
         spending = self._spend(due)
-        witness = Witness(self._rules.rules, lambda rule: self._alone(rule, end, out, spending))
         findings: list[Finding] = []
-        judged: list[Judged] = []
+        judged: list[tuple[_Due, Judged, State]] = []
+        over: set[tuple[str, Subject]] = set()
         for one in due:
             ended = self._end(one, out)
             findings += ended
-            over = {finding.subject for finding in ended}
-            subjects = [s for s in one.subjects if s not in over or one.rule.judges_ended]
-            if not subjects:
-                findings += self._wait(one)
-            elif Subject() in one.states and Subject() not in subjects:
-                drop_state(self._store, one.rule.name, Subject())
+            over |= {(one.rule.name, finding.subject) for finding in ended}
+            subjects = [s for s in one.subjects if (one.rule.name, s) not in over or one.rule.judges_ended]
+            findings += self._waits(one, subjects)
             for subject in subjects:
-                before = one.states.get(subject, {})
-                verdict, state = self._verdict(one, subject, before, out, spending)
-                if isinstance(one.rule, PairRule):
-                    canary = subject.partner in self._canaries()
-                    state = remembering(state, cause_of(verdict, before, witness, canary=canary))
-                judged.append(Judged(one.rule, verdict))
-                if subject not in over:
-                    put_state(self._store, one.rule.name, subject, state)
-        put_verdicts(self._store, [j.verdict for j in judged])
-        findings += self._explain(judged)
+                verdict, state = self._verdict(one, subject, one.states.get(subject, {}), out, spending)
+                judged.append((one, Judged(one.rule, verdict), state))
+        put_verdicts(self._store, [j.verdict for _, j, _ in judged])
+        on_pairs = [(one, j, state) for one, j, state in judged if isinstance(one.rule, PairRule)]
+        witness = Witness(
+            self._rules.rules,
+            lambda rule: self._alone(rule, end, out, spending),
+            [j.verdict for one, j, _ in on_pairs if not one.rule.muted],
+        )
+        last: dict[str, dict[Subject, State]] = {}
+        causes = standing(self._pair_states())
+        for one, (rule, verdict), state in judged:
+            subject, kept = verdict.subject, state
+            if isinstance(rule, PairRule):
+                canary = subject.partner in self._canaries()
+                cause = cause_of(verdict, one.states.get(subject, {}), witness, canary=canary)
+                cause = self._teller(rule, cause, causes.setdefault(subject, {}))
+                kept = remembering(state, cause)
+            if (rule.name, subject) not in over:
+                put_state(self._store, rule.name, subject, kept)
+            else:
+                last.setdefault(rule.name, {})[subject] = kept
+        findings += self._explain([j for _, j, _ in judged], last)
         by_name = {rule.name: rule for rule in rules}
         return [as_told(by_name[f.rule], f) for f in findings if not by_name[f.rule].muted]
 
@@ -206,6 +218,25 @@ class Judge:
         """Judge the window of a rule that ends at a moment by itself, whoever is in it."""
         one = self._look(rule, end)
         return [self._verdict(one, subject, {}, out, spending)[0] for subject in one.subjects]
+
+    def _pair_states(self) -> dict[str, dict[Subject, State]]:
+        """Give what the rules on pairs remember, of those that are heard."""
+        heard = [rule for rule in self._rules.rules if isinstance(rule, PairRule) and not rule.muted]
+        return {rule.name: read_states(self._store, rule.name) for rule in heard}
+
+    def _teller(self, rule: Rule, cause: Cause | None, others: dict[str, Cause]) -> Cause | None:
+        """Let another rule tell what this one sees too, if it tells the same and may be as loud."""
+        others.pop(rule.name, None)
+        if cause is None or rule.muted:
+            return cause
+        loudness = {r.name: _LOUD.index("info" if r.dry_run else r.severity) for r in self._rules.rules}
+        first = min(
+            (other for other in others.values() if other.what == cause.what), key=lambda c: c.told, default=None
+        )
+        if first is not None and cause.by == rule.name and loudness.get(first.by, -1) >= loudness[rule.name]:
+            cause = msgspec.structs.replace(cause, by=first.by)
+        others[rule.name] = cause
+        return cause
 
     def _canaries(self) -> set[str]:
         return {source.model for source in self._store.sources() if source.stream == "canary"} | {self._canary}
@@ -262,22 +293,22 @@ class Judge:
                 )
         return findings
 
-    def _wait(self, one: _Due) -> list[Finding]:
+    def _waits(self, one: _Due, subjects: list[Subject]) -> list[Finding]:
         """Say once that a rule has nothing to judge, and not again until it had; each time, if it must have data."""
-        reason = f"nothing came on the stream {one.rule.stream} that this rule could judge; it waits"
-        verdict = Verdict(
-            rule=one.rule.name,
-            kind=one.rule.kind,
-            start=one.start,
-            end=one.end,
-            subject=Subject(),
-            status="no data",
-            reason=reason,
-        )
-        if not one.states.get(Subject(), {}).get("waiting"):
+        rule, fleet = one.rule, one.states.get(Subject())
+        if subjects:
+            if fleet is None or Subject() in subjects:
+                return []
+            drop_state(self._store, rule.name, Subject())
+            back = rule.say(Case(Subject(), one.start, one.end, one.pane), "ok", "there is something to judge again")
+            found = msgspec.structs.replace(plain(Judged(rule, back)), over=True)
+            return [found] if rule.must_have_data else []
+        reason = f"nothing came on the stream {rule.stream} that this rule could judge; it waits"
+        verdict = rule.say(Case(Subject(), one.start, one.end, one.pane), "no data", reason)
+        if not (fleet or {}).get(_WAITING):
             put_verdicts(self._store, [verdict])
-            put_state(self._store, one.rule.name, Subject(), {"waiting": True})
-        return [plain(Judged(one.rule, verdict))] if one.rule.must_have_data else []
+            put_state(self._store, rule.name, Subject(), {**(fleet or {}), _WAITING: True})
+        return [plain(Judged(rule, verdict))] if rule.must_have_data else []
 
     def _verdict(
         self, one: _Due, subject: Subject, state: State, out: Gone, spending: dict[Severity, Spending]
@@ -297,6 +328,8 @@ class Judge:
             verdict, after = rule.judge(case._replace(reference=known.reference, taught=known.taught), state, threshold)
         except (BirdwatchError, ArithmeticError, ValueError) as error:
             return rule.say(case, "error", str(error)), state
+        except KeyError as error:
+            return rule.say(case, "error", f"what its reference teaches lacks {error}: freeze it again"), state
         except Exception as error:
             if type(rule) in KINDS.values():
                 raise
@@ -305,10 +338,12 @@ class Judge:
             verdict = with_parts(self._store, rule, verdict, known.reference, self._scale)
         return verdict, after
 
-    def _explain(self, judged: list[Judged]) -> list[Finding]:
-        """Turn the verdicts of one moment into findings, and remember which models were bad."""
-        on_pairs = [rule for rule in self._rules.rules if isinstance(rule, PairRule) and not rule.muted]
-        states = {rule.name: read_states(self._store, rule.name) for rule in on_pairs}
+    def _explain(self, judged: list[Judged], last: dict[str, dict[Subject, State]]) -> list[Finding]:
+        """Turn the verdicts of one moment into findings, and remember which models were bad.
+
+        ``last`` has what rules would remember of subjects that are over.
+        """
+        states = {name: found | last.get(name, {}) for name, found in self._pair_states().items()}
         causes = standing(states)
         findings = [finding for j in judged if isinstance(j.rule, PairRule) for finding in self._of_pair(j, causes)]
         alarms: dict[Subject, str | None] = {pair: None for found in states.values() for pair in found}
@@ -340,23 +375,23 @@ class Judge:
         rule, verdict = judged
         pair = verdict.subject
         if verdict.status != "drifting":
-            return [plain(judged)] if speaks(judged) else []
+            told_for_another = any(cause.by == rule.name for cause in causes.get(pair, {}).values())
+            return [plain(judged)] if speaks(judged) and not told_for_another else []
         cause = causes.get(pair, {}).get(rule.name)
         if cause is None:
             return []
         bad = guilty(pair, cause.what)
-        if bad:
+        if bad and not rule.dry_run:
             blame(self._store, bad, verdict.start, verdict.end)
-        speaker = next(name for name, other in causes[pair].items() if other.what == cause.what)
         elsewhere = bad == pair.partner and any(
             other.model == bad and guilty(other, c.what) == bad for other, of in causes.items() for c in of.values()
         )
-        return [explain_pair(judged, cause.what, cause.why)] if speaker == rule.name and not elsewhere else []
+        return [explain_pair(judged, cause.what, cause.why)] if cause.by == rule.name and not elsewhere else []
 
 
 def _known(one: _Due) -> set[Subject]:
     """Give whom a rule watches: those in the window, and those it has judged and not seen end."""
-    return {*one.subjects, *(subject for subject, state in one.states.items() if not state.get("waiting"))}
+    return {*one.subjects, *(subject for subject, state in one.states.items() if state.keys() != {_WAITING})}
 
 
 def is_about(rule: Rule, what: str) -> bool:

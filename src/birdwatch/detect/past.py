@@ -108,7 +108,7 @@ class Past(NamedTuple):
         """Say in words what is different."""
         if self.categories is None:
             middle, was = (quantiles(h, [0.5], self._on(scale))[0].value for h in (now.values, total(self.blocks)))
-            return f"their median is {middle:.3g}, it was {was:.3g}"
+            return f"their median is {_say(middle)}, it was {_say(was)}"
         moved = self.moved(now, scale)[:2]
         return ", ".join(f"{one['value']} is {one['now']:.0%} of all, it was {one['before']:.0%}" for one in moved)
 
@@ -173,5 +173,14 @@ def _ranks(categories: Mapping[str, int], ranked: Sequence[str]) -> Counts:
 
 def _between(low: float, high: float) -> str:
     if not np.isfinite(low):
-        return f"up to {high:.3g}"
-    return f"{low:.3g} to {high:.3g}" if np.isfinite(high) else f"from {low:.3g}"
+        return f"up to {_say(high)}"
+    return f"{_say(low)} to {_say(high)}" if np.isfinite(high) else f"from {_say(low)}"
+
+
+def _say(number: float) -> str:
+    """Write a number off the grid, whose bin of zeros is a hair wide.
+
+    >>> _say(8.69e-311), _say(0.123456)
+    ('0', '0.123')
+    """
+    return "0" if abs(number) < np.finfo(np.float64).tiny else f"{number:.3g}"

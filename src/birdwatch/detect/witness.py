@@ -7,11 +7,11 @@ and spends nothing.
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
-from birdwatch.detect.attribution import Seen, attribute, because
+from birdwatch.detect.attribution import Company, Seen, attribute, because
 from birdwatch.detect.distribution import DistributionRule
 from birdwatch.detect.kind import Rule, State
 from birdwatch.detect.verdict import Subject, Verdict
@@ -22,11 +22,16 @@ _KEY: Final = "cause"
 
 
 class Cause(msgspec.Struct, frozen=True):
-    """Why a pair's alarm is on: what happened, in which words, and since which window it is said."""
+    """Why a pair's alarm is on: what happened, in which words, since which window it is said, and by which rule.
+
+    Two rules on one pair that see the same thing are one alarm: the second leaves the telling to the first, for as long as
+    either is on.
+    """
 
     what: str
     why: str
     told: int
+    by: str = ""
 
 
 class Witness:
@@ -38,9 +43,14 @@ class Witness:
         All rules in force.
     ask
         From a rule to its verdicts over the window that ends now, judged by itself.
+    pairs
+        What rules on pairs have said of the windows that end now.
     """
 
-    def __init__(self, rules: Sequence[Rule], ask: Callable[[Rule], list[Verdict]]) -> None:
+    def __init__(
+        self, rules: Sequence[Rule], ask: Callable[[Rule], list[Verdict]], pairs: Sequence[Verdict] = ()
+    ) -> None:
+        self._pairs = pairs
         self._rules = [rule for rule in rules if isinstance(rule, DistributionRule)]
         self._ask = ask
 
@@ -55,8 +65,27 @@ class Witness:
         return tuple(verdict for verdict in found if verdict.status == "drifting")
 
     def seen(self, pair: Subject) -> Seen:
-        """Tell what moved beside a pair."""
-        return Seen(self._moved(pair.model, pair.version), self._moved(pair.partner), self.inputs)
+        """Tell what moved beside a pair, and how either stands with third models."""
+        return Seen(
+            self._moved(pair.model, pair.version),
+            self._moved(pair.partner),
+            self.inputs,
+            self._company(pair.model, pair),
+            self._company(pair.partner, pair),
+        )
+
+    def _company(self, model: str, pair: Subject) -> Company:
+        """Say with whom else a model agrees, and from whom it differs, by all that was judged at this moment."""
+        loud: dict[str, bool] = {}
+        for verdict in self._pairs:
+            two = {verdict.subject.model, verdict.subject.partner}
+            if model in two and two != {pair.model, pair.partner} and verdict.status in ("ok", "drifting"):
+                (other,) = two - {model}
+                loud[other] = loud.get(other, False) or _is_loud(verdict)
+        return Company(
+            tuple(sorted(name for name, is_loud in loud.items() if not is_loud)),
+            tuple(sorted(name for name, is_loud in loud.items() if is_loud)),
+        )
 
     def _moved(self, model: str, version: str = "") -> bool | None:
         found = [
@@ -81,9 +110,26 @@ def cause_of(verdict: Verdict, before: State, witness: Witness, *, canary: bool)
     if not verdict.alarmed and known is not None:
         return known
     seen = witness.seen(verdict.subject)
-    what = attribute(alarm=True, model=seen.model, partner=seen.partner, inputs=bool(seen.inputs), canary=canary)
-    same = known is not None and known.what == what
-    return Cause(what, because(verdict.subject, what, seen), known.told if known and same else verdict.end)
+    what = attribute(
+        alarm=True,
+        model=seen.model,
+        partner=seen.partner,
+        inputs=bool(seen.inputs),
+        canary=canary,
+        suspect=seen.suspect,
+    )
+    why = because(verdict.subject, what, seen)
+    if known is not None and known.what == what:
+        return msgspec.structs.replace(known, why=why)
+    return Cause(what, why, verdict.end, verdict.rule)
+
+
+def _is_loud(verdict: Verdict) -> bool:
+    """Tell whether a pair's alarm is on, or half way there."""
+    halfway = (
+        verdict.evidence is not None and verdict.threshold is not None and verdict.evidence > verdict.threshold / 2
+    )
+    return verdict.status == "drifting" or halfway
 
 
 def remembering(state: State, cause: Cause | None) -> State:
@@ -92,14 +138,10 @@ def remembering(state: State, cause: Cause | None) -> State:
 
 
 def standing(states: dict[str, dict[Subject, State]]) -> dict[Subject, dict[str, Cause]]:
-    """Give the causes of all alarms that are on, by pair and rule, the one that is told longest first."""
-    found: dict[Subject, list[tuple[int, str, Cause]]] = {}
+    """Give the causes of all alarms that are on, by pair and rule."""
+    found: dict[Subject, dict[str, Cause]] = {}
     for rule, of_rule in states.items():
         for subject, state in of_rule.items():
             if _KEY in state:
-                cause: Any = msgspec.convert(state[_KEY], Cause)
-                found.setdefault(subject, []).append((cause.told, rule, cause))
-    return {
-        subject: {rule: cause for _, rule, cause in sorted(each, key=lambda e: e[:2])}
-        for subject, each in found.items()
-    }
+                found.setdefault(subject, {})[rule] = msgspec.convert(state[_KEY], Cause)
+    return found
