@@ -56,7 +56,8 @@ def test_a_bad_version_is_a_page_that_names_it_and_is_over_with_its_rollback(sto
     control(store, 2, 31 * DAY - 60, "rollback", "challenger", "2", to="1")
     findings = run(store, judge(store), 32 * DAY)
     page = ("page", a.MODEL_CHANGED, "challenger", "2")
-    assert active(findings) == [(30, *page)]
+    # Its last day is told as well, and then it is over.
+    assert active(findings) == [(30, *page), (31, *page)]
     over = {(f.rule, f.subject.version, f.ts // DAY, f.reason) for f in findings if f.over}
     assert over == {
         ("pairs", "1", 30, "challenger 1 was succeeded by challenger 2"),

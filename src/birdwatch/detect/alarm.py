@@ -19,7 +19,7 @@ _FEW: Final = 20
 """A window of fewer events says nothing about an alarm that is on, neither for nor against."""
 
 _REMEMBERED: Final = 72
-"""What was counted since a change is known for so many windows back, at the most."""
+"""What was counted since a change is kept for so many windows; those before that are kept as one."""
 
 Floats = NDArray[np.float64]
 
@@ -122,7 +122,7 @@ def step(state: State, window: Window, *, threshold: float, min_events: int = 1)
         state = {}
     cusum = Cusum.of_state(state.get("cusum"), size).add(window.ratios, window.start)
     now = [window.start, window.n, np.asarray(window.counted, dtype=np.float64).tolist()]
-    past = [*state.get("past", []), now][-_REMEMBERED:]
+    past = _folded([*state.get("past", []), now])
     evidence, grown = accumulate(state.get("kept", np.zeros(size)), window.ratios, window.weights)
     leading = int(np.argmax(grown + np.log(window.weights)))
     since = int(cusum.since[leading])
@@ -157,6 +157,14 @@ def step(state: State, window: Window, *, threshold: float, min_events: int = 1)
     else:
         measured, n = alone(leading), window.n
     return Step(float(evidence), alarmed, drifting, leading, since, measured, n, after)
+
+
+def _folded(past: list[Any]) -> list[Any]:
+    """Add the oldest windows up where there are too many."""
+    if len(past) <= _REMEMBERED:
+        return past
+    (start, n, counted), (_, more, others), *rest = past
+    return [[start, n + more, np.add(counted, others).tolist()], *rest]
 
 
 def _since(

@@ -132,15 +132,20 @@ class DistributionRule(Rule):
     ) -> tuple[Verdict, State]:
         whole = total(past.blocks)
         looks: Shapes | Steps = Steps.of(whole, tolerance) if tolerance > 0 else Shapes.of(whole)
+        if not looks.weights.size:
+            reason = f"{name} may lie {tolerance:.2f} (KS) from {case.against}: so much is in order that nothing could be told"
+            return self.say(case, "no data", reason, statistic="ks", tolerance=tolerance, n=size(now.values)), state
         counts, bins = looks.counts(now.values), looks.cuts.size + 1
         if state.get("bins") != bins:  # of another reference: what was counted by its bins cannot be gone on with
             state = {"bins": bins}
         recent = np.asarray(state.get("recent", np.zeros(bins)))
         gap = max(taught.get("missing_tolerance", 0.0), self.floor, _LEAST)
         most = min(past.missing_share + gap, _CERTAIN)
-        gaps = bernoulli(now.missing, now.of, most)
-        ratios = np.concatenate([looks.log_ratios(counts, recent), gaps])
-        weights = np.concatenate([np.asarray(looks.weights) * 0.9, np.full(gaps.size, 0.1 / gaps.size)])
+        ratios, weights = looks.log_ratios(counts, recent), np.asarray(looks.weights)
+        if now.of:  # scores are there or not: only of an input is there a share that is missing
+            gaps = bernoulli(now.missing, now.of, most)
+            ratios = np.concatenate([ratios, gaps])
+            weights = np.concatenate([weights * 0.9, np.full(gaps.size, 0.1 / gaps.size)])
         shares = looks.counts(whole) / size(whole)
 
         def measure(counted: Floats, which: int) -> Measured:

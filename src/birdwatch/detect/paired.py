@@ -33,7 +33,7 @@ _SMALL: Final = 0.2
 """Cohen's small effect, in standard deviations."""
 
 _TRIED_MEANS: Final = np.concatenate([[0.0], np.geomspace(1e-4, 1.0, 48)])
-_TRIED_SHARES: Final = np.linspace(0.0, 0.96, 49)
+_TRIED_SHARES: Final = np.concatenate([[0.0], np.geomspace(0.002, 0.96, 48)])
 
 
 class _Sums(NamedTuple):

@@ -20,7 +20,8 @@ from birdwatch.windows.store import Store
 __all__ = ["Known", "References", "freeze"]
 
 
-_MOST_KNOWN: Final = 512
+_MOST_KNOWN: Final = 256
+_MOST_LESSONS: Final = 16_384  # a few numbers each
 
 _STEPS: Final = 13
 """A reference of short windows moves on by a thirteenth of its length, by whole days: a quarter of a year by weeks."""
@@ -72,6 +73,7 @@ class References:
         self._sums = sums
         self._offset = windows_start_seconds
         self._trailing: OrderedDict[tuple[Any, ...], Known] = OrderedDict()
+        self._lessons: OrderedDict[tuple[Any, ...], Known] = OrderedDict()
         self._folder = rules.folder
         self._given = tuple(given)
         self._scale: Scale = scale
@@ -121,7 +123,8 @@ class References:
         whom = versionless(subject)
         bad = frozenset(which for which in rolled_back if which[0] in (subject.model, subject.partner))
         key = (rule.name, whom, until, part, bad)
-        found = self._trailing.get(key)
+        kept, most = (self._lessons, _MOST_LESSONS) if rule.lessons_suffice else (self._trailing, _MOST_KNOWN)
+        found = kept.get(key)
         if found is None:
             trailing = self._sums.trailing(
                 until,
@@ -138,9 +141,9 @@ class References:
             found = Known(reference, rule.learned(reference, subject))
             if rule.lessons_suffice:
                 found = found._replace(reference=reference._replace(blocks=()))
-            self._trailing[key] = found
-            while len(self._trailing) > _MOST_KNOWN:
-                self._trailing.popitem(last=False)
+            kept[key] = found
+            while len(kept) > most:
+                kept.popitem(last=False)
         return found
 
     def _frozen(
