@@ -42,7 +42,7 @@ test-unpinned: $(VENV)/.dev  ## Install the newest of everything, as a user woul
 bench-serving: $(VENV)/.dev  ## Measure the speed of serving; options in ARGS, as in make bench-serving ARGS="--kafka"
 	@$(BIN)/python benchmarks/serving $(ARGS)
 
-bench-detection: $(VENV)/.dev  ## Measure how soon a change is found, and how often none is: six minutes, one with ARGS=--quick
+bench-detection: $(VENV)/.dev  ## Measure how soon a change is found, and how often none is: ten minutes, two with ARGS=--quick
 	@$(BIN)/python -m benchmarks.detection $(ARGS)
 
 docs: $(VENV)/.dev  ## Write the reference from the code

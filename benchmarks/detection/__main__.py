@@ -1,6 +1,6 @@
 """How soon a change is found, how often an alarm is false, and what that costs: all rows measured in one run.
 
-About six minutes on one core: .venv/bin/python -m benchmarks.detection [--quick] [--only SECTION] [--json FILE]
+About ten minutes on one core: .venv/bin/python -m benchmarks.detection [--quick] [--only SECTION] [--json FILE]
 """
 
 import argparse

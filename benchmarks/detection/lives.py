@@ -68,17 +68,20 @@ class Fleet:
         How many are asked in an hour, on average.
     seed
         What is drawn is the same for the same seed; of more models the first are the same.
+    most
+        How far each wobble goes, in its standard deviations: where it would go further, it stays there. Without such a
+        bound every month has an hour that no month before it had.
     """
 
-    def __init__(self, models: int, days: int, requests: int, seed: int) -> None:
+    def __init__(self, models: int, days: int, requests: int, seed: int, most: float = np.inf) -> None:
         self.names = (CHAMPION, CANARY, *(f"challenger-{i}" for i in range(1, models - 1)))
-        self._seed = seed
+        self._seed, self._most = seed, most
         rng = np.random.default_rng([seed, 0])
         hours = np.arange(days * 24)
         rhythm = np.sin(2 * np.pi * (hours % 24 - 9) / 24)
         self._hours = np.repeat(hours, rng.poisson(requests * (1 + _TRAFFIC_SWING * rhythm)))
         mean, deviation = _INPUTS
-        asked = mean + _INPUT_SWING * rhythm + _wobble(rng, hours.size)
+        asked = mean + _INPUT_SWING * rhythm + _wobble(rng, hours.size, most)
         self._asked = asked[self._hours] + rng.normal(0, deviation, self._hours.size)
         self._partners = {name: self._scores(name, 1.0) for name in (CHAMPION, CANARY)}
 
@@ -130,10 +133,10 @@ class Fleet:
     def _scores(self, name: str, times: float | Floats) -> Floats:
         """Draw the scores of a model, NaN where it failed: ``times`` as often as is usual."""
         rng = self._rng(name, "scores")
-        own = rng.normal(0, 0.05) + _OWN * _wobble(rng, int(self._hours[-1]) + 1)
+        own = rng.normal(0, 0.05) + _OWN * _wobble(rng, int(self._hours[-1]) + 1, self._most)
         noise = rng.normal(0, _NOISE.get(name, _CHALLENGERS_NOISE), self._hours.size)
         share, strength = _ERRORS
-        usual = share * np.exp(strength * _wobble(rng, own.size))
+        usual = share * np.exp(strength * _wobble(rng, own.size, self._most))
         failed = rng.random(self._hours.size) < usual[self._hours] * times
         found: Floats = np.where(failed, np.nan, expit(self._asked + own[self._hours] + noise))
         return found
@@ -142,7 +145,7 @@ class Fleet:
         """Draw the time inside a model."""
         rng = self._rng(name, "seconds")
         median, spread = _SECONDS
-        usual = np.log(median) + _wobble(rng, int(self._hours[-1]) + 1)
+        usual = np.log(median) + _wobble(rng, int(self._hours[-1]) + 1, self._most)
         found: Floats = np.exp(usual[self._hours] + rng.normal(0, spread, self._hours.size))
         return found
 
@@ -151,27 +154,26 @@ class Fleet:
         return np.random.default_rng([self._seed, 1 + self.names.index(name), purpose])
 
 
-def _wobble(rng: np.random.Generator, hours: int) -> Floats:
-    """Draw what comes and goes, by the hour and by the day."""
+def _wobble(rng: np.random.Generator, hours: int, most: float) -> Floats:
+    """Draw what comes and goes, by the hour and by the day: normal and autoregressive, but for the bound."""
     total = np.zeros(hours)
     for length, stays, deviation in _WOBBLES:
         shocks = rng.normal(0, deviation * np.sqrt(1 - stays**2), -(-hours // length))
         shocks[0] /= np.sqrt(1 - stays**2)
-        total += np.repeat(lfilter([1.0], [1.0, -stays], shocks), length)[:hours]
+        normal = lfilter([1.0], [1.0, -stays], shocks)
+        total += np.repeat(np.clip(normal, -most * deviation, most * deviation), length)[:hours]
     return total
 
 
 def _by_window(windows: Ints, bins: Ints) -> dict[int, Counts]:
     """Count bins by window."""
-    order = np.lexsort((bins, windows))
-    windows, bins = windows[order], bins[order]
-    new = np.ones(bins.size, dtype=np.bool_)
-    new[1:] = (np.diff(windows) != 0) | (np.diff(bins) != 0)
-    first = np.flatnonzero(new)
-    counts, windows, bins = np.diff(np.append(first, bins.size)), windows[first], bins[first]
+    low = int(bins.min(initial=0))
+    span = int(bins.max(initial=0)) - low + 1  # of the joint histogram 2**40, so that there is room for the windows
+    keys, counts = np.unique(windows * span + (bins - low), return_counts=True)
+    windows, bins = np.divmod(keys, span)
     at, starts = np.unique(windows, return_index=True)
     ends = [*starts[1:], windows.size]
-    return {int(w): Counts(bins[i:j], counts[i:j]) for w, i, j in zip(at, starts, ends, strict=True)}
+    return {int(w): Counts(bins[i:j] + low, counts[i:j]) for w, i, j in zip(at, starts, ends, strict=True)}
 
 
 def _panes(found: dict[Series, dict[int, Counts]]) -> list[Pane]:

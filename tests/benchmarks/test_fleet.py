@@ -21,7 +21,7 @@ BAD_FROM = 2
 
 @pytest.fixture(scope="module")
 def models():
-    return lives.Fleet(MODELS, fleet.REFERENCE + WEEK, fleet.REQUESTS, fleet.SEED)
+    return lives.Fleet(MODELS, fleet.REFERENCE + WEEK, fleet.REQUESTS, fleet.SEED, fleet.BOUNDS["bounded"])
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_what_breaks_changes_nothing_before_and_only_what_it_is_about(models):
 
 
 def test_fleets_of_the_same_seed_live_alike_however_many_they_are(models):
-    fewer = lives.Fleet(4, fleet.REFERENCE + WEEK, fleet.REQUESTS, fleet.SEED)
+    fewer = lives.Fleet(4, fleet.REFERENCE + WEEK, fleet.REQUESTS, fleet.SEED, fleet.BOUNDS["bounded"])
     assert _same(fewer.life("challenger-2")[lives.HOUR], models.life("challenger-2")[lives.HOUR])
 
 
