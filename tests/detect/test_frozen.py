@@ -4,7 +4,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import birdwatch
 from birdwatch.detect.frozen import as_document, from_document, learn, load, retire, save, with_tolerances
 from birdwatch.detect.kind import Rule
 from birdwatch.detect.reference import DAY, Block, Lesson, ReferenceChoice
@@ -14,8 +13,6 @@ from birdwatch.stats.quantiles import moments, size
 from birdwatch.windows.pane import Counts, Series, total
 
 from .scenes import HOUR, draw, month, reference_of, scores_pane
-
-SAMPLES = Path(birdwatch.__file__).parents[2] / "sample_streams"
 
 
 class Learner(Rule):
@@ -170,7 +167,7 @@ def test_by_hour_of_day_each_hour_learns_for_itself():
 
 
 def test_a_reference_of_the_first_format_is_still_read():
-    found = load(next(SAMPLES.rglob("reference.json.gz")))
+    found = load(Path(__file__).parent / "data" / "reference_format_1.json")
     assert found.blocks
     assert (found.versions, dict(found.lessons)) == (None, {})
 

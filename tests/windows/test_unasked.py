@@ -30,7 +30,7 @@ WATCHED = {
 
 def count(path, event="2013-05-14", **watched):
     """Count and judge recorded streams."""
-    settings = load_settings(SAMPLES / "birdwatch.yaml").model_copy(update=watched)
+    settings = load_settings(SAMPLES / "birdwatch.yaml").model_copy(update={"features": {}, "segments": {}, **watched})
     store = Store(path, pane_seconds=settings.pane_seconds)
     rules = load_rules(content("detectors"))
     unasking = tuple(rule for rule in rules.rules if getattr(rule, "of", "") != "features")
@@ -38,7 +38,7 @@ def count(path, event="2013-05-14", **watched):
         store,
         rules._replace(rules=unasking),
         windows_start_seconds=settings.windows_start_seconds,
-        references=[SAMPLES / event / "reference.json.gz"],
+        references=sorted((SAMPLES / event).glob("reference-*.json.gz")),
         canary=settings.canary,
     )
     tail = Tail(

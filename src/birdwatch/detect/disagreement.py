@@ -46,7 +46,7 @@ class DisagreementRule(PairRule):
         default="auto", description="The share of requests that may; `auto` learns it from the reference."
     )
     floor: Annotated[float, Field(ge=0, lt=1)] = Field(
-        default=0.05, description="How far beyond that the share must be."
+        default=0.1, description="How far beyond that the share must be: as much again as is usual."
     )
 
     def needs(self, subject: Subject) -> tuple[str, ...]:
