@@ -82,7 +82,8 @@ def judge_the_year(folder: Path, console: Console) -> Found:
         status.update("judging")
         alerts, rules = _judged(store)
         status.update("deploying the bad version")
-        bad = {story.CHAMPION: models[story.CHAMPION], story.CHALLENGER: load_utc(layout.model(story.CHALLENGER))}
+        bad = {name: models[name] for name in (story.CHAMPION, story.CANARY)}
+        bad[story.CHALLENGER] = load_utc(layout.model(story.CHALLENGER))
         deployments = _deployed(store, _counted_bad(layout, asked, bad), rules)
     store.close()
     return Found(alerts, rules, deployments)
@@ -110,7 +111,9 @@ def _counted_bad(layout: Layout, asked: list[Question], models: dict[str, Model]
     address = f"sqlite:{layout.folder / 'bad'}"
     streams = open_streams(address)
     served = [question for question in asked if question.ts >= SINCE]
-    backfill(streams, served, inject(layout.weather), models, canary="", deadline_seconds=story.DEADLINE_SECONDS)
+    backfill(
+        streams, served, inject(layout.weather), models, canary=story.CANARY, deadline_seconds=story.DEADLINE_SECONDS
+    )
     streams.close()
     return _counted(address, layout.folder / "bad.db")
 
