@@ -1,4 +1,4 @@
-"""The judge: every rule over every window that has closed, each once, and what operators are told of it.
+"""The judge: every rule over every window that has closed, each once.
 
 It runs inside the caller's transaction. Verdicts, what the rules remember, how far each has come, and the alerts that
 follow from its findings are therefore kept together with the panes that caused them, or not at all.
@@ -10,18 +10,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from birdwatch.detect.attribution import (
-    INPUTS_CHANGED,
-    Judged,
-    explain_inputs,
-    explain_pair,
-    explain_scores,
-    guilty,
-    plain,
-    speaks,
-)
+from birdwatch.detect.attribution import Judged, plain
 from birdwatch.detect.budget import Spending, Watch
-from birdwatch.detect.distribution import DistributionRule
 from birdwatch.detect.duration import say_duration
 from birdwatch.detect.kind import Case, Rule, State
 from birdwatch.detect.pairs import PairRule
@@ -32,10 +22,11 @@ from birdwatch.detect.service import Gone, gone, why_over
 from birdwatch.detect.sourcing import References
 from birdwatch.detect.spending import create_table as create_ledger
 from birdwatch.detect.spending import put_spending, read_spending, write_looks
-from birdwatch.detect.state import blame, create_tables, drop_state, put_state, read_states
+from birdwatch.detect.state import create_tables, drop_state, put_state, read_states
 from birdwatch.detect.sums import WindowSums
-from birdwatch.detect.verdict import Finding, Severity, Subject, Verdict, create_table, put_verdicts, read_verdicts
-from birdwatch.detect.witness import Cause, Witness, cause_of, remembering, standing
+from birdwatch.detect.telling import Telling
+from birdwatch.detect.verdict import Finding, Severity, Subject, Verdict, create_table, put_verdicts
+from birdwatch.detect.witness import Witness, cause_of, remembering, standing
 from birdwatch.errors import BirdwatchError, SettingsError
 from birdwatch.stats.grid import Scale
 from birdwatch.windows.pane import Pane
@@ -48,7 +39,6 @@ _EMPTY_WINDOWS: Final = 3
 
 _EXTREMES: Final = 5
 _SEVERITIES: Final[tuple[Severity, ...]] = ("page", "ticket", "info")
-_LOUD: Final = _SEVERITIES[::-1]
 _WAITING: Final = "waiting"
 
 
@@ -115,6 +105,7 @@ class Judge:
         self._unit = unit
         self._canary = canary
         self._sums = WindowSums(store, most=2 * len(rules.rules) + 8)
+        self._telling = Telling(store, rules)
         self._references = References(self._sums, rules, references, scale, windows_start_seconds=windows_start_seconds)
         create_table(store)
         create_tables(store)
@@ -198,45 +189,25 @@ class Judge:
             [j.verdict for one, j, _ in on_pairs if not one.rule.muted],
         )
         last: dict[str, dict[Subject, State]] = {}
-        causes = standing(self._pair_states())
+        causes = standing(self._telling.remembered())
         for one, (rule, verdict), state in judged:
             subject, kept = verdict.subject, state
             if isinstance(rule, PairRule):
                 canary = subject.partner in self._canaries()
                 cause = cause_of(verdict, one.states.get(subject, {}), witness, canary=canary)
-                cause = self._teller(rule, cause, causes.setdefault(subject, {}))
+                cause = self._telling.by_one(rule, cause, causes.setdefault(subject, {}))
                 kept = remembering(state, cause)
             if (rule.name, subject) not in over:
                 put_state(self._store, rule.name, subject, kept)
             else:
                 last.setdefault(rule.name, {})[subject] = kept
-        findings += self._explain([j for _, j, _ in judged], last)
-        by_name = {rule.name: rule for rule in rules}
-        return [as_told(by_name[f.rule], f) for f in findings if not by_name[f.rule].muted]
+        findings += self._telling.of([j for _, j, _ in judged], last)
+        return self._telling.aloud(findings)
 
     def _alone(self, rule: Rule, end: int, out: Gone, spending: dict[Severity, Spending]) -> list[Verdict]:
         """Judge the window of a rule that ends at a moment by itself, whoever is in it."""
         one = self._look(rule, end)
         return [self._verdict(one, subject, {}, out, spending)[0] for subject in one.subjects]
-
-    def _pair_states(self) -> dict[str, dict[Subject, State]]:
-        """Give what the rules on pairs remember, of those that are heard."""
-        heard = [rule for rule in self._rules.rules if isinstance(rule, PairRule) and not rule.muted]
-        return {rule.name: read_states(self._store, rule.name) for rule in heard}
-
-    def _teller(self, rule: Rule, cause: Cause | None, others: dict[str, Cause]) -> Cause | None:
-        """Let another rule tell what this one sees too, if it tells the same and may be as loud."""
-        others.pop(rule.name, None)
-        if cause is None or rule.muted:
-            return cause
-        loudness = {r.name: _LOUD.index("info" if r.dry_run else r.severity) for r in self._rules.rules}
-        first = min(
-            (other for other in others.values() if other.what == cause.what), key=lambda c: c.told, default=None
-        )
-        if first is not None and cause.by == rule.name and loudness.get(first.by, -1) >= loudness[rule.name]:
-            cause = msgspec.structs.replace(cause, by=first.by)
-        others[rule.name] = cause
-        return cause
 
     def _canaries(self) -> set[str]:
         return {source.model for source in self._store.sources() if source.stream == "canary"} | {self._canary}
@@ -338,70 +309,7 @@ class Judge:
             verdict = with_parts(self._store, rule, verdict, known.reference, self._scale)
         return verdict, after
 
-    def _explain(self, judged: list[Judged], last: dict[str, dict[Subject, State]]) -> list[Finding]:
-        """Turn the verdicts of one moment into findings, and remember which models were bad.
-
-        ``last`` has what rules would remember of subjects that are over.
-        """
-        states = {name: found | last.get(name, {}) for name, found in self._pair_states().items()}
-        causes = standing(states)
-        findings = [finding for j in judged if isinstance(j.rule, PairRule) for finding in self._of_pair(j, causes)]
-        alarms: dict[Subject, str | None] = {pair: None for found in states.values() for pair in found}
-        alarms |= {pair: next(iter(found.values())).what for pair, found in causes.items()}
-        inputs_changed = False
-        for window in sorted({j.rule.window for j in judged}):
-            scores = [j for j in judged if is_about(j.rule, "scores") and j.rule.window == window]
-            several = sum(j.verdict.status == "drifting" for j in scores) > 1
-            told = explain_scores(scores, alarms, self._inputs(scores[0].verdict) if several else ())
-            inputs_changed |= any(f.active and f.attribution == INPUTS_CHANGED for f in told)
-            findings += told
-        findings += explain_inputs([j for j in judged if is_about(j.rule, "features")], silent=inputs_changed)
-        others = [j for j in judged if not isinstance(j.rule, PairRule | DistributionRule)]
-        return findings + [plain(j) for j in others if speaks(j)]
-
-    def _inputs(self, over: Verdict) -> list[Verdict]:
-        """Give the watched inputs that moved while another window lasted, each at its farthest."""
-        farthest: dict[str, Verdict] = {}
-        for rule in self._rules.rules:
-            if is_about(rule, "features"):
-                for verdict in read_verdicts(self._store, over.start, over.end, rule.name):
-                    before = farthest.get(verdict.subject.feature)
-                    if verdict.status == "drifting" and (before is None or verdict.effect > before.effect):
-                        farthest[verdict.subject.feature] = verdict
-        return list(farthest.values())
-
-    def _of_pair(self, judged: Judged, causes: dict[Subject, dict[str, Cause]]) -> list[Finding]:
-        """Tell of a pair; an alarm with the same cause is told by one rule, and that a champion changed once."""
-        rule, verdict = judged
-        pair = verdict.subject
-        if verdict.status != "drifting":
-            told_for_another = any(cause.by == rule.name for cause in causes.get(pair, {}).values())
-            return [plain(judged)] if speaks(judged) and not told_for_another else []
-        cause = causes.get(pair, {}).get(rule.name)
-        if cause is None:
-            return []
-        bad = guilty(pair, cause.what)
-        if bad and not rule.dry_run:
-            blame(self._store, bad, verdict.start, verdict.end)
-        elsewhere = bad == pair.partner and any(
-            other.model == bad and guilty(other, c.what) == bad for other, of in causes.items() for c in of.values()
-        )
-        return [explain_pair(judged, cause.what, cause.why)] if cause.by == rule.name and not elsewhere else []
-
 
 def _known(one: _Due) -> set[Subject]:
     """Give whom a rule watches: those in the window, and those it has judged and not seen end."""
     return {*one.subjects, *(subject for subject, state in one.states.items() if state.keys() != {_WAITING})}
-
-
-def is_about(rule: Rule, what: str) -> bool:
-    """Tell whether a rule is on the distribution of scores, or of features."""
-    return isinstance(rule, DistributionRule) and rule.of == what
-
-
-def as_told(rule: Rule, finding: Finding) -> Finding:
-    """Take the weight off what a rule says that only tries what it would do."""
-    if not rule.dry_run or not finding.active:
-        return finding
-    reason = f"dry run, this would have been a {finding.severity}: {finding.reason}"
-    return msgspec.structs.replace(finding, severity="info", reason=reason)
