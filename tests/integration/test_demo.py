@@ -163,25 +163,23 @@ def test_the_bad_version_is_warmed_ramped_up_under_guard_and_rolled_back_by_it_o
     assert done[0].ts == start_of("2013-05-12")
     *_, ramp, rollback = done
     assert (ramp.params["percent"], ramp.params["guard"]) == (10, "rollback")
-    assert (rollback.author, rollback.model, rollback.version, rollback.ts) == ("guard", "challenger", "2", page["ts"])
-    assert ramp.ts < page["ts"]
+    # It was named while it served in shadow; when it is ramped up all the same, the guard acts at once.
+    assert (rollback.author, rollback.model, rollback.version, rollback.ts) == ("guard", "challenger", "2", ramp.ts)
+    assert done[1].ts < page["ts"] < ramp.ts
+    assert page["after"] <= 500
     assert "guard: roll back challenger 2: the model changed" in text
 
 
-def test_it_answers_its_share_of_the_flights_from_the_ramp_to_the_rollback_and_none_after(told):
+def test_it_answers_no_more_than_its_share_until_the_guard_has_acted_and_none_after(told):
     folder, report, _, _ = told
     (ramped,) = report["ramped"]
-    assert binomtest(ramped["answers"], ramped["of"], 0.1).pvalue > 0.001
-    assert report["answers_by_model"]["challenger"] == ramped["answers"]
+    assert binomtest(ramped["answers"], max(ramped["of"], 1), 0.1).pvalue > 0.001
+    assert report["answers_by_model"].get("challenger", 0) == ramped["answers"]
     controls = {control.action: control for control in records(folder, "control", Control)}
-    results = records(folder, "results", Result)
-    bad = [result for result in results if result.model == "challenger"]
-    assert {result.version for result in bad} == {"2"}
-    assert min(result.request_ts for result in bad) >= controls["ramp"].ts
-    # The day is judged when the next morning's first hour with flights has been served.
-    ts = load_year().flights["ts"]
-    morning = ts[ts >= controls["rollback"].ts].min() // HOUR * HOUR + HOUR
-    assert max(result.request_ts for result in bad) < morning
+    bad = [result for result in records(folder, "results", Result) if result.model == "challenger"]
+    assert {result.version for result in bad} <= {"2"}
+    # What was asked in the hour of the ramp may still have been on its way.
+    assert all(controls["ramp"].ts <= result.request_ts < controls["ramp"].ts + HOUR for result in bad)
 
 
 def test_the_version_before_serves_again(told):
