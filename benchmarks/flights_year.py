@@ -27,6 +27,7 @@ from birdwatch.demo.flights import Question, day_of, days_of, load_year, questio
 from birdwatch.demo.models import MODELS, Model, load, load_utc
 from birdwatch.demo.prepare import Layout, train_models
 from birdwatch.demo.weather import inject, write_weather
+from birdwatch.detect.attribution import INPUTS_CHANGED
 from birdwatch.detect.judge import Judge
 from birdwatch.detect.kind import Case, State
 from birdwatch.detect.pairs import PairRule
@@ -183,8 +184,9 @@ def main() -> None:
     truth = days_of(load_year(), SINCE, UNTIL)
     disrupted = set(truth.index[truth["disrupted"]].astype(str))
     pages = [alert for alert in alerts if alert.severity == "page"]
-    tickets = [alert for alert in alerts if alert.attribution.startswith("inputs changed")]
-    called = sorted({day_of(alert.fired - 1) for alert in tickets})
+    tickets = [alert for alert in alerts if alert.attribution.startswith(INPUTS_CHANGED)]
+    called = sorted({day_of(alert.fired - 1) for alert in tickets if alert.attribution == INPUTS_CHANGED})
+    differ = sorted({day_of(alert.fired - 1) for alert in tickets if alert.attribution != INPUTS_CHANGED} - set(called))
     hits = sum(day in disrupted for day in called)
     table = Table("month", "false pages", "inputs changed, days", "of them disrupted", "disrupted days")
     for month in sorted({str(day)[:7] for day in truth.index}):
@@ -201,7 +203,8 @@ def main() -> None:
     precision = hits / max(len(called), 1)
     console.print(
         f"inputs changed on {len(called)} days, {hits} of them disrupted (precision {precision:.2f}, recall"
-        f" {hits / len(disrupted):.2f} of {len(disrupted)})"
+        f" {hits / len(disrupted):.2f} of {len(disrupted)}); on {len(differ)} more the models differed on inputs that had"
+        f" changed, {sum(day in disrupted for day in differ)} of them disrupted"
     )
     needed = np.array([one.requests if one.requests is not None else np.inf for one in deployments])
     console.print(
@@ -215,6 +218,7 @@ def main() -> None:
             "allowed": allowed,
             "inputs_changed": called,
             "inputs_changed_disrupted": hits,
+            "models_differed": differ,
             "disrupted": len(disrupted),
             "alerts": Counter(f"{a.severity}: {a.rule}: {a.attribution}" for a in alerts),
             "deployments": [one._asdict() for one in deployments],
