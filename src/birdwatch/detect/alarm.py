@@ -94,6 +94,18 @@ class Step(NamedTuple):
     n: int
     state: State
 
+    def said(self, threshold: float) -> dict[str, Any]:
+        """Give what a verdict says of it, by the names of `birdwatch.detect.verdict.Verdict`."""
+        return {
+            "value": self.measured.value,
+            "tolerance": self.measured.tolerance,
+            "effect": self.measured.effect,
+            "evidence": self.evidence,
+            "threshold": threshold,
+            "alarmed": self.alarmed,
+            "n": self.n,
+        }
+
 
 def step(state: State, window: Window, *, threshold: float, min_events: int = 1) -> Step:
     """Add a window's evidence and decide.

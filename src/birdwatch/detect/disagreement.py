@@ -22,7 +22,7 @@ from birdwatch.stats.quantiles import size
 from birdwatch.stats.rates import bernoulli
 from birdwatch.windows.pane import Counts, total
 
-__all__ = ["DisagreementRule"]
+__all__ = ["DisagreementRule", "measured_by", "share_apart"]
 
 _USUAL: Final = 0.1
 """The share of requests on which two models lie further apart than nine in ten do while nothing has changed."""
@@ -56,7 +56,7 @@ class DisagreementRule(PairRule):
 
     def learned(self, reference: Reference, subject: Subject) -> dict[str, float]:
         """Learn how far apart is usual, and the share beyond it that is in order; nothing from too few blocks."""
-        signed = reference.counts(_measure(reference.scale), subject.model, subject.partner)
+        signed = reference.counts(measured_by(reference.scale), subject.model, subject.partner)
         blocks = [_sizes(counts, reference.scale) for counts in signed]
         if len(blocks) < MIN_BLOCKS:
             return {"blocks": len(blocks)}
@@ -72,7 +72,7 @@ class DisagreementRule(PairRule):
     def judge(self, case: Case, state: State, threshold: float) -> tuple[Verdict, State]:
         """Count the requests of a window on which the two are further apart than usual."""
         statistic = "disagreement"
-        now = _sizes(case.counts(_measure(case.scale)), case.scale)
+        now = _sizes(case.counts(measured_by(case.scale)), case.scale)
         n = size(now)
         if not n:
             return self.untold(case, statistic, f"{who(case.subject)} scored no request both"), state
@@ -99,10 +99,6 @@ class DisagreementRule(PairRule):
         return self.decided(case, found, threshold, statistic, reason, {"usual": usual}), found.state
 
 
-def _measure(scale: Scale) -> str:
-    return "apart" if scale == "probability" else "difference"
-
-
 def _sizes(signed: Counts, scale: Scale) -> Counts:
     """Fold a histogram of distances into one of their sizes; on the grid, -x lies at -1 - bin(x)."""
     mirror = 0 if scale == "probability" else -1
@@ -113,6 +109,17 @@ def _usual(sizes: Counts) -> int:
     """Give the distance that one request in ten exceeds, at the most."""
     upto = np.cumsum(sizes.counts)
     return int(sizes.bins[np.searchsorted(upto, (1 - _USUAL) * upto[-1])])
+
+
+def share_apart(signed: Counts, usual: int, scale: Scale) -> float:
+    """Give the share of requests on which two models are further apart than usual; there is one request at least."""
+    sizes = _sizes(signed, scale)
+    return _beyond(sizes, usual) / size(sizes)
+
+
+def measured_by(scale: Scale) -> str:
+    """Name the measure of a pair that tells how far apart the two are."""
+    return "apart" if scale == "probability" else "difference"
 
 
 def _beyond(sizes: Counts, usual: int) -> int:

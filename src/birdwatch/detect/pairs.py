@@ -77,13 +77,7 @@ class PairRule(Rule):
             "drifting" if step.drifting else "ok",
             reason,
             statistic=statistic,
-            value=step.measured.value,
-            tolerance=step.measured.tolerance,
-            effect=step.measured.effect,
-            evidence=step.evidence,
-            threshold=threshold,
-            n=step.n,
-            alarmed=step.alarmed,
+            **step.said(threshold),
             details={**details, "since": step.since, "largest": largest},
         )
 

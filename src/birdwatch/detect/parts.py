@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import numpy as np
 
-from birdwatch.detect.disagreement import DisagreementRule
+from birdwatch.detect.disagreement import DisagreementRule, measured_by, share_apart
 from birdwatch.detect.distribution import DistributionRule
 from birdwatch.detect.kind import Rule
 from birdwatch.detect.paired import PairedRule
@@ -97,12 +97,11 @@ def _requests(measure: str, counts: Counts) -> int:
 def _look(rule: Rule, verdict: Verdict, scale: Scale) -> tuple[str, Look, Callable[[Part], str]] | None:
     if isinstance(rule, DisagreementRule) and "usual" in verdict.details:
         usual = int(verdict.details["usual"])
-
-        def beyond(counts: Counts) -> float:
-            return float(counts.counts[np.abs(counts.bins) > usual].sum() / size(counts))
-
-        measure = "apart" if scale == "probability" else "difference"
-        return measure, lambda now, was: (beyond(now), beyond(was)), _of_share
+        return (
+            measured_by(scale),
+            lambda now, was: (share_apart(now, usual, scale), share_apart(was, usual, scale)),
+            _of_share,
+        )
     if isinstance(rule, PairedRule):
         return "pair", lambda now, was: (abs(_mean(now) - _mean(was)), 0.0), _of_mean
     if isinstance(rule, DistributionRule) and rule.of == "scores":

@@ -135,13 +135,7 @@ class SelectionRule(ShareRule):
             "drifting" if decision.drifting else "ok",
             reason,
             statistic="drawn beyond said" if decision.leading < ratios.size // 2 else "said beyond drawn",
-            value=decision.measured.value,
-            tolerance=decision.measured.tolerance,
-            effect=decision.measured.effect,
-            evidence=decision.evidence,
-            threshold=threshold,
-            alarmed=decision.alarmed,
-            n=decision.n,
+            **decision.said(threshold),
             details={"drawn": share, "said": said, "since": decision.since},
         )
         return verdict, decision.state

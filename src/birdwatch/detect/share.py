@@ -54,12 +54,6 @@ class ShareRule(Rule):
             "drifting" if found.drifting else "ok",
             reason,
             statistic="share",
-            value=share,
-            tolerance=most,
-            effect=found.measured.effect,
-            evidence=found.evidence,
-            threshold=threshold,
-            alarmed=found.alarmed,
-            n=found.n,
+            **found.said(threshold),
         )
         return verdict, found.state

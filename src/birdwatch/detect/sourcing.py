@@ -74,6 +74,7 @@ class References:
         self._offset = windows_start_seconds
         self._trailing: OrderedDict[tuple[Any, ...], Known] = OrderedDict()
         self._lessons: OrderedDict[tuple[Any, ...], Known] = OrderedDict()
+        self._learned: dict[tuple[str, Subject], Known] = {}
         self._folder = rules.folder
         self._given = tuple(given)
         self._scale: Scale = scale
@@ -104,7 +105,14 @@ class References:
             return self._before(rule, choice, start, subject=subject, part=part, rolled_back=rolled_back)
         frozen = self._frozen(rule, choice, start, end, subject, part)
         taught = frozen.taught(rule.name, subject)
-        return Known(frozen, rule.learned(frozen, subject) if taught is None else taught)
+        if taught is not None:
+            return Known(frozen, taught)
+        # Nothing was frozen for this rule: learned once for as long as the file stays what it is.
+        whom = (rule.name, versionless(subject))
+        known = self._learned.get(whom)
+        if known is None or known.reference is None or known.reference.blocks is not frozen.blocks:
+            known = self._learned[whom] = Known(frozen, rule.learned(frozen, subject))
+        return Known(frozen, known.taught)
 
     def _before(
         self,
