@@ -8,7 +8,7 @@ INSTALL = uv=$$(command -v uv || echo $(BIN)/uv); $$uv pip install --python $(BI
 COMPILE = uv=$$(command -v uv || echo $(BIN)/uv); $$uv pip compile --quiet --universal --python-version 3.11 --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint test-integration test-nightly test-unpinned bench-serving bench-detection docs lock clean
+.PHONY: help demo test lint test-integration test-nightly test-faults test-unpinned bench-serving bench-detection docs lock clean
 
 help:  ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,13 +25,16 @@ lint: $(VENV)/.dev  ## Check style and types
 	$(BIN)/mypy
 
 test-integration: $(VENV)/.dev  ## Run the tests that need real servers, processes and a browser
-	@for tool in buildah chromium debootstrap java mvn; do \
+	@for tool in buildah chromium debootstrap java kcat mvn; do \
 		command -v $$tool > /dev/null || echo "$$tool is not there: the tests that need it are skipped (.ci/run installs it)"; \
 	done
 	$(BIN)/pytest -m "integration or e2e" $(ARGS)
 
 test-nightly: $(VENV)/.dev  ## Kill the processes of the pipeline at fifty random moments
 	BIRDWATCH_KILLS=50 $(BIN)/pytest tests/integration/test_behaviours.py -k test_17 $(ARGS)
+
+test-faults: $(VENV)/.dev  ## Break everything, long and often (two hours), and write what came of it into docs/reliability.md
+	BIRDWATCH_FAULTS=nightly $(BIN)/pytest -m faults $(ARGS)
 
 test-unpinned: $(VENV)/.dev  ## Install the newest of everything, as a user would, and import every module
 	rm -rf $(VENV)-unpinned && $(PYTHON) -m venv --without-pip $(VENV)-unpinned

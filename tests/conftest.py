@@ -9,6 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
+FAULTS = pytest.StashKey()
+
 # Where everything must run (.ci/run), a test that is skipped is a test that fails: nobody reads the reasons there.
 REQUIRE_ALL = os.environ.get("BIRDWATCH_REQUIRE_ALL") == "1"
 
@@ -77,3 +79,21 @@ def kafka():
             (pytest.skip if broker.returncode == 3 else pytest.fail)(said.strip())
         yield address
         broker.communicate()  # closes its standard input, and so ends it
+
+
+@pytest.fixture(scope="session")
+def faults(pytestconfig):
+    """The table of faults: what a test broke, and what came of it."""
+    from .faults.table import Table
+
+    return pytestconfig.stash.setdefault(FAULTS, Table())
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if FAULTS in config.stash:
+        from .faults.table import NIGHTLY
+
+        terminalreporter.section("faults")
+        terminalreporter.write_line(config.stash[FAULTS].text())
+        if NIGHTLY:
+            config.stash[FAULTS].keep()
