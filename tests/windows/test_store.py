@@ -13,6 +13,7 @@ from birdwatch.windows.pane import Counts, Series
 from birdwatch.windows.store import Checkpoint, Extreme, Store
 
 SCORE = Series("score", "m", "1")
+JUNE = 1_370_563_200.0  # 7 June 2013, 00:00 UTC
 
 
 @pytest.fixture
@@ -159,3 +160,27 @@ def test_controls_come_in_the_order_of_event_time_and_once(store):
     for offset, ts in [(0, 2.0), (1, 1.0), (1, 1.0)]:
         store.put_control(Partition("control"), offset, control(ts))
     assert [c.ts for c in store.controls()] == [1.0, 2.0]
+
+
+def test_who_is_replaced_writes_nothing_more_and_is_told_since_when(store):
+    store.claim(now=JUNE)
+    with store.transaction():
+        store.note("first", 1)
+    successor = Store(store.path)
+    successor.claim(now=JUNE + 60)
+    with (
+        pytest.raises(StoreError, match=r"another process .* since 2013-06-07 00:01:00 UTC: stop this one"),
+        store.transaction(),
+    ):
+        store.note("first", 2)
+    with successor.transaction(), successor.transaction():
+        successor.note("second", 1)
+    assert (store.noted("first"), store.noted("second")) == (1, 1)
+
+
+def test_who_claims_nothing_writes_beside_the_owner(store):
+    beside = Store(store.path)
+    store.claim()
+    with beside.transaction():
+        beside.note("delivered", 1)
+    assert store.noted("delivered") == 1

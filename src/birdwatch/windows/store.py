@@ -3,8 +3,12 @@
 Dashboards, notebooks and /metrics read it; only the tail (and what runs inside its transaction) writes it.
 """
 
+import os
+import time
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
@@ -121,6 +125,7 @@ class Store:
             self.connection.pragma("synchronous", "normal")  # safe against kill -9
             self.connection.execute(_TABLES)
         self._series: dict[Series, int] = {}
+        self._claim: str | None = None
         self.pane_seconds = self._agree(pane_seconds, readonly=readonly)
 
     def _agree(self, pane_seconds: int | None, *, readonly: bool) -> int:
@@ -142,9 +147,48 @@ class Store:
         """Close the file."""
         self.connection.close()
 
+    def claim(self, now: float | None = None) -> None:
+        """Become the one that counts into this store: the transactions of whoever claimed it before fail from here on.
+
+        A process that was stopped, and goes on after another took its place, then writes nothing twice. Who only reads,
+        or keeps something of its own beside the panes, claims nothing.
+
+        Parameters
+        ----------
+        now
+            Unix seconds, for the one whose place is taken; the wall clock by default.
+        """
+        claim = uuid.uuid4().hex
+        with self._written_together():
+            self.note("owner", {"claim": claim, "pid": os.getpid(), "since": time.time() if now is None else now})
+        self._claim = claim
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Keep all that is written inside, or nothing of it."""
+        """Keep all that is written inside, or nothing of it.
+
+        Raises
+        ------
+        StoreError
+            This object claimed the store, and another has since: nothing is written.
+        """
+        with self._written_together():
+            self._check_claim()
+            yield
+
+    def _check_claim(self) -> None:
+        if self._claim is None:
+            return
+        owner = self.noted("owner")
+        if owner["claim"] != self._claim:
+            since = datetime.fromtimestamp(owner["since"], UTC)
+            raise StoreError(
+                f"another process ({owner['pid']}) has taken over {self.path} since {since:%Y-%m-%d %H:%M:%S} UTC: stop"
+                f" this one, or give it another --store; it has written nothing since"
+            )
+
+    @contextmanager
+    def _written_together(self) -> Iterator[None]:
         # A transaction that reads before it writes fails at once when another process wrote in between (the delivery of
         # alerts does): taking the write lock at the start waits for it instead. Not by `with connection`: that keeps
         # Python's lock while it waits, and so waits in vain for another thread of the same process.
