@@ -88,6 +88,14 @@ class Settings(BaseSettings):
     idle_seconds: Annotated[float, Field(gt=0)] = Field(
         default=30.0, description="Wall time after which a silent source no longer holds up the watermark."
     )
+    most_rows: Annotated[int, Field(gt=0)] = Field(
+        default=2_000_000,
+        description="From so many rows in memory on, streams that are ahead wait for the others; a row takes 100 to 200 bytes.",
+    )
+    on_lost: Literal["earliest", "latest", "stop"] = Field(
+        default="earliest",
+        description="Where messages are gone that were not read yet: go on at the first that is left, at the end, or not at all.",
+    )
     scale: Literal["real", "probability"] = Field(
         default="probability", description="Scores anywhere, or in 0 to 1 and crowding at its ends."
     )
