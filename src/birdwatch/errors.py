@@ -5,7 +5,8 @@
     BirdwatchError
     ├── SettingsError          a setting, rule or mapping that cannot be used; names the place and the remedy
     ├── StreamError            a stream that cannot be reached, read or written
-    │   └── AddressError       an address that names no place for streams
+    │   ├── AddressError       an address that names no place for streams
+    │   └── MovedError         a write for partitions that another reader of the group has by now
     ├── RecordError            bytes that are not the record they should be
     ├── StoreError             a store of another grid, pane length or schema; two writers at once
     ├── DeliveryError          a receiver that did not take an alert
@@ -19,6 +20,7 @@ __all__ = [
     "AddressError",
     "BirdwatchError",
     "DeliveryError",
+    "MovedError",
     "RecordError",
     "ReferenceMissingError",
     "ServingError",
@@ -42,6 +44,10 @@ class StreamError(BirdwatchError):
 
 class AddressError(StreamError):
     """An address names no place for streams."""
+
+
+class MovedError(StreamError):
+    """Another reader of the group has the partitions by now; nothing was written."""
 
 
 class RecordError(BirdwatchError):

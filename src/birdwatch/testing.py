@@ -16,8 +16,8 @@ from typing import Any, Final, Literal
 from msgspec import structs
 
 from birdwatch.records import Decision, Outcome, Request, Score
-from birdwatch.streams.base import Message, Partition, Positions
-from birdwatch.streams.local import LocalReader, Log
+from birdwatch.streams.base import Headers, Message, OnLost, Partition, Positions
+from birdwatch.streams.local import LocalReader, LocalStreams, Log
 
 __all__ = ["FakeClock", "MemoryStreams", "a_decision", "a_request", "a_score", "an_outcome"]
 
@@ -45,7 +45,7 @@ class FakeClock:
         self.now += seconds
 
 
-class MemoryStreams:
+class MemoryStreams(LocalStreams):
     """Streams that live as long as the object, with one partition each; threads may share it.
 
     Parameters
@@ -65,8 +65,11 @@ class MemoryStreams:
         self._messages: dict[str, list[Message]] = {}
         self._committed: dict[str, Positions] = {}
 
-    def append(self, stream: str, messages: Iterable[tuple[bytes, bytes]]) -> None:
-        """Write (key, value) pairs to the end of a stream."""
+    def append(
+        self, stream: str, messages: Iterable[tuple[bytes, bytes]], *, headers: Iterable[Headers] | None = None
+    ) -> None:
+        """Write (key, value) pairs to the end of a stream; headers are left out."""
+        del headers
         pairs = list(messages)
         if pairs:
             with self._lock:
@@ -78,18 +81,24 @@ class MemoryStreams:
         self.append(stream, [(key, value)])
 
     def reader(
-        self, streams: Sequence[str], *, group: str | None = None, start: Literal["earliest", "latest"] = "earliest"
+        self,
+        streams: Sequence[str],
+        *,
+        group: str | None = None,
+        start: Literal["earliest", "latest"] = "earliest",
+        on_lost: OnLost = "earliest",
     ) -> LocalReader:
         """Open a reader: from its group's committed offsets where there are some, else from ``start``."""
         logs: dict[str, Log] = {stream: _MemoryLog(stream, self._messages) for stream in streams}
         begin = dict.fromkeys(map(Partition, streams), 0)
         if start == "latest":
             begin |= self.ends(streams)
-        keep = None
+        keep, committed = None, None
         if group is not None:
-            begin |= self.committed(group, streams)
-            keep = partial(self._commit, group)
-        return LocalReader(logs, begin, keep, clock=self._clock, sleep=self._sleep)
+            keep, committed = partial(self._commit, group), self.committed(group, streams)
+        return LocalReader(
+            logs, begin, keep, committed=committed, on_lost=on_lost, clock=self._clock, sleep=self._sleep
+        )
 
     def names(self) -> list[str]:
         """Name the streams that exist, sorted."""

@@ -4,9 +4,36 @@ One address names a place: ``sqlite:PATH``, ``kafka://HOST:PORT?librdkafka.prope
 """
 
 from birdwatch.errors import AddressError
-from birdwatch.streams.base import Message, Partition, Positions, Reader, Streams
+from birdwatch.streams.base import (
+    Changes,
+    Committed,
+    Entry,
+    Gap,
+    Headers,
+    Message,
+    OnLost,
+    Partition,
+    Positions,
+    Reader,
+    Streams,
+    Transactions,
+)
 
-__all__ = ["Message", "Partition", "Positions", "Reader", "Streams", "open_streams"]
+__all__ = [
+    "Changes",
+    "Committed",
+    "Entry",
+    "Gap",
+    "Headers",
+    "Message",
+    "OnLost",
+    "Partition",
+    "Positions",
+    "Reader",
+    "Streams",
+    "Transactions",
+    "open_streams",
+]
 
 
 def open_streams(address: str) -> Streams:

@@ -21,17 +21,17 @@ from pathlib import Path
 from typing import Final, Literal
 
 from birdwatch.errors import AddressError, StreamError
-from birdwatch.streams.base import Message, Partition, Positions
+from birdwatch.streams.base import Headers, Message, OnLost, Partition, Positions
 from birdwatch.streams.database import GroupOffsets, naming
 from birdwatch.streams.formats import SUFFIXES, Recording, open_recording
-from birdwatch.streams.local import LocalReader, Log
+from birdwatch.streams.local import LocalReader, LocalStreams, Log
 
 __all__ = ["FileStreams"]
 
 _APPENDED: Final = ".jsonl"
 
 
-class FileStreams:
+class FileStreams(LocalStreams):
     """Recorded streams in a folder.
 
     Parameters
@@ -59,14 +59,17 @@ class FileStreams:
             raise AddressError(f"{address!r} names a file: write its folder, files:{self.folder.parent}")
         self._offsets = GroupOffsets(self.folder / ".offsets.db")
 
-    def append(self, stream: str, messages: Iterable[tuple[bytes, bytes]]) -> None:
-        """Write values as lines to ``NAME.jsonl``; keys are dropped.
+    def append(
+        self, stream: str, messages: Iterable[tuple[bytes, bytes]], *, headers: Iterable[Headers] | None = None
+    ) -> None:
+        """Write values as lines to ``NAME.jsonl``; keys and headers are dropped.
 
         Raises
         ------
         StreamError
             A value has a line break in it or is empty, or the stream is recorded in another format.
         """
+        del headers
         lines = [value for _, value in messages]
         for line in lines:
             if b"\n" in line or not line.strip():
@@ -93,7 +96,12 @@ class FileStreams:
         self.append(stream, [(key, value)])
 
     def reader(
-        self, streams: Sequence[str], *, group: str | None = None, start: Literal["earliest", "latest"] = "earliest"
+        self,
+        streams: Sequence[str],
+        *,
+        group: str | None = None,
+        start: Literal["earliest", "latest"] = "earliest",
+        on_lost: OnLost = "earliest",
     ) -> LocalReader:
         """Open a reader; a file that appears later is taken up.
 
@@ -106,8 +114,9 @@ class FileStreams:
         if start == "latest":
             begin |= self.ends(streams)
         if group is None:
-            return LocalReader(logs, begin, None)
-        return LocalReader(logs, begin | self.committed(group, streams), partial(self._offsets.commit, group))
+            return LocalReader(logs, begin, None, on_lost=on_lost)
+        keep, committed = partial(self._offsets.commit, group), self.committed(group, streams)
+        return LocalReader(logs, begin, keep, committed=committed, on_lost=on_lost)
 
     def names(self) -> list[str]:
         """Name the streams that exist, sorted."""

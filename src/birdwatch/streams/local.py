@@ -1,18 +1,58 @@
-"""What the places on one machine share: a reader that polls logs of one partition each."""
+"""What the places on one machine share: streams of one partition each, and a reader that polls their logs."""
 
 import time
-from collections.abc import Callable
-from typing import Final, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, NoReturn, Protocol
 
-from birdwatch.streams.base import Message, Positions
+from birdwatch.errors import StreamError
+from birdwatch.streams.base import Changes, Committed, Gap, Message, OnLost, Partition, Positions, Reader
 from birdwatch.streams.bell import Bell
 
-__all__ = ["LocalReader", "Log"]
+__all__ = ["LocalReader", "LocalStreams", "Log"]
 
 # A millisecond's pause costs about 5 % of a core, so it is for streams with traffic; 25 ms cost below 1 %. With a bell
 # they are only for what a writer did not live to ring for.
 _BUSY_PAUSE_SECONDS: Final = 0.001
 _IDLE_PAUSE_SECONDS: Final = 0.025
+
+
+class LocalStreams(ABC):
+    """Streams of one partition each, whose messages are never trimmed."""
+
+    address: str
+
+    @abstractmethod
+    def names(self) -> list[str]:
+        """Name the streams that exist, sorted."""
+
+    def begins(self, streams: Sequence[str]) -> Positions:
+        """Give the first offset of each stream that exists: 0."""
+        there = set(self.names())
+        return {Partition(stream): 0 for stream in streams if stream in there}
+
+    def identities(self, streams: Sequence[str]) -> dict[str, str]:
+        """Say which log each stream is, where that can be told: here it cannot."""
+        del streams
+        return {}
+
+    def check_partitions(self, streams: Sequence[str]) -> None:
+        """Find nothing: each stream has one."""
+        del streams
+
+    def transactions(self, reader: Reader) -> NoReturn:
+        """Say that there are none here.
+
+        Raises
+        ------
+        StreamError
+            Always.
+        """
+        del reader
+        raise StreamError(
+            f"only Kafka has transactions: {self.address} cannot share partitions among processes; "
+            "write kafka://HOST:PORT, or run one process without a group"
+        )
 
 
 class Log(Protocol):
@@ -48,6 +88,10 @@ class LocalReader:
         Where each stream begins: one entry a stream.
     keep
         Keeps positions for the reader's group; None for a reader without a group.
+    committed
+        What the group has kept: where its streams begin instead.
+    on_lost
+        Where to go on in a log that was made anew.
     bell
         Ends a pause when a log has changed; without one, or where it does not hear, the logs are looked at more often.
     clock, sleep
@@ -60,14 +104,21 @@ class LocalReader:
         begin: Positions,
         keep: Callable[[Positions], None] | None,
         *,
+        committed: Positions | None = None,
+        on_lost: OnLost = "earliest",
         bell: Bell | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._logs = logs
         self._order = list(begin)
-        self._next = begin
+        self._committed = committed or {}
+        self._next = begin | self._committed
         self._keep = keep
+        self._on_lost = on_lost
+        self._paused: set[Partition] = set()
+        self._known: set[Partition] = set()
+        self._gaps: list[Gap] = []
         self._bell = bell
         self._clock = clock
         self._sleep = sleep
@@ -115,6 +166,31 @@ class LocalReader:
             raise ValueError("a reader without a group has nobody to commit for: open it with group=NAME")
         self._keep(self.positions() if positions is None else positions)
 
+    def pause(self, partitions: Iterable[Partition]) -> None:
+        """Give nothing more of these streams, until they are resumed."""
+        self._paused.update(partitions)
+
+    def resume(self, partitions: Iterable[Partition]) -> None:
+        """Go on with what was paused."""
+        self._paused.difference_update(partitions)
+        self._read_out = False
+
+    def changes(self) -> Changes:
+        """Give the streams that have appeared since this was last asked, each with what the group has committed."""
+        fresh = [partition for partition in self.positions() if partition not in self._known]
+        self._known.update(fresh)
+        given = {partition: self._committed.get(partition) for partition in fresh}
+        return Changes(frozenset(), {at: None if kept is None else Committed(kept) for at, kept in given.items()})
+
+    def gaps(self) -> list[Gap]:
+        """Give the logs that were found made anew since this was last asked."""
+        found, self._gaps = self._gaps, []
+        return found
+
+    def confirm(self) -> bool:
+        """Say that nobody takes anything away here."""
+        return True
+
     def close(self) -> None:
         """Let go of the logs."""
         for log in self._logs.values():
@@ -135,7 +211,7 @@ class LocalReader:
         messages: list[Message] = []
         reached: Positions = {}
         self._order.append(self._order.pop(0))
-        for partition in self._order:
+        for partition in [each for each in self._order if each not in self._paused]:
             log, wanted = self._logs[partition.stream], limit - len(messages)
             found, reached[partition] = log.read(self._next[partition], wanted, stalled=stalled)
             messages += found

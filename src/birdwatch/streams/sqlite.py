@@ -19,10 +19,10 @@ from urllib.parse import parse_qsl
 import apsw
 
 from birdwatch.errors import AddressError, StreamError
-from birdwatch.streams.base import Message, Partition, Positions
+from birdwatch.streams.base import Headers, Message, OnLost, Partition, Positions
 from birdwatch.streams.bell import Bell, ring
 from birdwatch.streams.database import Database, GroupOffsets, naming, stream_error
-from birdwatch.streams.local import LocalReader, Log
+from birdwatch.streams.local import LocalReader, LocalStreams, Log
 
 __all__ = ["SqliteStreams"]
 
@@ -33,7 +33,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _OPTIONS: Final = {"synchronous": ("normal", "full")}
 
 
-class SqliteStreams:
+class SqliteStreams(LocalStreams):
     """Streams in a folder of SQLite files; threads may share one object.
 
     Parameters
@@ -55,8 +55,11 @@ class SqliteStreams:
         self._lock = threading.Lock()
         self._open: dict[str, Database] = {}
 
-    def append(self, stream: str, messages: Iterable[tuple[bytes, bytes]]) -> None:
-        """Write (key, value) pairs in one transaction: all of them or none."""
+    def append(
+        self, stream: str, messages: Iterable[tuple[bytes, bytes]], *, headers: Iterable[Headers] | None = None
+    ) -> None:
+        """Write (key, value) pairs in one transaction: all of them or none; headers are left out."""
+        del headers
         rows = list(messages)
         with self._lock:
             database = self._database(stream)
@@ -80,18 +83,23 @@ class SqliteStreams:
         self.append(stream, [(key, value)])
 
     def reader(
-        self, streams: Sequence[str], *, group: str | None = None, start: Literal["earliest", "latest"] = "earliest"
+        self,
+        streams: Sequence[str],
+        *,
+        group: str | None = None,
+        start: Literal["earliest", "latest"] = "earliest",
+        on_lost: OnLost = "earliest",
     ) -> LocalReader:
         """Open a reader; it takes up streams that do not exist yet when they appear."""
         logs: dict[str, Log] = {stream: _SqliteLog(stream, Database(self._path(stream), _SCHEMA)) for stream in streams}
         begin = dict.fromkeys(map(Partition, streams), 0)
         if start == "latest":
             begin |= self.ends(streams)
-        keep = None
-        if group is not None:
-            begin |= self.committed(group, streams)
-            keep = partial(self._offsets.commit, group)
-        return LocalReader(logs, begin, keep, bell=Bell(map(self._path, streams)))
+        bell = Bell(map(self._path, streams))
+        if group is None:
+            return LocalReader(logs, begin, None, on_lost=on_lost, bell=bell)
+        keep, committed = partial(self._offsets.commit, group), self.committed(group, streams)
+        return LocalReader(logs, begin, keep, committed=committed, on_lost=on_lost, bell=bell)
 
     def names(self) -> list[str]:
         """Name the streams that exist, sorted."""
