@@ -9,9 +9,18 @@ from typing import Final, Literal
 import msgspec
 
 from birdwatch.records import encode
-from birdwatch.streams.base import Message, Streams
+from birdwatch.streams.base import Entry, Headers, Message, Streams
 
-__all__ = ["DEADLETTERS", "LARGEST_VALUE_BYTES", "DeadLetter", "dead_letter", "dead_letters"]
+__all__ = [
+    "DEADLETTERS",
+    "LARGEST_KEY_BYTES",
+    "LARGEST_VALUE_BYTES",
+    "LONGEST_REASON",
+    "DeadLetter",
+    "dead_letter",
+    "dead_letters",
+    "letters",
+]
 
 DEADLETTERS: Final = "deadletters"
 """The stream they are on."""
@@ -19,9 +28,17 @@ DEADLETTERS: Final = "deadletters"
 LARGEST_VALUE_BYTES: Final = 64 * 1024
 """How much is kept of a message."""
 
+LARGEST_KEY_BYTES: Final = 4 * 1024
+"""A larger key is not kept."""
+
+LONGEST_REASON: Final = 300
+"""How many characters are kept of a reason, which may repeat what was read."""
+
+Encoding = Literal["utf-8", "base64"]
+
 
 class DeadLetter(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """A message that could not be read.
+    """A message, or that part of it, that could not be read.
 
     Attributes
     ----------
@@ -37,6 +54,8 @@ class DeadLetter(msgspec.Struct, kw_only=True, omit_defaults=True):
         Which of the two.
     length
         Its whole length in bytes; what is longer than `LARGEST_VALUE_BYTES` is cut.
+    key, key_encoding
+        Its key, likewise; null where it was larger than `LARGEST_KEY_BYTES`.
     """
 
     stream: str
@@ -46,12 +65,28 @@ class DeadLetter(msgspec.Struct, kw_only=True, omit_defaults=True):
     reason: str
     value: str
     length: int
-    encoding: Literal["utf-8", "base64"] = "utf-8"
+    encoding: Encoding = "utf-8"
+    key: str | None = None
+    key_encoding: Encoding = "utf-8"
 
     @property
     def raw(self) -> bytes:
-        """The bytes that were kept."""
-        return base64.b64decode(self.value) if self.encoding == "base64" else self.value.encode()
+        """The bytes of the value that were kept."""
+        return _bytes(self.value, self.encoding)
+
+    @property
+    def raw_key(self) -> bytes | None:
+        """The bytes of the key, or None where it was not kept."""
+        return None if self.key is None else _bytes(self.key, self.key_encoding)
+
+    @property
+    def where(self) -> str:
+        """Where it lies, for people.
+
+        >>> DeadLetter(stream="scores", partition=2, offset=17, ts=0, reason="", value="", length=0).where
+        'scores/2@17'
+        """
+        return f"{self.stream}/{self.partition}@{self.offset}"
 
 
 def dead_letter(streams: Streams, message: Message, reason: str, *, clock: Callable[[], float] = time.time) -> None:
@@ -72,32 +107,63 @@ def dead_letter(streams: Streams, message: Message, reason: str, *, clock: Calla
 
 
 def dead_letters(
-    streams: Streams, letters: Iterable[tuple[Message, str]], *, clock: Callable[[], float] = time.time
+    streams: Streams, found: Iterable[tuple[Message, str]], *, clock: Callable[[], float] = time.time
 ) -> None:
     """Put many messages, each with its reason, on the stream ``deadletters`` at once."""
-    now = clock()
-    streams.append(DEADLETTERS, [(_key(message), encode(_letter(message, reason, now))) for message, reason in letters])
+    entries = letters(found, clock())
+    if entries:
+        pairs = [(entry.key, entry.value) for entry in entries]
+        streams.append(DEADLETTERS, pairs, headers=[entry.headers for entry in entries])
 
 
-def _key(message: Message) -> bytes:
-    return f"{message.stream}-{message.partition}-{message.offset}".encode()
+def letters(found: Iterable[tuple[Message, str]], now: float) -> list[Entry]:
+    """Give what is to be put on the stream ``deadletters`` for messages, each with its reason.
+
+    Where a stream is Kafka's, headers say the same as the record, for whoever does not read JSON:
+    ``birdwatch.stream``, ``birdwatch.partition``, ``birdwatch.offset`` and ``birdwatch.reason``.
+    """
+    entries = []
+    for message, reason in found:
+        letter = _letter(message, reason, now)
+        entries.append(Entry(DEADLETTERS, letter.where.encode(), encode(letter), headers=_headers(letter)))
+    return entries
+
+
+def _headers(letter: DeadLetter) -> Headers:
+    said = {
+        "stream": letter.stream,
+        "partition": str(letter.partition),
+        "offset": str(letter.offset),
+        "reason": letter.reason,
+    }
+    return tuple((f"birdwatch.{name}", value.encode()) for name, value in said.items())
 
 
 def _letter(message: Message, reason: str, now: float) -> DeadLetter:
-    kept = message.value[:LARGEST_VALUE_BYTES]
-    encoding: Literal["utf-8", "base64"] = "utf-8"
-    try:
-        # Where the text is cut within a character, the decoder leaves that character out.
-        value = codecs.getincrementaldecoder("utf-8")().decode(kept, final=len(kept) == len(message.value))
-    except UnicodeDecodeError:
-        value, encoding = base64.b64encode(kept).decode(), "base64"
+    value, encoding = _text(message.value, LARGEST_VALUE_BYTES)
+    key, key_encoding = _text(message.key, LARGEST_KEY_BYTES)
     return DeadLetter(
         stream=message.stream,
         partition=message.partition,
         offset=message.offset,
         ts=now,
-        reason=reason,
+        reason=reason if len(reason) <= LONGEST_REASON else f"{reason[: LONGEST_REASON - 1]}…",
         value=value,
         length=len(message.value),
         encoding=encoding,
+        key=key if len(message.key) <= LARGEST_KEY_BYTES else None,
+        key_encoding=key_encoding,
     )
+
+
+def _text(raw: bytes, most: int) -> tuple[str, Encoding]:
+    kept = raw[:most]
+    try:
+        # Where the text is cut within a character, the decoder leaves that character out.
+        return codecs.getincrementaldecoder("utf-8")().decode(kept, final=len(kept) == len(raw)), "utf-8"
+    except UnicodeDecodeError:
+        return base64.b64encode(kept).decode(), "base64"
+
+
+def _bytes(text: str, encoding: Encoding) -> bytes:
+    return base64.b64decode(text) if encoding == "base64" else text.encode()
