@@ -24,14 +24,36 @@ class Mapping(_Strict):
     """How somebody else's stream says what a record of ours says."""
 
     topic: str | None = Field(default=None, description="The stream or file it is read from; ours by default.")
+    each: str | None = Field(
+        default=None,
+        description="Where a message has many records: the path to a list of them, or to an object of them by name.",
+    )
     fields: dict[str, str] = Field(
         default_factory=dict,
-        description="Our field: their JSON path, such as `request_id: meta.trace_id`, or `features.visib: weather.vis`.",
+        description="Our field: their JSON path, such as `request_id: meta.trace_id`, or `features.visib: weather.vis`;"
+        " with `each`, `each.key` is a record's name or its number in the list, and `each.value` the record.",
     )
     constants: dict[str, Any] = Field(default_factory=dict, description="Our field: a value they do not send.")
     units: dict[str, float] = Field(
         default_factory=dict, description="Our field: what to multiply their number by, such as 0.001 for milliseconds."
     )
+
+    @model_validator(mode="after")
+    def _entries(self) -> Self:
+        within = {name: path for name, path in self.fields.items() if path.split(".")[0] == "each"}
+        for name, path in within.items():
+            if path.split(".")[1:2] not in (["key"], ["value"]) or path.startswith("each.key."):
+                if self.each is not None:
+                    raise ValueError(
+                        f"{name}: {path!r} is nothing of a record: write each.key, each.value or each.value.PATH"
+                    )
+            elif self.each is None:
+                raise ValueError(f"{name}: {path!r} leads into one of many records: say in `each` where they are")
+        if self.each is not None and not within:
+            raise ValueError(
+                f"each: {self.each!r} is not used: lead some of `fields` into it, by each.key or each.value"
+            )
+        return self
 
 
 class _Watched(_Strict):
@@ -95,6 +117,13 @@ class Settings(BaseSettings):
     on_lost: Literal["earliest", "latest", "stop"] = Field(
         default="earliest",
         description="Where messages are gone that were not read yet: go on at the first that is left, at the end, or not at all.",
+    )
+    ahead_seconds: Annotated[float, Field(ge=0)] = Field(
+        default=600.0, description="How far an event may be ahead of the clock; beyond that its time is out of range."
+    )
+    earliest: Annotated[float, Field(allow_inf_nan=False)] = Field(
+        default=946_684_800.0,
+        description="Event time before which nothing can have happened (Unix seconds, 2000 by default): out of range.",
     )
     scale: Literal["real", "probability"] = Field(
         default="probability", description="Scores anywhere, or in 0 to 1 and crowding at its ends."

@@ -58,7 +58,7 @@ def counted(records):
     names, columns = Names(), {}
     for stream in ("scores", "canary"):
         mine = [record for record in records if (record.model == "canary") == (stream == "canary")]
-        decoder = Decoder(stream, names, now=lambda: 1e9)
+        decoder = Decoder(stream, names, now=lambda: 1e9, earliest=0.0)
         messages = [Message(stream, 0, at, b"", encode(record)) for at, record in enumerate(mine)]
         if messages:
             columns[stream], _, faults = decoder(messages)

@@ -23,6 +23,7 @@ def test_a_dead_letter_says_where_when_and_why():
         reason="Input data was truncated",
         value='{"n":',
         length=5,
+        key="k",
     )
 
 

@@ -7,33 +7,49 @@ through a `Mapping`. A row that cannot be read is a `Fault`, which the tail turn
 import datetime as dt
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, NamedTuple, cast
+from operator import attrgetter
+from typing import Annotated, Any, Final, Literal, NamedTuple, cast
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from birdwatch.config import Mapping
-from birdwatch.errors import RecordError, SettingsError
+from birdwatch.config import Mapping, Settings
+from birdwatch.errors import RecordError
 from birdwatch.records import RECORDS, UNREADABLE, Reason, as_token
 from birdwatch.streams import Message
 from birdwatch.streams.arrow import is_arrow, read_rows
 from birdwatch.windows.arms import arm_columns
-from birdwatch.windows.inputs import NOTHING, Inputs, Reader, at
+from birdwatch.windows.foreign import Foreign
+from birdwatch.windows.inputs import NOTHING, Inputs, Reader
 
-__all__ = ["COUNTED", "Columns", "Decoder", "Fault", "Names"]
+__all__ = ["COUNTED", "Columns", "Decoder", "Fault", "FaultKind", "Names"]
 
 Columns = dict[str, NDArray[Any]]
 """Arrays of one length, by field; ``id`` is the request's id as a 64-bit hash, ``name`` its text, ``time`` event time."""
 
-_DAY: Final = 86_400.0
+AHEAD_SECONDS: Final[float] = Settings.model_fields["ahead_seconds"].default
+EARLIEST: Final[float] = Settings.model_fields["earliest"].default
+
+FaultKind = Literal["unreadable", "out of range"]
+"""What is wrong: it is not what it should be, or it happened at a time at which nothing can have."""
+
+_SAID_OF_MANY: Final = 3
 
 
 class Fault(NamedTuple):
-    """A message, or one row of it, that cannot be counted, and why."""
+    """A message, or that part of it, that cannot be counted, and why."""
 
     message: Message
     reason: str
+    kind: FaultKind = "unreadable"
+
+
+class _OutOfRangeError(RecordError):
+    """A time is not one at which anything can have happened."""
+
+
+_UNUSABLE: Final = (RecordError, msgspec.ValidationError)
 
 
 class Names:
@@ -74,14 +90,20 @@ class _Field(NamedTuple):
     default: Any = msgspec.NODEFAULT
 
 
+# Rows become arrays whose items are as large as the largest of them, so one id of a megabyte would take it ten thousand
+# times. What is longer is none of anybody's names.
+_Name = Annotated[str, msgspec.Meta(max_length=256)]
+_Tier = Annotated[int, msgspec.Meta(ge=-1, lt=2**31)]
+
+
 # The fields that panes are made of: a typed decoder skips all others.
 COUNTED: Final[dict[str, dict[str, _Field]]] = {
-    "requests": {"id": _Field(str), "ts": _Field(float)},
+    "requests": {"id": _Field(_Name), "ts": _Field(float)},
     "scores": {
-        "request_id": _Field(str),
+        "request_id": _Field(_Name),
         "request_ts": _Field(float),
-        "model": _Field(str),
-        "version": _Field(str),
+        "model": _Field(_Name),
+        "version": _Field(_Name),
         "score": _Field(float | None),
         "ts": _Field(float),
         "error": _Field(str | None, None),
@@ -89,20 +111,20 @@ COUNTED: Final[dict[str, dict[str, _Field]]] = {
         "elapsed_seconds": _Field(float | None, None),
     },
     "metrics": {
-        "request_id": _Field(str),
+        "request_id": _Field(_Name),
         "request_ts": _Field(float),
-        "model": _Field(str),
-        "version": _Field(str),
+        "model": _Field(_Name),
+        "version": _Field(_Name),
         "ts": _Field(float),
-        "tier": _Field(int),
+        "tier": _Field(_Tier),
         "reason": _Field(Reason),
         "latency_seconds": _Field(float),
         "within_sla": _Field(bool),
         "propensities": _Field(dict[str, float | None] | None, None),
-        "drawn": _Field(str | None, None),
+        "drawn": _Field(_Name | None, None),
     },
     "outcomes": {
-        "request_id": _Field(str),
+        "request_id": _Field(_Name),
         "ts": _Field(float),
         "reward": _Field(float | None, None),
         "label": _Field(float | None, None),
@@ -121,8 +143,6 @@ _OPTIONAL_WHEN_MAPPED: Final[dict[str, Any]] = {
     "within_sla": True,
 }
 _NUMBERS: Final = (float, float | None)
-_TIMES: Final = ("request_ts", "ts")
-_TEXTS: Final = ("id", "request_id", "model", "version")
 
 
 class Decoder:
@@ -139,7 +159,10 @@ class Decoder:
     inputs
         What is watched of ``requests``: a column each. Whatever their features are, the requests themselves count.
     now
-        The wall clock: an event more than a day ahead of it is refused, since one mistaken unit would close every pane.
+        The wall clock.
+    earliest, ahead_seconds
+        An event before the one, or further ahead of the clock than the other, is out of range: one mistaken clock or
+        unit would close every pane.
 
     Raises
     ------
@@ -155,19 +178,27 @@ class Decoder:
         inputs: Inputs = NOTHING,
         *,
         now: Callable[[], float],
+        earliest: float = EARLIEST,
+        ahead_seconds: float = AHEAD_SECONDS,
     ) -> None:
         self.stream = stream
         self._names = names
         self._now = now
+        self._earliest = earliest
+        self._latest = earliest
+        self._ahead_seconds = ahead_seconds
         self._time_field = "request_ts" if "request_ts" in COUNTED[stream] else "ts"
+        self._time = attrgetter(self._time_field)
         self._id_field = "id" if stream == "requests" else "request_id"
         fields = COUNTED[stream]
-        self._paths: dict[str, list[str]] | None = None
-        self._constants: dict[str, Any] = {}
-        self._units: dict[str, float] = {}
+        self._foreign: Foreign | None = None
         self._features: Reader | None = Reader(inputs) if stream == "requests" and inputs.columns else None
         if mapping is not None and (mapping.fields or mapping.constants or mapping.units):
-            self._adopt(mapping, inputs)
+            needed = {
+                name: field.default is msgspec.NODEFAULT and not self._may_miss(name) for name, field in fields.items()
+            }
+            numbers = [name for name, field in fields.items() if field.kind in _NUMBERS]
+            self._foreign = Foreign(stream, mapping, needed, numbers, inputs if self._features else NOTHING)
             fields = {
                 name: field._replace(default=_OPTIONAL_WHEN_MAPPED[name]) if self._may_miss(name) else field
                 for name, field in fields.items()
@@ -188,24 +219,6 @@ class Decoder:
     def _may_miss(self, name: str) -> bool:
         return name in _OPTIONAL_WHEN_MAPPED and name != self._time_field
 
-    def _adopt(self, mapping: Mapping, inputs: Inputs) -> None:
-        known = COUNTED[self.stream]
-        watched = inputs if self._features is not None else NOTHING
-        _refuse_idle(self.stream, mapping, watched)
-        _refuse_unmapped(self.stream, mapping, watched)
-        numbers = {name for name, field in known.items() if field.kind in _NUMBERS}
-        watched_numbers = {f"features.{'.'.join(one.path)}" for one in watched.columns.values() if one.kind == "number"}
-        numbers |= watched_numbers & set(mapping.fields)
-        for name in sorted(set(mapping.units) - numbers):
-            raise SettingsError(f"mappings.{self.stream}.units: {name!r} is not a number of any unit: leave it out")
-        for name, field in known.items():
-            needed = field.default is msgspec.NODEFAULT and not self._may_miss(name)
-            if needed and name not in mapping.fields and name not in mapping.constants:
-                raise SettingsError(f"mappings.{self.stream}.fields: say where {name!r} is to be found")
-        self._paths = {name: path.split(".") for name, path in mapping.fields.items()}
-        self._constants = dict(mapping.constants)
-        self._units = dict(mapping.units)
-
     def __call__(self, messages: Sequence[Message]) -> tuple[Columns, NDArray[np.int64], list[Fault]]:
         """Decode messages.
 
@@ -217,34 +230,43 @@ class Decoder:
         rows: list[Any] = []
         origin: list[int] = []
         faults: list[Fault] = []
+        self._latest = self._now() + self._ahead_seconds
         for index, message in enumerate(messages):
             try:
                 if is_arrow(message.value):
                     found = self._from_arrow(message, faults)
-                elif self._paths is None:
-                    found = [self._from_json(message.value)]
+                elif self._foreign is None:
+                    found = [self._in_range(self._from_json(message.value))]
                 else:
-                    found = [self._from_foreign(msgspec.json.decode(message.value))]
+                    found = self._from_foreign(self._foreign, msgspec.json.decode(message.value), message, faults)
             except (RecordError, *UNREADABLE) as error:
                 if as_token(message.value) is None:  # a swap's cut, which counts as nothing
-                    faults.append(Fault(message, f"not a {self._row.__name__}: {error}"))
+                    faults.append(self._fault(message, error))
                 continue
             rows += found
             origin += [index] * len(found)
-        columns = self._columns(rows)
-        refused = self._refuse(columns["time"])
-        if refused.any():
-            faults += [
-                Fault(
-                    messages[origin[i]], f"{self._time_field} = {columns['time'][i]!r} is no time in seconds up to now"
-                )
-                for i in np.flatnonzero(refused)
-            ]
-            columns = {name: values[~refused] for name, values in columns.items()}
-        return columns, np.array(origin, dtype=np.int64)[~refused], faults
+        return self._columns(rows), np.array(origin, dtype=np.int64), faults
 
-    def _refuse(self, time: NDArray[np.float64]) -> NDArray[np.bool_]:
-        return ~((time >= 0) & (time <= self._now() + _DAY))
+    def _in_range(self, row: Any) -> Any:
+        if self._earliest <= self._time(row) <= self._latest:
+            return row
+        raise _OutOfRangeError(f"{self._time_field} = {self._wrong_time(self._time(row))}")
+
+    def _wrong_time(self, time: float) -> str:
+        """Say of a time why nothing can have happened then, and what may be meant."""
+        if time < self._earliest:
+            why = f"before {_utc(self._earliest)} (earliest)"
+        else:
+            why = f"more than {self._ahead_seconds:g} s ahead of the clock (ahead_seconds)"
+        for parts, name in ((1e3, "milli"), (1e6, "micro"), (1e9, "nano")):
+            if self._earliest <= time / parts <= self._latest:
+                why += f"; are these {name}seconds? As such it is {_utc(time / parts)}"
+        return f"{time!r} is out of range in Unix seconds: {why}"
+
+    def _fault(self, message: Message, error: Exception, where: str = "") -> Fault:
+        if isinstance(error, _OutOfRangeError):
+            return Fault(message, f"{where}: {error}" if where else str(error), "out of range")
+        return Fault(message, f"{where}{' is ' if where else ''}not a {self._row.__name__}: {error}")
 
     def _from_json(self, value: bytes) -> Any:
         """Read one of our own records; a request counts whatever its features are."""
@@ -255,53 +277,57 @@ class Decoder:
                 raise
             return self._without_features(msgspec.json.decode(value, type=self._plain))
 
-    def _from_foreign(self, record: Any) -> Any:
-        """Read one of somebody else's records, given as plain dictionaries."""
-        found: dict[str, Any] = {}
-        for name, value in self._constants.items():
-            _put(found, name, value)
-        for name, path in (self._paths or {}).items():
-            value = at(record, path, msgspec.NODEFAULT)
-            if value is not msgspec.NODEFAULT:
-                _put(found, name, self._as_ours(name, value, path))
-        row = self._convert(found)
-        for name, unit in self._units.items():
-            value = getattr(row, name, None)
-            if value is not None:
-                setattr(row, name, value * unit)
-        return row
+    def _from_foreign(
+        self, foreign: Foreign, record: Any, message: Message, faults: list[Fault], where: str = ""
+    ) -> list[Any]:
+        """Read one of somebody else's messages, given as plain dictionaries: a row, or many."""
+        fields = foreign.fields(record)
+        if not foreign.many:
+            return [self._in_range(foreign.in_our_units(self._convert(fields)))]
+        rows: list[Any] = []
+        bad: dict[FaultKind, list[tuple[str, Any, Exception]]] = {}
+        entries = foreign.entries(record)
+        for key, entry in entries:
+            try:
+                row = self._convert(foreign.of_entry(fields, key, entry))
+                rows.append(self._in_range(foreign.in_our_units(row)))
+            except _UNUSABLE as error:
+                kind: FaultKind = "out of range" if isinstance(error, _OutOfRangeError) else "unreadable"
+                bad.setdefault(kind, []).append((key, entry, error))
+        # What is wrong with some is not the fault of the others; told together, since each alone would repeat the message.
+        for some in bad.values():
+            value = _json_of(foreign.only(record, ((key, entry) for key, entry, _ in some)))
+            faults.append(self._fault_of_many(_alone(message, value), where, some))
+        return rows
+
+    def _fault_of_many(self, alone: Message, where: str, some: list[tuple[str, Any, Exception]]) -> Fault:
+        told = [
+            self._fault(alone, error, f"{where}{', ' if where else ''}entry {key!r:.60}")
+            for key, _, error in some[:_SAID_OF_MANY]
+        ]
+        more = f"; and {len(some) - len(told)} more" if len(some) > len(told) else ""
+        return told[0]._replace(reason="; ".join(fault.reason for fault in told) + more)
 
     def _convert(self, record: dict[str, Any]) -> Any:
         if self._features is not None and not isinstance(record.get("features"), dict):
             record = {name: value for name, value in record.items() if name != "features"}
         return msgspec.convert(record, self._row, strict=False)
 
-    def _as_ours(self, name: str, value: Any, path: list[str]) -> Any:
-        """Give a foreign value the form that our field has."""
-        if name in _TIMES:
-            return _seconds(value, ".".join(path))
-        if isinstance(value, float) and math.isnan(value):
-            return None
-        if name in _TEXTS and isinstance(value, int | float):
-            return str(value)
-        if name.startswith("features.") and name in self._units and isinstance(value, int | float):
-            return value * self._units[name]
-        return value
-
     def _without_features(self, row: Any) -> Any:
         return self._row(**{name: getattr(row, name) for name in self._fields})
 
     def _from_arrow(self, message: Message, faults: list[Fault]) -> list[Any]:
         """Read the rows of an Arrow payload; what is wrong with one row is that row's fault alone."""
-        rows = []
+        rows: list[Any] = []
         for number, record in enumerate(read_rows(message.value)):
+            where = f"row {number}"
             try:
-                rows.append(
-                    self._from_foreign(record) if self._paths is not None else self._convert(_without_nan(record))
-                )
-            except (RecordError, msgspec.ValidationError) as error:
-                alone = Message(message.stream, message.partition, message.offset, message.key, _json_of(record))
-                faults.append(Fault(alone, f"row {number} is not a {self._row.__name__}: {error}"))
+                if self._foreign is not None:
+                    rows += self._from_foreign(self._foreign, record, message, faults, where)
+                else:
+                    rows.append(self._in_range(self._convert(_without_nan(record))))
+            except _UNUSABLE as error:
+                faults.append(self._fault(_alone(message, _json_of(record)), error, where))
         return rows
 
     def _columns(self, rows: list[Any]) -> Columns:
@@ -333,49 +359,13 @@ def _numbers(rows: list[Any], name: str) -> NDArray[np.float64]:
     return np.array([getattr(row, name) for row in rows], dtype=np.float64)  # None becomes NaN
 
 
-def _refuse_idle(stream: str, mapping: Mapping, inputs: Inputs) -> None:
-    """See that all that a mapping names is a field that is counted, or leads to an input that is watched."""
-    record, known = RECORDS[stream].__name__, COUNTED[stream]
-    for name in sorted({*mapping.fields, *mapping.constants, *mapping.units} - set(known)):
-        if stream == "requests" and name.partition(".")[0] == "features":
-            if any(_leads_to(name, one.path) for one in inputs.columns.values()):
-                continue
-            raise SettingsError(
-                f"mappings.{stream}: nothing watches {name!r}: name it under `features` or `segments`, or leave it out"
-            )
-        raise SettingsError(f"mappings.{stream}: a {record} has no field {name!r}; it has {', '.join(known)}")
+def _alone(message: Message, value: bytes) -> Message:
+    """Give a part of a message as if it lay there alone."""
+    return Message(message.stream, message.partition, message.offset, message.key, value)
 
 
-def _refuse_unmapped(stream: str, mapping: Mapping, inputs: Inputs) -> None:
-    for one in inputs.columns.values():
-        if not any(_leads_to(name, one.path) for name in {*mapping.fields, *mapping.constants}):
-            raise SettingsError(
-                f"mappings.{stream}.fields: say where 'features.{'.'.join(one.path)}' is to be found, which is watched"
-            )
-
-
-def _leads_to(name: str, path: Sequence[str]) -> bool:
-    """Tell whether a mapped name is that of a watched path, or of an object that it lies in.
-
-    Examples
-    --------
-    >>> _leads_to("features.weather", ["weather", "visib"]), _leads_to("features.wea", ["weather", "visib"])
-    (True, False)
-    """
-    parts = name.split(".")
-    return parts == ["features", *path][: len(parts)]
-
-
-def _put(record: dict[str, Any], name: str, value: Any) -> None:
-    """Set a field; one of the features by its path, unless an object that it would lie in is none."""
-    if not name.startswith("features."):
-        record[name] = value
-        return
-    *objects, last = name.split(".")
-    for part in objects:
-        inside = record.get(part)
-        record[part] = record = dict(inside) if isinstance(inside, dict) else {}
-    record[last] = value
+def _utc(ts: float) -> str:
+    return f"{dt.datetime.fromtimestamp(ts, dt.UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _json_of(record: Any) -> bytes:
@@ -384,18 +374,3 @@ def _json_of(record: Any) -> bytes:
 
 def _without_nan(record: dict[str, Any]) -> dict[str, Any]:
     return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in record.items()}
-
-
-def _seconds(value: Any, path: str) -> Any:
-    """Read a time as Unix seconds: a number as it is, a date and time by ISO 8601 (UTC unless it says otherwise)."""
-    if isinstance(value, str):
-        try:
-            value = dt.datetime.fromisoformat(value)
-        except ValueError:
-            try:
-                return float(value)
-            except ValueError as error:
-                raise RecordError(f"{path} = {value!r} is no time: write seconds or ISO 8601") from error
-    if isinstance(value, dt.datetime):
-        return (value if value.tzinfo else value.replace(tzinfo=dt.UTC)).timestamp()
-    return value
