@@ -9,14 +9,16 @@ from typing import Final
 import msgspec
 
 from birdwatch.archive.writer import ArchiveWriter, Row
-from birdwatch.errors import RecordError
+from birdwatch.errors import RecordError, StreamError
 from birdwatch.records import decode
-from birdwatch.streams import Message, Streams
+from birdwatch.serving.process import warn
+from birdwatch.streams import Message, Partition, Streams
 
 __all__ = ["Decoy"]
 
 _BATCH: Final = 1000
 _IDLE_SECONDS: Final = 0.5
+_RETRY_SECONDS: Final = 1.0
 _FLUSH_BYTES: Final = 64 << 20
 
 
@@ -39,8 +41,8 @@ class Decoy:
         Where the archive lies.
     flush_count, flush_seconds
         Files are written when so many requests are waiting (or 64 MiB of them), or the first has waited so long.
-    clock
-        The wall clock.
+    clock, sleep
+        The wall clock, and how to wait until streams that fail are tried again.
 
     Attributes
     ----------
@@ -56,13 +58,16 @@ class Decoy:
         flush_count: int = 10_000,
         flush_seconds: float = 60.0,
         clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self._writer = ArchiveWriter(directory, "requests")
         self._reader = streams.reader(["requests"], group="decoy")
-        self._reader.seek(self._writer.positions())
+        self._next = self._writer.positions()
+        self._reader.seek(self._next)
         self._flush_count = flush_count
         self._flush_seconds = flush_seconds
         self._clock = clock
+        self._sleep = sleep
         self._waiting: list[Row] = []
         self._waiting_bytes = 0
         self._since = 0.0
@@ -76,7 +81,7 @@ class Decoy:
         int
             How many were written.
         """
-        messages = self._reader.poll(_BATCH, timeout)
+        messages = self._fresh(self._reader.poll(_BATCH, timeout))
         now = self._clock()
         if messages and not self._waiting:
             self._since = now
@@ -85,21 +90,40 @@ class Decoy:
         full = len(self._waiting) >= self._flush_count or self._waiting_bytes >= _FLUSH_BYTES
         return self.flush() if full or (self._waiting and now - self._since >= self._flush_seconds) else 0
 
+    def _fresh(self, messages: list[Message]) -> list[Message]:
+        """Give those not had before: a group gives messages again after it has given this process up for a while."""
+        for gap in self._reader.gaps():
+            self._next[gap.partition] = gap.found
+            warn(
+                "decoy", f"{gap.partition}: {gap.reason} before it was archived: {gap.wanted} wanted, {gap.found} found"
+            )
+        fresh = []
+        for message in messages:
+            partition = Partition(message.stream, message.partition)
+            if message.offset >= self._next.get(partition, 0):
+                self._next[partition] = message.offset + 1
+                fresh.append(message)
+        return fresh
+
     def flush(self) -> int:
         """Write what is waiting."""
         written = len(self._waiting)
         if written:
             self._writer.write(self._waiting)
-            self._reader.commit()
             self._waiting = []
             self._waiting_bytes = 0
             self.archived += written
+            self._reader.commit()
         return written
 
     def run(self, stopping: Callable[[], bool]) -> None:
-        """Step until asked to stop, then write what is waiting."""
+        """Step until asked to stop, then write what is waiting. Streams that fail are warned of and tried again."""
         while not stopping():
-            self.step()
+            try:
+                self.step()
+            except StreamError as error:  # what was read is kept, and the archive knows how far it goes
+                warn("decoy", f"trying again: {error}")
+                self._sleep(_RETRY_SECONDS)
         self.flush()
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ answered twice and none is lost.
 
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 from birdwatch.streams import Message, Positions, Reader, Streams
@@ -32,7 +32,7 @@ class Horizon:
         self._past: deque[tuple[float, Positions]] = deque()
         self._committed: Positions = {}
 
-    def keep(self, now: float, oldest: float = math.inf) -> None:
+    def keep(self, now: float, oldest: float = math.inf, pending: Positions | None = None) -> None:
         """Take note of the positions, and commit those that have become old enough.
 
         Parameters
@@ -41,17 +41,30 @@ class Horizon:
             The wall clock.
         oldest
             When the oldest message was read that is still needed: it stays after the committed positions.
+        pending
+            The first message by partition that was read before one that it belongs to, in another partition: whoever reads
+            that one again must read this one as well.
         """
         if self._past and now - self._past[-1][0] < _EVERY_SECONDS:
             return
-        self._past.append((now, self._reader.positions()))
+        reached = self._reader.positions()
+        for partition, first in (pending or {}).items():
+            if partition in reached:
+                reached[partition] = min(first, reached[partition])
+        self._past.append((now, reached))
         until = min(now - self._seconds, oldest)
-        reached: Positions = {}
+        old: Positions = {}
         while self._past[0][0] < until:
-            _, reached = self._past.popleft()
-        if reached and reached != self._committed:
-            self._reader.commit(reached)
-            self._committed = reached
+            _, old = self._past.popleft()
+        if old and old != self._committed:
+            self._reader.commit(old)
+            self._committed = old
+
+    def forget(self, numbers: Collection[int]) -> None:
+        """Let go of what is known of the partitions of these numbers: others read them now, or they are read again."""
+        for _, positions in self._past:
+            for partition in [each for each in positions if each.number in numbers]:
+                del positions[partition]
 
 
 def catch_up(streams: Streams, reader: Reader, names: Sequence[str]) -> Iterator[list[Message]]:

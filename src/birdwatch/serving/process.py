@@ -9,9 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
-__all__ = ["announce", "announce_ready", "provenance", "until_signalled", "warn"]
+from birdwatch.errors import StreamError
+
+__all__ = ["announce", "announce_ready", "provenance", "retry", "until_signalled", "warn"]
+
+_RETRY_SECONDS: Final = 1.0
 
 
 @contextmanager
@@ -47,6 +51,20 @@ def announce_ready() -> None:
 def warn(component: str, message: str) -> None:
     """Tell people something, on a line of standard error."""
     print(f"birdwatch {component}: {message}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def retry(
+    component: str, attempt: Callable[[], None], stopping: Callable[[], bool], sleep: Callable[[float], object]
+) -> None:
+    """Attempt, a second after the streams have failed, what needs them; again and again, until it works or not wanted."""
+    while not stopping():
+        sleep(_RETRY_SECONDS)
+        try:
+            attempt()
+        except StreamError as error:
+            warn(component, f"trying again: {error}")
+        else:
+            return
 
 
 def provenance(component: str) -> dict[str, Any]:

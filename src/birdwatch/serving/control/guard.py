@@ -5,15 +5,16 @@ it needs no memory of its own: killed at any moment and started again it reads b
 knows what is left to do.
 """
 
+import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final, Literal, NamedTuple
 
-from birdwatch.errors import RecordError
+from birdwatch.errors import RecordError, StreamError
 from birdwatch.records import CONTROL_KEY, Alert, Control, decode, encode
 from birdwatch.serving.control.ledger import Ledger
 from birdwatch.serving.horizon import catch_up
-from birdwatch.serving.process import warn
+from birdwatch.serving.process import retry, warn
 from birdwatch.streams import Message, Streams
 
 __all__ = ["AUTHOR", "GROUP", "NOT_ITS_FAULT", "Episode", "Guard"]
@@ -46,18 +47,27 @@ class Guard:
 
     A ramp begins with each ``ramp`` record. An alert that fires in it, or still fires when it begins, is acted upon once;
     one that was over before is passed by.
+
+    Parameters
+    ----------
+    sleep
+        How to wait until streams that fail are tried again.
     """
 
-    def __init__(self, streams: Streams) -> None:
+    def __init__(self, streams: Streams, *, sleep: Callable[[float], object] = time.sleep) -> None:
         self._streams = streams
-        self._reader = streams.reader(_READ, group=GROUP)
+        self._sleep = sleep
+        self.counts: Counter[tuple[str, str]] = Counter()
+        """(action, model) counted since the start."""
+        self._begin()
+
+    def _begin(self) -> None:
+        self._reader = self._streams.reader(_READ, group=GROUP)
         # The group's offsets tell others how far the guard has come; it needs all that there is.
-        self._reader.seek(dict.fromkeys(streams.ends(_READ), 0))
+        self._reader.seek(dict.fromkeys(self._streams.ends(_READ), 0))
         self._ledger = Ledger()
         self._ramps: dict[str, Control] = {}
         self._episodes: dict[tuple[str, float], Episode] = {}
-        self.counts: Counter[tuple[str, str]] = Counter()
-        """(action, model) counted since the start."""
 
     def step(self, timeout: float = _IDLE_SECONDS) -> list[Control]:
         """Wait for news, and do what is to be done.
@@ -85,9 +95,14 @@ class Guard:
         return actions
 
     def run(self, stopping: Callable[[], bool]) -> None:
-        """Step until asked to stop."""
+        """Step until asked to stop; when the streams fail, read all again: it has no other memory."""
         while not stopping():
-            self.step()
+            try:
+                self.step()
+            except StreamError as error:
+                warn("guard", f"reading all again: {error}")
+                self._reader.close()
+                retry("guard", self._begin, stopping, self._sleep)
 
     def close(self) -> None:
         """Let go of the reader."""

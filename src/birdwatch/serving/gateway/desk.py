@@ -44,6 +44,11 @@ class Desk:
         How long an answer is remembered.
     most
         How many are, at most.
+
+    Attributes
+    ----------
+    contradicted
+        How many answers were given without the log, in which another one then came first.
     """
 
     def __init__(self, *, horizon_seconds: float = 300.0, most: int = _MOST) -> None:
@@ -51,6 +56,8 @@ class Desk:
         self._most = most
         self._open: dict[str, tuple[float, Pending]] = {}
         self._answered: dict[str, tuple[float, Result]] = {}
+        self._unconfirmed: dict[str, tuple[float, Result]] = {}
+        self.contradicted = 0
 
     def answered(self, request_id: str) -> Result | None:
         """Give the answer in the log, if it is there."""
@@ -71,6 +78,12 @@ class Desk:
         found = self._open.pop(request_id, None)
         if found is not None:
             _resolve(found[1], error)
+
+    def answer(self, pending: Pending, result: Result, now: float) -> None:
+        """Take note of an answer that is given although the log has none: who waits or asks again gets the same one."""
+        self._answered[pending.id] = self._unconfirmed[pending.id] = (now, result)
+        self._open.pop(pending.id, None)
+        _resolve(pending, result)
 
     def take(self, messages: Iterable[Message], now: float) -> int:
         """Take note of what lies on the streams ``requests`` and ``results``; the first Result of a request counts.
@@ -109,6 +122,9 @@ class Desk:
             )
 
     def _take_result(self, result: Result, now: float) -> None:
+        given = self._unconfirmed.pop(result.request_id, None)
+        if given is not None:
+            self.contradicted += (given[1].model, given[1].score) != (result.model, result.score)
         if result.request_id not in self._answered:
             self._answered[result.request_id] = (now, result)
             found = self._open.pop(result.request_id, None)
@@ -117,7 +133,11 @@ class Desk:
 
     def _forget(self, now: float) -> None:
         before = now - self._horizon
-        for kept in (self._answered, self._open):  # both in the order of time: the first to stay ends the search
+        for kept in (
+            self._answered,
+            self._open,
+            self._unconfirmed,
+        ):  # all in the order of time: the first to stay ends the search
             while kept and (len(kept) > self._most or kept[next(iter(kept))][0] < before):
                 del kept[next(iter(kept))]
 

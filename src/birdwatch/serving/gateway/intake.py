@@ -2,12 +2,12 @@
 
 The first Result that the log gives for a request is the answer. When the deadline comes near and there is none, with the
 rendezvous dead, say, the intake appends the default itself; whichever Result the log then has first is what the client gets.
+Where the log itself is out of reach the client gets the default all the same, and so does whoever asks here again.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 from birdwatch.errors import RecordError, StreamError
@@ -130,6 +130,7 @@ class Intake:
             else:
                 records.append(message)
         self._meters.unreadable.inc(self._desk.take(records, self._clock()))
+        self._meters.contradicted.set(self._desk.contradicted)
 
     def _take_control(self, message: Message) -> None:
         try:
@@ -247,12 +248,18 @@ class Intake:
         """Put a request on its stream."""
         pending = prepared.pending
         self._desk.add(pending, received)
-        failed = partial(self._desk.fail, pending.id)
+
+        def failed(error: StreamError) -> None:
+            self._meters.unwritten.labels("requests").inc()
+            self._desk.fail(pending.id, error)
+
         self._wire.append("requests", pending.id.encode(), prepared.value, failed)
         return pending
 
     async def _wait(self, pending: Pending, received: float) -> Result:
         """Wait for the first Result in the log; when it is nearly too late, append the default, and wait for what it gives.
+
+        If the log gives nothing by the deadline, the default is the answer, and remembered as such.
 
         The client that asks again waits no longer than the one that asked first would have; if that is over, as long as
         it takes to append the default and read it back.
@@ -267,9 +274,14 @@ class Intake:
         if answer is None:
             if pending.default is None:
                 pending.default = self._default(pending)
-                key = pending.id.encode()
-                self._wire.append("results", key, encode(pending.default), lambda _: None)
-            answer = await self._until(pending.answer, deadline) or pending.default
+                unwritten = self._meters.unwritten.labels("results")
+                value = encode(pending.default)
+                self._wire.append("results", pending.id.encode(), value, lambda _: unwritten.inc())
+            answer = await self._until(pending.answer, deadline)
+            if answer is None:
+                answer = pending.default
+                self._meters.unconfirmed.inc()
+                self._desk.answer(pending, answer, self._clock())
         if isinstance(answer, StreamError):
             raise RefusedError(503, f"the request was not taken, the streams cannot be written: {answer}")
         return answer

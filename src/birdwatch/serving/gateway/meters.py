@@ -46,3 +46,19 @@ class Meters:
         self.unreadable = Counter(
             "birdwatch_gateway_unreadable", "Messages that could not be read.", registry=self.registry
         )
+        self.unconfirmed = Counter(
+            "birdwatch_gateway_unconfirmed",
+            "Defaults given at the deadline although the log could not be written or read in time.",
+            registry=self.registry,
+        )
+        self.contradicted = Gauge(
+            "birdwatch_gateway_contradicted",
+            "Of those: requests whose first Result in the log then was another one.",
+            registry=self.registry,
+        )
+        self.unwritten = Counter(
+            "birdwatch_gateway_unwritten",
+            "Messages that could not be put on their stream, by stream.",
+            ["stream"],
+            registry=self.registry,
+        )

@@ -22,6 +22,7 @@ __all__ = ["Wire"]
 _READ: Final = ("requests", "results")
 _BATCH: Final = 1000
 _IDLE_SECONDS: Final = 0.1
+_PATIENCE_SECONDS: Final = 20.0
 _RETRY_SECONDS: Final = 1.0
 
 T = TypeVar("T")
@@ -65,6 +66,7 @@ class Wire:
     ) -> None:
         self._streams = streams
         self._take = take
+        self._group = group
         self._clock = clock
         self._control = streams.reader(["control"])
         self._reader = streams.reader(_READ, group=group)
@@ -77,8 +79,15 @@ class Wire:
         """Whether the streams can be read."""
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Read what already lies in the log, then start the threads."""
+        """Read what already lies in the log, then start the threads.
+
+        Raises
+        ------
+        StreamError
+            The streams cannot be read, or another gateway of this name reads them.
+        """
         self._loop = loop
+        self._await_all()
         for reader, names in ((self._control, ("control",)), (self._reader, _READ)):
             for messages in catch_up(self._streams, reader, names):
                 self._take(messages)
@@ -91,6 +100,19 @@ class Wire:
         ]
         for thread in self._threads:
             thread.start()
+
+    def _await_all(self) -> None:
+        """Wait until the reader has all partitions: a group gives them out when it has given up who was killed."""
+        until = self._clock() + _PATIENCE_SECONDS
+        while missing := self._streams.ends(_READ).keys() - self._reader.positions().keys():
+            if self._clock() > until:
+                stream, number = min(missing)
+                raise StreamError(
+                    f"{self._streams.address}: another process reads partition {number} of {stream!r} as {self._group!r}: give"
+                    " each gateway a --name of its own"
+                )
+            self._take(self._reader.poll(_BATCH, _IDLE_SECONDS))
+        self._reader.changes()
 
     def append(self, stream: str, key: bytes, value: bytes, failed: Callable[[StreamError], None]) -> None:
         """Put a message on a stream soon; ``failed`` is called in the event loop when that cannot be done."""
@@ -148,6 +170,7 @@ class Wire:
             try:
                 messages = reader.poll(_BATCH, _IDLE_SECONDS)
                 if horizon is not None:
+                    self._look_for_losses(reader, horizon)
                     horizon.keep(self._clock())
                 self.reading = True
             except StreamError as error:
@@ -157,6 +180,17 @@ class Wire:
                 continue
             if messages:
                 self._call(self._take, messages)
+
+    def _look_for_losses(self, reader: Reader, horizon: Horizon) -> None:
+        """Say when answers may have passed by; what was lost and came back is read again from a horizon ago."""
+        taken = reader.changes().taken
+        if taken:
+            horizon.forget({partition.number for partition in taken})
+            warn(
+                "gateway",
+                f"partitions of {', '.join(sorted({each.stream for each in taken}))} were read by another process as"
+                f" {self._group!r}: was this one stopped, or does another gateway have its --name?",
+            )
 
     def _call(self, function: Callable[[Any], None], argument: Any) -> None:
         if self._loop is not None and not self._loop.is_closed():

@@ -32,6 +32,8 @@ class Mailbox:
     ----------
     since
         The wall time at which the request was read.
+    lane
+        The number of the partition in which it lies.
     mine
         Whether it is for this rendezvous to answer, and not for another one before or after a swap's cut.
     """
@@ -42,6 +44,7 @@ class Mailbox:
         "draws",
         "id",
         "key",
+        "lane",
         "mine",
         "override",
         "received_ts",
@@ -51,9 +54,10 @@ class Mailbox:
         "since",
     )
 
-    def __init__(self, request: Envelope, since: float, *, mine: bool) -> None:
+    def __init__(self, request: Envelope, since: float, lane: int, *, mine: bool) -> None:
         self.request = request
         self.since = since
+        self.lane = lane
         self.mine = mine
         self.id = request.id
         self.key = request.key or request.id

@@ -3,13 +3,16 @@
 The first Result in the log is *the* answer, whoever wrote it: this process, one before it that was killed, or the gateway
 when the deadline came. The Decision speaks of that one. Nothing here reads a clock or a stream:
 `birdwatch.serving.rendezvous.rendezvous` brings the messages and the time.
+
+All that belongs to a request lies in its *lane*, the partition of its number in each stream. Lanes come and go where
+several instances share them; what is in one is known, and forgotten, as a whole.
 """
 
 import heapq
 import math
 from collections import Counter
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -20,7 +23,7 @@ from birdwatch.serving.rendezvous.answer import make_result
 from birdwatch.serving.rendezvous.decision import Wait, decide
 from birdwatch.serving.rendezvous.mailbox import Envelope, Mailbox
 from birdwatch.serving.rendezvous.turns import FIRST, Turns
-from birdwatch.streams import Message
+from birdwatch.streams import Message, Partition, Positions
 
 if TYPE_CHECKING:
     from birdwatch.serving.control.policy import Posteriors
@@ -45,12 +48,13 @@ class Fault(NamedTuple):
 
 
 class _Closed:
-    """What is remembered of a closed mailbox: since when, who scored, and whether it was this rendezvous'."""
+    """What is remembered of a closed mailbox: since when, its lane, who scored, whether it was this rendezvous'."""
 
-    __slots__ = ("mine", "models", "since")
+    __slots__ = ("lane", "mine", "models", "since")
 
-    def __init__(self, since: float, models: frozenset[str], *, mine: bool) -> None:
+    def __init__(self, since: float, lane: int, models: frozenset[str], *, mine: bool) -> None:
         self.since = since
+        self.lane = lane
         self.models = models
         self.mine = mine
 
@@ -58,12 +62,14 @@ class _Closed:
 class _Early:
     """What came before its request."""
 
-    __slots__ = ("decided", "results", "scores", "since")
+    __slots__ = ("decided", "first", "lane", "results", "scores", "since")
 
-    def __init__(self, since: float) -> None:
+    def __init__(self, since: float, lane: int) -> None:
         self.since = since
-        self.scores: list[tuple[Score, bool]] = []
-        self.results: list[Result] = []
+        self.lane = lane
+        self.first: Positions = {}
+        self.scores: list[tuple[Score, Message]] = []
+        self.results: list[tuple[Result, Message]] = []
         self.decided = False
 
 
@@ -123,6 +129,31 @@ class Mailboxes:
             heapq.heappop(self._due)
         return self._due[0][0] if self._due else math.inf
 
+    @property
+    def held_up(self) -> bool:
+        """Whether something is due in a lane that was not to be settled."""
+        return bool(self._touched)
+
+    def unjoined(self) -> Positions:
+        """Give where the first message lies, by partition, of what has come before its request.
+
+        Who goes on from an earlier place than that of the request must read these again as well.
+        """
+        first: Positions = {}
+        for early in self._early.values():
+            for partition, offset in early.first.items():
+                first[partition] = min(offset, first.get(partition, offset))
+        return first
+
+    def drop(self, lanes: Collection[int] | None = None) -> None:
+        """Forget all that is known of some lanes, or of all: they are another instance's now, or are read again."""
+        before = len(self._open)
+        self._open = _without(self._open, lanes)
+        self._touched = _without(self._touched, lanes)
+        self._closed = _without(self._closed, lanes)
+        self._early = _without(self._early, lanes)
+        self.counts["moved_requests", ""] += before - len(self._open)
+
     def take(self, messages: Iterable[Message], now: float) -> list[Fault]:
         """Sort messages into the mailboxes, in whatever order they come; nothing is decided yet.
 
@@ -137,11 +168,11 @@ class Mailboxes:
                 if message.stream == "requests":
                     self._take_from_requests(message, now)
                 elif message.stream == "results":
-                    self._take_result(decode(message.value, Result), now)
+                    self._take_result(decode(message.value, Result), now, message)
                 elif message.stream == "metrics":
-                    self._take_decided(decode(message.value, _Decided).request_id, now)
+                    self._take_decided(decode(message.value, _Decided).request_id, now, message)
                 else:
-                    self._take_score(decode(message.value, Score), now, canary=message.stream == "canary")
+                    self._take_score(decode(message.value, Score), now, message)
             except RecordError as error:
                 self.counts["dead_letters", ""] += 1
                 faults.append(Fault(message, str(error)))
@@ -151,27 +182,27 @@ class Mailboxes:
         token = as_token(message.value)
         if token is None:
             mine = self.turns.mine(message.partition, message.offset)
-            self._take_request(decode(message.value, Envelope), now, mine=mine)
+            self._take_request(decode(message.value, Envelope), now, message.partition, mine=mine)
         elif self.turns.cut(message.partition, message.offset, token):
             self.taken_over.append((message, token))
 
-    def _take_request(self, request: Envelope, now: float, *, mine: bool) -> None:
+    def _take_request(self, request: Envelope, now: float, lane: int, *, mine: bool) -> None:
         if request.id in self._open or request.id in self._closed:
             self.counts["duplicate_requests", ""] += 1
             return
         self.counts["requests" if mine else "requests_of_others", ""] += 1
-        box = self._open[request.id] = self._touched[request.id] = Mailbox(request, now, mine=mine)
+        box = self._open[request.id] = self._touched[request.id] = Mailbox(request, now, lane, mine=mine)
         heapq.heappush(self._due, (box.deadline, request.id))
         early = self._early.pop(request.id, None)
         if early is not None:
-            for result in early.results:
-                self._take_result(result, now)
-            for score, canary in early.scores:
-                self._take_score(score, now, canary=canary)
+            for result, message in early.results:
+                self._take_result(result, now, message)
+            for score, message in early.scores:
+                self._take_score(score, now, message)
             if early.decided:
                 self._close(box, now)
 
-    def _take_result(self, result: Result, now: float) -> None:
+    def _take_result(self, result: Result, now: float, message: Message) -> None:
         box = self._open.get(result.request_id)
         if box is not None and box.answer is None:
             box.answer = result  # the first in the log; those after it change nothing
@@ -179,22 +210,22 @@ class Mailboxes:
         elif box is not None or result.request_id in self._closed:
             self.counts["superseded_results", result.model] += 1
         else:
-            self._before_request(result.request_id, now).results.append(result)
+            self._before_request(result.request_id, now, message).results.append((result, message))
 
-    def _take_decided(self, request_id: str, now: float) -> None:
+    def _take_decided(self, request_id: str, now: float, message: Message) -> None:
         box = self._open.get(request_id)
         if box is not None:
             self._close(box, now)
         elif request_id not in self._closed:
-            self._before_request(request_id, now).decided = True
+            self._before_request(request_id, now, message).decided = True
 
-    def _take_score(self, score: Score, now: float, *, canary: bool) -> None:
+    def _take_score(self, score: Score, now: float, message: Message) -> None:
         """Put a score into its mailbox: a model's first counts; the fleet admits no canary's to the choice."""
-        self.fleet.hear(score.model, canary=canary)
+        self.fleet.hear(score.model, canary=message.stream == "canary")
         box = self._open.get(score.request_id)
         closed = self._closed.get(score.request_id)
         if box is None and closed is None:
-            self._before_request(score.request_id, now).scores.append((score, canary))
+            self._before_request(score.request_id, now, message).scores.append((score, message))
             return
         if score.model in (closed.models if closed is not None else box.scores if box is not None else ()):
             self.counts["duplicate_scores", score.model] += 1
@@ -209,17 +240,23 @@ class Mailboxes:
         elif closed is not None:
             closed.models |= {score.model}
 
-    def _before_request(self, request_id: str, now: float) -> _Early:
+    def _before_request(self, request_id: str, now: float, message: Message) -> _Early:
         early = self._early.get(request_id)
         if early is None:
-            early = self._early[request_id] = _Early(now)
+            early = self._early[request_id] = _Early(now, message.partition)
+        early.first.setdefault(Partition(message.stream, message.partition), message.offset)
         return early
 
-    def settle(self, now: float) -> tuple[list[Result], list[Decision]]:
+    def settle(self, now: float, lanes: Collection[int] | None = None) -> tuple[list[Result], list[Decision]]:
         """Give the answers and the decisions that are due.
 
         A Decision waits until its Result has been read back from the log, and until every live model has scored or the
         deadline has passed, so that slower models are seen too.
+
+        Parameters
+        ----------
+        lanes
+            Those to settle; all unless given. What is due in the others waits.
         """
         while self._due and self._due[0][0] <= now:
             _, request_id = heapq.heappop(self._due)
@@ -227,8 +264,12 @@ class Mailboxes:
                 self._touched[request_id] = self._open[request_id]
         results: list[Result] = []
         decisions: list[Decision] = []
-        for request_id, box in self._touched.items():
+        touched, self._touched = self._touched, {}
+        for request_id, box in touched.items():
             if request_id not in self._open:
+                continue
+            if lanes is not None and box.lane not in lanes:
+                self._touched[request_id] = box
                 continue
             if not box.mine:
                 if now >= box.deadline:
@@ -239,7 +280,6 @@ class Mailboxes:
             if box.answer is not None and (now >= box.deadline or self._complete(box)):
                 decisions.append(self._decision(box, box.answer, now))
                 self._close(box, now)
-        self._touched.clear()
         self._forget(now)
         return results, decisions
 
@@ -287,7 +327,7 @@ class Mailboxes:
 
     def _close(self, box: Mailbox, now: float) -> None:
         del self._open[box.request.id]
-        self._closed[box.request.id] = _Closed(now, frozenset(box.scores), mine=box.mine)
+        self._closed[box.request.id] = _Closed(now, box.lane, frozenset(box.scores), mine=box.mine)
 
     def _forget(self, now: float) -> None:
         """Let go of what lies before the horizon; scores whose request never came are counted."""
@@ -298,3 +338,14 @@ class Mailboxes:
         while self._early and self._early[oldest := next(iter(self._early))].since < before:
             for score, _ in self._early.pop(oldest).scores:
                 self.counts["unknown_scores", score.model] += 1
+
+
+class _InLane(Protocol):
+    lane: int
+
+
+_Kept = TypeVar("_Kept", bound=_InLane)
+
+
+def _without(kept: dict[str, _Kept], lanes: Collection[int] | None) -> dict[str, _Kept]:
+    return {} if lanes is None else {name: each for name, each in kept.items() if each.lane not in lanes}

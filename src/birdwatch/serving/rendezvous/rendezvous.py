@@ -1,34 +1,37 @@
 """The rendezvous process: brings messages and the time to the mailboxes, and their answers to the streams.
 
-One thread, one loop: it waits for messages until the next moment at which a mailbox is due. On start it reads the last
-while of the log again before it answers anything, so that no request is answered twice or lost after ``kill -9``. Where the
-schedule learns from outcomes, a second thread does that.
+One thread, one loop: it waits for messages until the next moment at which a mailbox is due. On start, and where it is given
+a lane that was another's, it reads the last while of the log again before it answers anything there, so that no request is
+answered twice or lost after ``kill -9``. Where the schedule learns from outcomes, a second thread does that.
 
-Of several instances the one whose turn it is answers; the others are ready to take over at a swap.
+Instances of one name share the lanes. Of several names the one whose turn it is answers; the others are ready to take over at
+a swap.
 """
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final, Literal
 
-from birdwatch.errors import RecordError
-from birdwatch.records import CONTROL_KEY, Control, decode, encode
+from birdwatch.errors import RecordError, StreamError
+from birdwatch.records import CONTROL_KEY, Control, Decision, Result, decode, encode
 from birdwatch.serving.bandit.learner import Learner
 from birdwatch.serving.control.fleet import Fleet
 from birdwatch.serving.control.policy import Posteriors, Thompson
 from birdwatch.serving.control.schedule import Schedule
 from birdwatch.serving.horizon import Horizon, catch_up
-from birdwatch.serving.process import warn
+from birdwatch.serving.process import retry, warn
+from birdwatch.serving.rendezvous.lanes import Lanes
 from birdwatch.serving.rendezvous.mailboxes import STREAMS_READ, Mailboxes
 from birdwatch.serving.rendezvous.turns import FIRST, Turns
-from birdwatch.streams import Message, Partition, Positions, Streams
+from birdwatch.streams import Message, Positions, Streams
 from birdwatch.streams.deadletters import dead_letter, dead_letters
 
 __all__ = ["Rendezvous"]
 
 _BATCH: Final = 1000
 _IDLE_SECONDS: Final = 0.5
+_LOOK_SECONDS: Final = 0.02
 _LEARNER_SECONDS: Final = 5.0
 _AUTHOR: Final = "rendezvous"
 
@@ -44,11 +47,12 @@ class Rendezvous:
     horizon_seconds
         How much of the log is read again on start, and remembered.
     name
-        Of this instance, and its consumer group; the first is called ``rendezvous``.
+        Of this instance, and its consumer group, in which it may share the lanes with others; the first is called
+        ``rendezvous``.
     label_horizon_seconds
         How long after its decision an outcome still teaches Thompson sampling.
-    clock
-        The wall clock.
+    clock, sleep
+        The wall clock, and how to wait until streams that fail are tried again.
     """
 
     def __init__(
@@ -60,18 +64,30 @@ class Rendezvous:
         name: str = FIRST,
         label_horizon_seconds: float = 7 * 86_400.0,
         clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self._streams = streams
         self._schedule = schedule
         self._clock = clock
+        self._sleep = sleep
+        self._horizon_seconds = horizon_seconds
         self._control = streams.reader(["control"])
-        self._reader = streams.reader(STREAMS_READ, group=name)
-        self._horizon = Horizon(self._reader, horizon_seconds)
         self._label_horizon = label_horizon_seconds
         self._learning: _Learning | None = None
-        self._held: set[Partition] = set()
         self._started_with: dict[str, Any] | None = None
         self.mailboxes = Mailboxes(Fleet(schedule), Turns(name), horizon_seconds=horizon_seconds)
+        for messages in catch_up(streams, self._control, ["control"]):
+            self._take_control(messages)
+        self._open()
+
+    def _open(self) -> None:
+        """Begin to read where it would after a restart."""
+        self._streams.check_partitions(STREAMS_READ)
+        begin = self._where_others_are()
+        self._reader = self._streams.reader(STREAMS_READ, group=self.mailboxes.turns.name)
+        self._reader.seek(begin)
+        self._lanes = Lanes(self._streams, self._reader, STREAMS_READ, self._clock)
+        self._horizon = Horizon(self._reader, self._horizon_seconds)
 
     @property
     def in_charge(self) -> bool:
@@ -80,22 +96,23 @@ class Rendezvous:
 
     def start(self) -> None:
         """Read the last while of the log again; what was open is answered at the first step."""
-        for messages in catch_up(self._streams, self._control, ["control"]):
-            self._take_control(messages)
-        if not self._streams.committed(self.mailboxes.turns.name, STREAMS_READ):
-            self._begin_as_others_do()
-        self._read_what_is_new_to_it()
+        self._lanes.await_first(self._take)
         self._record_turns()
         if self.in_charge:
             self._record_schedule()
 
-    def _begin_as_others_do(self) -> None:
-        """Begin where the one in charge would after a restart: what lies before that is answered, however much it is."""
+    def _where_others_are(self) -> Positions:
+        """Give where the one in charge would begin after a restart, for an instance without a place of its own.
+
+        What lies before that is answered, however much it is.
+        """
+        if self._streams.committed(self.mailboxes.turns.name, STREAMS_READ):
+            return {}
         begin: Positions = {}
         for name in self.mailboxes.turns.next:
             for partition, offset in self._streams.committed(name, STREAMS_READ).items():
                 begin[partition] = min(offset, begin.get(partition, offset))
-        self._reader.seek(begin)
+        return begin
 
     def step(self, timeout: float = _IDLE_SECONDS) -> int:
         """Wait for messages or for a mailbox to fall due, and do what is to be done.
@@ -105,26 +122,40 @@ class Rendezvous:
         int
             How many answers and decisions were written.
         """
+        if self.mailboxes.held_up:
+            timeout = min(timeout, _LOOK_SECONDS)
         wait = min(timeout, max(0.0, self.mailboxes.due() - self._clock()))
-        self._take(self._reader.poll(_BATCH, wait))
-        self._read_what_is_new_to_it()
+        self._take(*self._lanes.poll(_BATCH, wait))
         self._read_control()
         self._record_turns()
         if self._learning is not None:
             self.mailboxes.posteriors = self._learning.arms
         now = self._clock()
-        results, decisions = self.mailboxes.settle(now)
-        if results:
-            self._streams.append("results", [(r.request_id.encode(), encode(r)) for r in results])
-        if decisions:
-            self._streams.append("metrics", [(d.request_id.encode(), encode(d)) for d in decisions])
-        self._horizon.keep(now, self.mailboxes.oldest())
-        return len(results) + len(decisions)
+        results, decisions = self.mailboxes.settle(now, self._lanes.answered)
+        written = self._write("results", results) + self._write("metrics", decisions)
+        self._horizon.keep(now, self.mailboxes.oldest(), self.mailboxes.unjoined())
+        return written
+
+    def _write(self, stream: str, records: Sequence[Result | Decision]) -> int:
+        """Write, unless the lanes have gone to another instance meanwhile: then it is for that one to do."""
+        if not records or not self._lanes.sure():
+            return 0
+        self._streams.append(stream, [(record.request_id.encode(), encode(record)) for record in records])
+        return len(records)
 
     def run(self, stopping: Callable[[], bool]) -> None:
-        """Step until asked to stop, then until what was open has its answer: at most a deadline longer."""
+        """Step until asked to stop, then until what was open has its answer: at most a deadline longer.
+
+        When the streams fail it begins anew, as after a restart: nobody knows what of the last step was written.
+        """
         while not stopping():
-            self.step()
+            try:
+                self.step()
+            except StreamError as error:
+                warn("rendezvous", f"beginning anew: {error}")
+                self._reader.close()
+                self.mailboxes.drop()
+                retry("rendezvous", self._open, stopping, self._sleep)
         # What says that it has longer than anybody is promised is left to the next start.
         last = min(self.mailboxes.last_deadline(), self._clock() + self.mailboxes.fleet.schedule.deadline_seconds)
         while self.mailboxes.open and self._clock() <= last:
@@ -137,15 +168,10 @@ class Rendezvous:
         self._reader.close()
         self._control.close()
 
-    def _read_what_is_new_to_it(self) -> None:
-        """Read partitions that have just become this reader's to their ends: what is answered there is not to be again."""
-        held = set(self._reader.positions())
-        if not held <= self._held or not self._held:
-            for messages in catch_up(self._streams, self._reader, STREAMS_READ):
-                self._take(messages)
-        self._held = held
-
-    def _take(self, messages: list[Message]) -> None:
+    def _take(self, messages: list[Message], gone: Collection[int]) -> None:
+        if gone:
+            self.mailboxes.drop(gone)
+            self._horizon.forget(gone)
         faults = self.mailboxes.take(messages, self._clock())
         dead_letters(self._streams, faults)
 

@@ -13,15 +13,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, Literal
 
-from birdwatch.errors import RecordError, ServingError
+from birdwatch.errors import RecordError, ServingError, StreamError
 from birdwatch.records import LARGEST, Control, Request, Score, as_token, decode, encode
 from birdwatch.serving.horizon import catch_up
-from birdwatch.serving.process import provenance, warn
+from birdwatch.serving.process import provenance, retry, warn
 from birdwatch.serving.runner.deployment import Deployment
 from birdwatch.serving.runner.measures import Measures
 from birdwatch.serving.runner.model import Answer, Spec, load_model
 from birdwatch.serving.runner.worker import Scored, Worker
-from birdwatch.streams import Message, Partition, Streams
+from birdwatch.streams import Message, Partition, Positions, Streams
 from birdwatch.streams.deadletters import dead_letter
 
 __all__ = ["Role", "Runner"]
@@ -60,8 +60,8 @@ class Runner:
         Whether pickles may be loaded, whoever names them.
     stopping
         Asked while the first version is loaded, which is waited for.
-    clock
-        The wall clock.
+    clock, sleep
+        The wall clock, and how to wait until streams that fail are tried again.
 
     Raises
     ------
@@ -89,6 +89,7 @@ class Runner:
         allow_pickle: bool = False,
         stopping: Callable[[], bool] = _never,
         clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self.model = model
         self.timeout_seconds = timeout_seconds
@@ -98,6 +99,8 @@ class Runner:
         self._to = "canary" if role == "canary" else "scores"
         self._batch = batch
         self._clock = clock
+        self._sleep = sleep
+        self._start = start
         self._who = provenance("canary" if role == "canary" else "runner")
         self._load = partial(load_model, allow_pickle=allow_pickle)
         self._deployment = Deployment(model, spec)
@@ -113,9 +116,16 @@ class Runner:
         self._want()
         while self._serving is None and not stopping():
             self.settle(_IDLE_SECONDS)
-        self._pinned = bool(streams.committed(f"runner-{model}", ["requests"]))
-        self._reader = streams.reader(["requests"], group=f"runner-{model}", start=start)
-        self._committed_at = clock()
+        self._again: Positions = {}
+        self._open()
+
+    def _open(self) -> None:
+        """Begin to read requests; what is not committed, again."""
+        group = f"runner-{self.model}"
+        self._pinned = bool(self._streams.committed(group, ["requests"]))
+        self._reader = self._streams.reader(["requests"], group=group, start=self._start)
+        self._reader.seek(self._again)
+        self._committed_at = self._clock()
         self._uncommitted = False
 
     @property
@@ -156,9 +166,17 @@ class Runner:
         return len(scores)
 
     def run(self, stopping: Callable[[], bool]) -> None:
-        """Step until asked to stop, or until control retires the model."""
+        """Step until asked to stop, or until control retires the model.
+
+        When the streams fail, what is not committed is read and scored again.
+        """
         while not stopping() and not self.retired:
-            self.step()
+            try:
+                self.step()
+            except StreamError as error:
+                warn(f"runner {self.model}", f"beginning anew: {error}")
+                self._reader.close()
+                retry(f"runner {self.model}", self._open, stopping, self._sleep)
         self.commit()
 
     def settle(self, timeout: float = 0.0) -> None:
@@ -197,8 +215,9 @@ class Runner:
     def _pin(self, messages: list[Message]) -> None:
         """Before the first request is scored, keep where it lay: ``latest`` would skip it after a crash."""
         if not self._pinned:
-            first = {Partition(m.stream, m.partition): m.offset for m in reversed(messages)}
-            self._reader.commit(first)
+            self._again = {Partition(m.stream, m.partition): m.offset for m in reversed(messages)}
+            self._reader.commit(self._again)
+            self._again = {}
             self._pinned = True
 
     def _score(self, messages: list[Message], worker: Worker) -> list[Score]:
