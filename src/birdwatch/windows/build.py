@@ -66,6 +66,8 @@ def build(
     champion: str = "",
     canary: str = "",
     inputs: Inputs = NOTHING,
+    *,
+    whole: bool = True,
 ) -> Built:
     """Count all that arrived for one pane.
 
@@ -83,6 +85,9 @@ def build(
         The canary, where it writes to ``scores``; all that is on the stream ``canary`` is one in any case.
     inputs
         What is watched of the requests, which were decoded for it.
+    whole
+        Whether these are all rows of the pane. A part of them leaves to `birdwatch.windows.whole.whole` what depends on
+        the others: which categories are rare, and whether the requests are on a stream at all.
 
     Raises
     ------
@@ -91,14 +96,16 @@ def build(
     """
     once = {stream: _once(columns, names) for stream, columns in streams.items() if columns["id"].size}
     duplicates = {stream: streams[stream]["id"].size - columns["id"].size for stream, columns in once.items()}
+    inputs = inputs if whole else inputs.uncut()
     work = _Construction(names, grid, canary, partitions(once.get("requests"), inputs.dimensions))
+    known = once["requests"]["id"] if "requests" in once else None if whole else np.empty(0, np.int64)
     if "requests" in once:
         asked = once["requests"]["id"]
         work.add_whole_and_parts(Series("counts"), asked, np.full(asked.size, COUNTERS.index("requests")))
         work.add_all(feature_counts(once["requests"], inputs.features))
     for stream in ("scores", "canary"):
         if stream in once:
-            work.add_scores(once[stream], stream, once.get("requests"))
+            work.add_scores(once[stream], stream, known)
     if "metrics" in once:
         work.add_decisions(once["metrics"])
     if "outcomes" in once:
@@ -150,9 +157,9 @@ class _Construction:
         challengers = [(model, champion) for model in others if model not in self._canaries]
         return challengers + [(champion, model) for model in others if model in self._canaries]
 
-    def add_scores(self, columns: Columns, stream: str, requests: Columns | None) -> None:
+    def add_scores(self, columns: Columns, stream: str, requests: Ints | None) -> None:
         finite = np.isfinite(columns["score"])
-        known = np.isin(columns["id"], requests["id"]) if requests is not None else np.ones_like(finite)
+        known = np.isin(columns["id"], requests) if requests is not None else np.ones_like(finite)
         codes = np.unique(columns["who"]).tolist()
         for code in codes:
             who = self._names.pairs[code]

@@ -5,6 +5,7 @@ empty where it is missing, `WRONG_TEXT` where something else does. So a column a
 """
 
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final, Literal, NamedTuple, cast
@@ -89,6 +90,10 @@ class Inputs(NamedTuple):
             )
 
         return cls(each(settings.features), each(settings.segments))
+
+    def uncut(self) -> "Inputs":
+        """Give the same, with every category by its name: which are rare only the whole pane tells."""
+        return Inputs(*(tuple(one._replace(most=sys.maxsize) for one in each) for each in self))
 
     @property
     def columns(self) -> dict[str, Input]:

@@ -6,7 +6,7 @@ wall clock, so that the last panes close and the silence itself can be judged.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from birdwatch.streams import Partition
 from birdwatch.windows.store import Source
@@ -32,6 +32,11 @@ class Watermark:
         self._awaited: dict[Partition, float] = {}
         self._ended: set[Partition] = set()
         self._value = -math.inf
+
+    @property
+    def reached(self) -> float:
+        """The watermark as it was last asked for."""
+        return self._value
 
     def restore(self, sources: Iterable[Source], now: float) -> None:
         """Go on from what the store kept."""
@@ -60,6 +65,32 @@ class Watermark:
         self._latest[key] = max(latest, self._latest.get(key, -math.inf))
         self._heard[key] = now
         self._awaited.pop(partition, None)
+
+    def ahead(self, now: float) -> list[Partition]:
+        """Name the partitions that have come further than the slowest source which still counts."""
+        slowest: dict[Partition, float] = {}
+        for key, reached in self._latest.items():
+            if not self._silent(key, now):
+                at = Partition(key[0], key[1])
+                slowest[at] = min(reached, slowest.get(at, reached))
+        return [at for at, reached in slowest.items() if reached > min(slowest.values())]
+
+    def hold(self, partitions: Collection[Partition], now: float) -> None:
+        """Take partitions that are not being read for the present as heard: their silence is ours."""
+        for key in self._heard:
+            if Partition(key[0], key[1]) in partitions and not self._silent(key, now):
+                self._heard[key] = now
+
+    def rest(self, partition: Partition) -> None:
+        """Take a partition as silent from now on, until it is seen again."""
+        self._awaited.pop(partition, None)
+        for key in self._heard:
+            if Partition(key[0], key[1]) == partition:
+                self._heard[key] = -math.inf
+
+    def idle(self, now: float) -> bool:
+        """Tell whether all sources are silent, or none was ever heard."""
+        return all(self._silent(key, now) for key in self._latest)
 
     def value(self, now: float) -> float:
         """Give the watermark; it never goes back."""

@@ -1,0 +1,245 @@
+"""A worker: one of several tails that share the partitions, and write what they count to the stream ``panes``.
+
+Each partition number is a lane of its own, wherever it is counted. What a lane has counted and the offsets it was counted
+up to are written in one transaction: after a crash, a rebalance or a long stop it is all there or nothing of it, and
+whoever holds the partitions then goes on from the same offsets. `birdwatch.windows.merge.Merge` adds the lanes up.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from birdwatch.config import Settings
+from birdwatch.errors import RecordError
+from birdwatch.records import Control, LaneGap, LaneSource, PaneDelta, decode, encode
+from birdwatch.streams import Changes, Committed, Entry, Gap, Partition, Positions, Streams
+from birdwatch.streams.deadletters import letters
+from birdwatch.windows.counting import CONTROL, Counting
+from birdwatch.windows.delta import as_deltas
+from birdwatch.windows.lane import NEVER, TIMED, Counted, Lane
+from birdwatch.windows.pacing import Pacing
+from birdwatch.windows.reading import Reading
+from birdwatch.windows.store import Checkpoint
+from birdwatch.windows.tail import by_partition
+
+if TYPE_CHECKING:
+    from birdwatch.windows.decode import Fault
+
+__all__ = ["PANES", "Worker"]
+
+PANES: Final = "panes"
+"""The stream of what lanes have counted."""
+
+_WORD_SECONDS: Final = 2.0
+"""How often a lane says how far it has come, though no pane has closed."""
+
+
+class _Note(msgspec.Struct):
+    """What is kept beside a committed offset, from which the partition is read again."""
+
+    position: int
+    closed_until: int = NEVER
+    kept_from: int = NEVER
+
+
+class Worker:
+    """Counts the partitions that its group gives it.
+
+    Parameters
+    ----------
+    streams
+        Where to read, and to write: a place with transactions.
+    settings
+        Lateness, mappings, roles, scale.
+    group
+        The tails that share the partitions.
+    now
+        The wall clock.
+
+    Attributes
+    ----------
+    reading
+        What was read since this object was made, and how far.
+
+    Raises
+    ------
+    SettingsError
+        A mapping cannot be used.
+    StreamError
+        The place has no transactions, or the streams' numbers of partitions differ.
+    """
+
+    def __init__(
+        self, streams: Streams, settings: Settings, *, group: str, now: Callable[[], float] = time.time
+    ) -> None:
+        self._streams = streams
+        self._settings = settings
+        self._group = group
+        self._now = now
+        self._counting = Counting(settings, now=now)
+        self._controls: dict[tuple[Partition, int], Control] = {}
+        self._lanes: dict[int, Lane] = {}
+        self._faults: dict[int, list[Fault]] = defaultdict(list)
+        self._gaps: dict[int, list[Gap]] = defaultdict(list)
+        self._said_at: dict[int, float] = {}
+        control = self._counting.topic_of(CONTROL)
+        self._topics = [topic for topic in self._counting.topics if topic != control]
+        self._control = streams.reader([control])
+        self._reader = streams.reader(self._topics, group=group, on_lost=settings.on_lost)
+        self._transactions = streams.transactions(self._reader)
+        self._pacing = Pacing(self._reader, settings.most_rows)
+        self.reading = Reading(
+            streams, self._reader, self._pacing, lambda: [lane.watermark for lane in list(self._lanes.values())]
+        )
+
+    @property
+    def lanes(self) -> list[int]:
+        """The lanes that this worker holds, by their partition number."""
+        return sorted(self._lanes)
+
+    def step(self, limit: int = 10_000, timeout: float = 0.2) -> int:
+        """Read once, count, and write what there is to say; give the number of messages read.
+
+        Raises
+        ------
+        MovedError
+            The partitions are another's by now. Nothing was written; make a new worker, which reads on from what was.
+        StreamError
+            Kafka does not take it. Nothing was written either.
+        """
+        messages = self._reader.poll(limit, timeout)
+        self._rearrange(self._reader.changes())
+        self._read_control()
+        faults: list[Fault] = []
+        for at, found in by_partition(messages).items():
+            fresh = self._lanes[at.number].take(at, found, self._now())
+            self._faults[at.number] += fresh
+            faults += fresh
+        gaps = self._reader.gaps()
+        for gap in gaps:
+            self._gaps[gap.partition.number].append(gap)
+        self._write(self._reader.positions())
+        self._pacing.step(
+            sum(lane.rows for lane in self._lanes.values()),
+            [lane.watermark for lane in self._lanes.values()],
+            self._now(),
+        )
+        self.reading.note(len(messages), faults, gaps)
+        return len(messages)
+
+    def close(self) -> None:
+        """Leave the group; what is open is read again by whoever gets the partitions."""
+        self._transactions.close()
+        self._reader.close()
+        self._control.close()
+
+    def _rearrange(self, changes: Changes) -> None:
+        """Drop lanes that were taken away, and take up those that were given."""
+        for number in {at.number for at in changes.taken}:
+            self._lanes.pop(number, None)
+            self._faults.pop(number, None)
+            self._gaps.pop(number, None)
+        given: dict[int, dict[Partition, Committed | None]] = defaultdict(dict)
+        for at, committed in changes.given.items():
+            given[at.number][at] = committed
+        for number, partitions in given.items():
+            lane = self._lanes.get(number)
+            if lane is None:
+                lane = self._lanes[number] = Lane(self._counting, self._settings, whole=False)
+                for topic in self._timed():
+                    lane.watermark.await_(Partition(topic, number), self._now() + self._settings.idle_seconds)
+            ends = self._streams.ends([at.stream for at in partitions if at.stream in self._timed()])
+            for at, committed in partitions.items():
+                if committed is not None:
+                    note = _read_note(committed)
+                    lane.resume(
+                        {at: Checkpoint(committed.offset, note.position)},
+                        closed_until=note.closed_until,
+                        kept_from=note.kept_from,
+                    )
+                if ends.get(at, 0) > (_read_note(committed).position if committed is not None else 0):
+                    lane.watermark.await_(at)
+
+    def _timed(self) -> list[str]:
+        return [topic for topic in self._topics if any(ours in TIMED for ours in self._counting.topics[topic])]
+
+    def _read_control(self) -> None:
+        """Know all that operators did so far: which panes are compared with whom depends on it."""
+        fresh = False
+        while messages := self._control.poll(1000, 0.0):
+            for message in messages:
+                try:
+                    control = decode(message.value, Control)
+                except RecordError:
+                    continue  # the judge reads control too, and makes a dead letter of it
+                self._controls[Partition(message.stream, message.partition), message.offset] = control
+                fresh = True
+        if fresh:
+            in_order = sorted(self._controls.items(), key=lambda item: (item[1].ts, item[0]))
+            self._counting.controls = [control for _, control in in_order]
+
+    def _write(self, positions: Positions) -> None:
+        entries: list[Entry] = []
+        kept: dict[Partition, Committed] = {}
+        written: list[int] = []
+        now = self._now()
+        for number, lane in self._lanes.items():
+            mine = {at: position for at, position in positions.items() if at.number == number}
+            lane.advance(mine)
+            if not lane.refilled(mine):
+                continue
+            counted = [*lane.settle(), *lane.close(lane.due(now))]
+            due = now - self._said_at.get(number, 0.0) >= _WORD_SECONDS
+            if counted or due or self._faults[number] or self._gaps[number]:
+                entries += self._entries(number, counted, now)
+                kept |= _committed(lane)
+                written.append(number)
+        if entries:
+            self._transactions.write(entries, kept)
+        for number in written:
+            self._said_at[number] = now
+            self._faults[number].clear()
+            self._gaps[number].clear()
+
+    def _entries(self, number: int, counted: list[Counted], now: float) -> Iterator[Entry]:
+        """Give what a lane has to say; how far it has come is said last, so that all before it has been heard by then."""
+        lane, key = self._lanes[number], str(number).encode()
+        for pane in counted:
+            for delta in as_deltas(self._group, number, pane):
+                yield Entry(PANES, key, encode(delta))
+        sources = [
+            LaneSource(stream=s.stream, partition=s.partition, latest=s.latest, model=s.model, idle=s.idle)
+            for s in lane.watermark.sources(now)
+        ]
+        gaps = [
+            LaneGap(stream=g.partition.stream, partition=number, wanted=g.wanted, found=g.found, reason=g.reason)
+            for g in self._gaps[number]
+        ]
+        word = PaneDelta(
+            group=self._group,
+            lane=number,
+            closed_until=lane.closed_until if lane.closed_until != NEVER else None,
+            idle=lane.watermark.idle(now),
+            sources=sources,
+            gaps=gaps,
+        )
+        yield Entry(PANES, key, encode(word))
+        yield from letters([(fault.message, fault.reason) for fault in self._faults[number]], now)
+
+
+def _committed(lane: Lane) -> dict[Partition, Committed]:
+    return {
+        at: Committed(point.resume, encode(_Note(point.position, lane.closed_until, lane.kept_from)).decode())
+        for at, point in lane.checkpoints().items()
+    }
+
+
+def _read_note(committed: Committed) -> _Note:
+    """Read what was kept beside an offset; one that somebody else has set counts from there."""
+    try:
+        return decode(committed.note.encode(), _Note)
+    except RecordError:
+        return _Note(committed.offset)
