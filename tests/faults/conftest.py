@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,25 +28,39 @@ rules:
 # What is broken here is thrown away afterwards: never the broker that BIRDWATCH_KAFKA names, which is somebody's.
 
 
-@pytest.fixture(scope="session")
-def own_broker() -> Iterator[str]:
-    """HOST:PORT of one broker."""
+@contextmanager
+def brokers(count: int = 1) -> Iterator[kafka_broker.Cluster]:
+    """Run a cluster of so many brokers, which may be killed and started again."""
     reason = kafka_broker.missing()
     if reason is not None:
         pytest.skip(reason)
-    with kafka_broker.broker() as servers:
-        yield servers
+    with kafka_broker.cluster(count) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def own_broker() -> Iterator[kafka_broker.Cluster]:
+    """One broker."""
+    with brokers() as alone:
+        yield alone
 
 
 @pytest.fixture
-def servers(own_broker: str) -> str:
-    """HOST:PORT of one broker without topics."""
-    admin = AdminClient({"bootstrap.servers": own_broker})
+def broker(own_broker: kafka_broker.Cluster) -> kafka_broker.Cluster:
+    """One broker without topics."""
+    own_broker.start()  # a test that failed may have left it dead
+    admin = AdminClient({"bootstrap.servers": own_broker.address})
     there = [name for name in admin.list_topics(timeout=10).topics if not name.startswith("__")]
     for deleted in admin.delete_topics(there).values() if there else ():
         deleted.result()
     wait_for(lambda: not {*there} & {*admin.list_topics(timeout=10).topics})
     return own_broker
+
+
+@pytest.fixture
+def servers(broker: kafka_broker.Cluster) -> str:
+    """HOST:PORT of one broker without topics."""
+    return broker.address
 
 
 def make_topics(servers: str, partitions: int, replicas: int = 1) -> None:
@@ -95,6 +110,27 @@ class Observing:
         (folder / "birdwatch.yaml").write_text(yaml.safe_dump(settings | changes))
         self.path = folder / "store.db"
         self._store: Store | None = None
+
+    form = "tail"
+    """How the table calls this form of it."""
+
+    def start(self) -> None:
+        """Start it, and wait for the first pane."""
+        self.processes.start("tail", "tail")
+        self.processes.ready("tail")
+        self.alive(time.time())
+
+    def died(self) -> list[str]:
+        """Name the processes that have ended by themselves, with what they said last."""
+        return [
+            f"{name}: {self.processes.said(name)[-500:]}"
+            for name in self.processes.names()
+            if self.processes.ended(name) is not None
+        ]
+
+    def late(self) -> int:
+        """Give how many messages came after their pane was closed."""
+        return sum(arrivals.late for arrivals in self.store.arrivals(0, 2**62).values())
 
     @property
     def store(self) -> Store:

@@ -73,9 +73,9 @@ def _rows(servers: str, run: str) -> Rows:
         try:
             row = json.loads(value)
             name = row["id"] if stream == "requests" else row["request_id"]
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             continue  # malformed, on purpose
-        if name.startswith(run):
+        if str(name).startswith(run):
             rows[stream].setdefault((name, row.get("model", "")), row)
     return rows
 

@@ -26,8 +26,7 @@ def test_a_tail_that_is_killed_counts_every_id_once(servers, observe, faults):
     run, ledger = watching.processes, Ledger(rate=100, pane_seconds=1)
     alive, rounds = [], 0
     with Traffic(servers, ledger):
-        run.start("tail", "tail")
-        watching.alive(time.time())
+        watching.start()
         for _ in range(MOMENTS):
             run.kill("tail")
             rounds += 1

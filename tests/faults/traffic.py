@@ -23,14 +23,11 @@ class Traffic:
         HOST:PORT of the brokers.
     ledger
         What to send; it notes what is acknowledged.
-    spoil
-        Called with a producer at each tick, to add what is none of the ledger's.
     """
 
-    def __init__(self, servers: str, ledger: Ledger, spoil: Callable[[Producer], Any] | None = None) -> None:
+    def __init__(self, servers: str, ledger: Ledger) -> None:
         self.ledger = ledger
         self.sent = 0
-        self._spoil = spoil
         self._refused: list[str] = []
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._send, name="traffic")
@@ -54,14 +51,11 @@ class Traffic:
     def __exit__(self, *_: object) -> None:
         self._ending.set()
         self._thread.join()
-        assert self._producer.flush(60) == 0, "the brokers did not take the end of the traffic"
-        assert self._refused == []
+        self.flush()
 
     def _send(self) -> None:
         while not self._ending.wait(0.01):
             self.send(int((time.time() - self.ledger.start) * self.ledger.rate))
-            if self._spoil is not None:
-                self._spoil(self._producer)
 
     def send(self, until: int) -> None:
         """Send the requests before this number that were not sent yet."""
@@ -72,6 +66,15 @@ class Traffic:
             self._producer.poll(0)
         self.sent = max(self.sent, until)
         self._producer.poll(0)
+
+    def produce(self, stream: str, value: bytes) -> None:
+        """Send something that is none of the ledger's."""
+        self._producer.produce(stream, value)
+
+    def flush(self) -> None:
+        """Wait until the brokers have taken all that was sent."""
+        assert self._producer.flush(60) == 0, "the brokers do not take the traffic"
+        assert self._refused == []
 
     def _delivered(self, part: int, n: int) -> Callable[[Any, Any], None]:
         def delivered(error: Any, _message: Any) -> None:
