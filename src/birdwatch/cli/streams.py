@@ -1,7 +1,8 @@
 """``birdwatch streams``: look at streams, without leaving a trace in any group's offsets."""
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,8 @@ from birdwatch.errors import RecordError, StreamError
 
 if TYPE_CHECKING:
     from birdwatch.streams import Message, Positions, Streams
+    from birdwatch.streams.deadletters import DeadLetter
+    from birdwatch.streams.requeue import Letter
 
 __all__ = ["app", "known", "utc"]
 
@@ -46,24 +49,40 @@ def cat(
     first: Annotated[int | None, typer.Option("--from", min=0, help="Begin at this offset.")] = None,
     tail: Annotated[int | None, typer.Option(min=0, help="Print only the last so many messages.")] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Go on with what comes; end with Ctrl-C.")] = False,
+    reason: Annotated[str | None, typer.Option(help="Only dead letters whose reason has this text in it.")] = None,
+    stream: Annotated[str | None, typer.Option(help="Only dead letters of messages on this stream.")] = None,
+    requeue: Annotated[
+        bool, typer.Option("--requeue", help="Put dead letters back on the streams they came from.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print stream, partition, offset, key and value.")] = False,
 ) -> None:
     """Print the messages of a stream, one a line, as they lie; dead letters for people, tables row by row.
 
     --from and --tail count in each partition by itself.
+
+    With --requeue, dead letters are put back, with their keys, to be read again: those that have not been dealt with by an
+    earlier --requeue, or from where --from or --tail say. It says which could not be put back.
     """
-    if first is not None and tail is not None:
-        raise typer.BadParameter("give --from or --tail, not both")
+    _refuse_nonsense(
+        name, {"--from": first, "--tail": tail}, {"--requeue": requeue or None, "--reason": reason, "--stream": stream}
+    )
+    if requeue and follow:
+        raise typer.BadParameter("give --requeue or --follow, not both: letters that come later are for another time")
     place = _open(settings, streams)
     if not follow:
         known(place, [name])
     ends = place.ends([name])
+    chosen = _chosen(reason, stream)
     begin = {partition: max(end - tail, 0) if tail is not None else first or 0 for partition, end in ends.items()}
-    show = _as_json if as_json else _as_text
     try:
+        if requeue:
+            _requeue(place, begin if first is not None or tail is not None else None, chosen, as_json=as_json)
+            return
+        show = _as_json if as_json else _as_text
         for message in _messages(place, name, begin, ends, follow=follow):
-            for line in show(message):
-                typer.echo(line)
+            if chosen is None or _is_chosen(message, chosen):
+                for line in show(message):
+                    typer.echo(line)
     except KeyboardInterrupt:
         if not follow:
             raise
@@ -134,16 +153,75 @@ def _open(settings: Path | None, address: str | None) -> "Streams":
     return open_streams(load_settings(settings, streams=address).streams)
 
 
+def _refuse_nonsense(name: str, ways: dict[str, Any], of_letters: dict[str, Any]) -> None:
+    if all(value is not None for value in ways.values()):
+        raise typer.BadParameter(f"give {' or '.join(ways)}, not both")
+    said = [option for option, value in of_letters.items() if value is not None]
+    if said and name != "deadletters":
+        raise typer.BadParameter(f"{said[0]} is for deadletters, not for {name!r}")
+
+
+def _chosen(reason: str | None, stream: str | None) -> "Callable[[DeadLetter], bool] | None":
+    if reason is None and stream is None:
+        return None
+    return lambda letter: (reason is None or reason in letter.reason) and stream in {None, letter.stream}
+
+
+def _is_chosen(message: "Message", chosen: "Callable[[DeadLetter], bool]") -> bool:
+    from birdwatch.records import decode  # noqa: PLC0415
+    from birdwatch.streams.deadletters import DeadLetter  # noqa: PLC0415
+
+    try:
+        return chosen(decode(message.value, DeadLetter))
+    except RecordError:
+        return False
+
+
+def _requeue(
+    place: "Streams", begin: "Positions | None", chosen: "Callable[[DeadLetter], bool] | None", *, as_json: bool
+) -> None:
+    from birdwatch.streams.requeue import requeue  # noqa: PLC0415
+
+    fates: Counter[str] = Counter()
+    back: Counter[str] = Counter()
+    for each in requeue(place, begin=begin, chosen=chosen):
+        fates[each.fate] += 1
+        if each.letter is not None and each.fate == "put back":
+            back[each.letter.stream] += 1
+        if as_json:
+            typer.echo(_fate_as_json(each))
+        elif each.fate == "lost":
+            what = f" ({each.letter.where})" if each.letter is not None else ""
+            typer.echo(f"deadletters/{each.partition}@{each.offset}{what} is not put back: {each.why}")
+    if as_json:
+        return
+    said = [f"{count:,} on {stream}" for stream, count in sorted(back.items())]
+    said = [f"put back: {', '.join(said) or 'none'}"]
+    said += [f"{fate}: {fates[fate]:,}" for fate in ("put back already", "not chosen", "lost") if fates[fate]]
+    typer.echo("; ".join(said))
+
+
+def _fate_as_json(each: "Letter") -> str:
+    import msgspec  # noqa: PLC0415
+
+    said: dict[str, Any] = {"partition": each.partition, "offset": each.offset, "fate": each.fate, "why": each.why}
+    if each.letter is not None:
+        said["of"] = {"stream": each.letter.stream, "partition": each.letter.partition, "offset": each.letter.offset}
+    return msgspec.json.encode(said).decode()
+
+
 def _messages(
     place: "Streams", name: str, begin: "Positions", ends: "Positions", *, follow: bool
 ) -> "Iterator[Message]":
+    from birdwatch.streams.stretch import read_until  # noqa: PLC0415
+
     reader = place.reader([name])
     reader.seek(begin)
-    at = dict(begin)
     try:
-        while follow or any(at[partition] < end for partition, end in ends.items()):
+        while follow:
             yield from reader.poll()
-            at |= reader.positions()
+        for messages in read_until(reader, begin, ends):
+            yield from messages
     finally:
         reader.close()
 

@@ -130,13 +130,12 @@ def letters(found: Iterable[tuple[Message, str]], now: float) -> list[Entry]:
 
 
 def _headers(letter: DeadLetter) -> Headers:
-    said = {
-        "stream": letter.stream,
-        "partition": str(letter.partition),
-        "offset": str(letter.offset),
-        "reason": letter.reason,
-    }
-    return tuple((f"birdwatch.{name}", value.encode()) for name, value in said.items())
+    return (
+        ("birdwatch.stream", letter.stream.encode()),
+        ("birdwatch.partition", b"%d" % letter.partition),
+        ("birdwatch.offset", b"%d" % letter.offset),
+        ("birdwatch.reason", letter.reason.encode()),
+    )
 
 
 def _letter(message: Message, reason: str, now: float) -> DeadLetter:
@@ -159,8 +158,10 @@ def _letter(message: Message, reason: str, now: float) -> DeadLetter:
 def _text(raw: bytes, most: int) -> tuple[str, Encoding]:
     kept = raw[:most]
     try:
+        if len(kept) == len(raw):
+            return kept.decode(), "utf-8"
         # Where the text is cut within a character, the decoder leaves that character out.
-        return codecs.getincrementaldecoder("utf-8")().decode(kept, final=len(kept) == len(raw)), "utf-8"
+        return codecs.getincrementaldecoder("utf-8")().decode(kept), "utf-8"
     except UnicodeDecodeError:
         return base64.b64encode(kept).decode(), "base64"
 
