@@ -8,6 +8,7 @@
     │   ├── AddressError       an address that names no place for streams
     │   └── MovedError         a write for partitions that another reader of the group has by now
     ├── RecordError            bytes that are not the record they should be
+    ├── DiskFullError          a stream, store or archive that has no room; a StreamError and a StoreError
     ├── StoreError             a store of another grid, pane length or schema; two writers at once
     ├── DeliveryError          a receiver that did not take an alert
     ├── ReferenceMissingError   a reference that is missing, too small or overlaps what it judges
@@ -20,6 +21,7 @@ __all__ = [
     "AddressError",
     "BirdwatchError",
     "DeliveryError",
+    "DiskFullError",
     "MovedError",
     "RecordError",
     "ReferenceMissingError",
@@ -56,6 +58,10 @@ class RecordError(BirdwatchError):
 
 class StoreError(BirdwatchError):
     """The store belongs to another grid, pane length or schema, or another process writes it."""
+
+
+class DiskFullError(StreamError, StoreError):
+    """A disk has no room: nothing was written, nothing deleted; the same works again when there is room."""
 
 
 class DeliveryError(BirdwatchError):

@@ -4,15 +4,17 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 import apsw
 
+from birdwatch.disk import disk_full
 from birdwatch.errors import StreamError
 from birdwatch.streams.base import Partition, Positions
+from birdwatch.streams.damage import DamagedEndError
 
 __all__ = ["Database", "GroupOffsets", "naming", "stream_error"]
 
@@ -33,10 +35,19 @@ class Database:
         The statement that makes its table; a file that is missing is made by `writable`, never by `readable`.
     synchronous
         How far a transaction reaches before it counts: ``normal``, the system; ``full``, the disk.
+    opened
+        Looks at the file once it is open, before it is used.
     """
 
-    def __init__(self, path: Path, schema: str, synchronous: str = "normal") -> None:
+    def __init__(
+        self,
+        path: Path,
+        schema: str,
+        synchronous: str = "normal",
+        opened: Callable[[apsw.Connection], None] = lambda _: None,
+    ) -> None:
         self.path = path
+        self._opened = opened
         self._schema = schema
         self._synchronous = synchronous
         self._connection: apsw.Connection | None = None
@@ -45,10 +56,16 @@ class Database:
     def readable(self) -> apsw.Connection | None:
         """Open the file, or give None while it does not exist."""
         if self._connection is None and self.path.exists():
-            self._connection = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READWRITE)
-            self._connection.set_busy_handler(_wait)
-            self._connection.execute(f"PRAGMA synchronous = {self._synchronous}")
-            self._connection.set_wal_hook(self._committed)
+            connection = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READWRITE)
+            try:
+                connection.set_busy_handler(_wait)
+                connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+                connection.set_wal_hook(self._committed)
+                self._opened(connection)
+            except BaseException:
+                connection.close()
+                raise
+            self._connection = connection
         return self._connection
 
     def writable(self) -> apsw.Connection:
@@ -90,16 +107,15 @@ class Database:
         """Put the file in its place complete: the loser of a race uses the winner's, nobody sees half a schema."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         draft = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}")
-        connection = apsw.Connection(str(draft))
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute(self._schema)
-        connection.close()
         try:
-            os.link(draft, self.path)
-        except FileExistsError:
-            pass
+            with closing(apsw.Connection(str(draft))) as connection:
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute(self._schema)
+            with suppress(FileExistsError):
+                os.link(draft, self.path)
         finally:
-            draft.unlink()
+            for path in (draft, draft.with_name(f"{draft.name}-wal"), draft.with_name(f"{draft.name}-shm")):
+                path.unlink(missing_ok=True)
         folder = os.open(self.path.parent, os.O_RDONLY)
         os.fsync(folder)
         os.close(folder)
@@ -146,17 +162,30 @@ def naming(path: Path) -> Iterator[None]:
     """Turn what SQLite and the file system say inside the block into a `StreamError` that names the file."""
     try:
         yield
-    except (apsw.Error, OSError) as error:
+    except (apsw.Error, OSError, DamagedEndError) as error:
         raise stream_error(error, path) from error
 
 
 def stream_error(error: Exception, path: Path) -> StreamError:
     """Say in our words what SQLite or the file system said about a file."""
+    full = disk_full(error, path)
+    if full is not None:
+        return full
     if isinstance(error, apsw.BusyError):
         return StreamError(f"{path} has been locked by another process for {_LOCKED_SECONDS:.0f} s")
     if isinstance(error, apsw.NotADBError):
-        return StreamError(f"{path} is not a stream: it is no SQLite file")
+        return StreamError(
+            f"{path} is not a stream: it is no SQLite file, or is damaged at its beginning{_remedy(path)}"
+        )
+    if isinstance(error, apsw.CorruptError | DamagedEndError):
+        return StreamError(f"{path} is damaged: it cannot be told where it ends{_remedy(path)}")
     return StreamError(f"{path}: {error}")
+
+
+def _remedy(path: Path) -> str:
+    if path.name.startswith("."):  # what the groups have committed
+        return "; move it away: the groups then read from their beginnings again"
+    return f". Stop what writes to it, then `birdwatch streams mend --streams sqlite:{path.parent} {path.stem}`"
 
 
 def _wait(tries: int) -> bool:

@@ -21,14 +21,17 @@ import apsw
 from birdwatch.errors import AddressError, StreamError
 from birdwatch.streams.base import Headers, Message, OnLost, Partition, Positions
 from birdwatch.streams.bell import Bell, ring
+from birdwatch.streams.damage import UNREADABLE, DamagedEndError, add_sums, end_of, sound, step_over, summed
 from birdwatch.streams.database import Database, GroupOffsets, naming, stream_error
 from birdwatch.streams.local import LocalReader, LocalStreams, Log
 
 __all__ = ["SqliteStreams"]
 
 # STRICT, so that text is refused rather than read back as something that is not bytes. The key of the table is the
-# offset plus one: rows are never deleted, so SQLite numbers them 1, 2, 3 … without gaps.
-_SCHEMA: Final = "CREATE TABLE messages (id INTEGER PRIMARY KEY, key BLOB NOT NULL, value BLOB NOT NULL) STRICT"
+# offset plus one: rows are never deleted, so they are numbered 1, 2, 3 … without gaps. Logs of earlier versions have no sums.
+_SCHEMA: Final = (
+    "CREATE TABLE messages (id INTEGER PRIMARY KEY, key BLOB NOT NULL, value BLOB NOT NULL, sum INTEGER) STRICT"
+)
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _OPTIONS: Final = {"synchronous": ("normal", "full")}
 
@@ -54,6 +57,7 @@ class SqliteStreams(LocalStreams):
         self._offsets = GroupOffsets(self._folder / ".offsets.db")
         self._lock = threading.Lock()
         self._open: dict[str, Database] = {}
+        self._ends: dict[str, int] = {}
 
     def append(
         self, stream: str, messages: Iterable[tuple[bytes, bytes]], *, headers: Iterable[Headers] | None = None
@@ -70,8 +74,14 @@ class SqliteStreams(LocalStreams):
                 # Immediate: the lock is waited for here, where waiting is allowed, and not in the midst of writing.
                 connection.execute("BEGIN IMMEDIATE")
                 try:
-                    connection.executemany("INSERT INTO messages (key, value) VALUES (?, ?)", rows)
+                    first = self._end(stream, connection) + 1
+                    connection.executemany(
+                        "INSERT INTO messages (key, value, sum) VALUES (?, ?, ?)", summed(first, rows)
+                    )
                     connection.execute("COMMIT")
+                except TypeError as error:
+                    connection.execute("ROLLBACK")
+                    raise StreamError(f"{database.path} takes keys and values of bytes: {error}") from error
                 except BaseException:
                     if connection.in_transaction:
                         connection.execute("ROLLBACK")
@@ -91,7 +101,9 @@ class SqliteStreams(LocalStreams):
         on_lost: OnLost = "earliest",
     ) -> LocalReader:
         """Open a reader; it takes up streams that do not exist yet when they appear."""
-        logs: dict[str, Log] = {stream: _SqliteLog(stream, Database(self._path(stream), _SCHEMA)) for stream in streams}
+        logs: dict[str, Log] = {
+            stream: _SqliteLog(stream, Database(self._path(stream), _SCHEMA, opened=add_sums)) for stream in streams
+        }
         begin = dict.fromkeys(map(Partition, streams), 0)
         if start == "latest":
             begin |= self.ends(streams)
@@ -114,7 +126,7 @@ class SqliteStreams(LocalStreams):
                 with naming(database.path):
                     connection = database.readable()
                     if connection is not None:
-                        found[Partition(stream)] = connection.execute("SELECT max(id) FROM messages").get or 0
+                        found[Partition(stream)] = end_of(connection)
         return found
 
     def committed(self, group: str, streams: Sequence[str]) -> Positions:
@@ -130,8 +142,17 @@ class SqliteStreams(LocalStreams):
 
     def _database(self, stream: str) -> Database:
         if stream not in self._open:
-            self._open[stream] = Database(self._path(stream), _SCHEMA, self._synchronous)
+            self._open[stream] = Database(self._path(stream), _SCHEMA, self._synchronous, add_sums)
         return self._open[stream]
+
+    def _end(self, stream: str, connection: apsw.Connection) -> int:
+        """Give the last number of a log; what this object has seen once cannot have become less."""
+        seen = self._ends.get(stream)
+        end = end_of(connection) if seen is None else connection.execute("SELECT max(id) FROM messages").get or 0
+        if seen is not None and end < seen:
+            raise DamagedEndError
+        self._ends[stream] = end
+        return end
 
     def _path(self, stream: str) -> Path:
         if not _NAME.fullmatch(stream):
@@ -146,6 +167,8 @@ class _SqliteLog:
         self._stream = stream
         self._database = database
         self._drained: tuple[int, object] | None = None
+        self.damaged: list[tuple[int, int]] = []
+        """Stretches of offsets [from, to) that could not be read; whoever reports them empties it."""
 
     def exists(self) -> bool:
         return self._database.path.exists()
@@ -155,7 +178,7 @@ class _SqliteLog:
         # Without the context manager: this runs every millisecond.
         try:
             return self._read(offset, limit)
-        except apsw.Error as error:
+        except (apsw.Error, DamagedEndError) as error:
             raise stream_error(error, self._database.path) from error
 
     def close(self) -> None:
@@ -170,13 +193,21 @@ class _SqliteLog:
         if self._drained == state:
             return [], offset
         # All rows are fetched at once: a transaction left open would keep writers from trimming the log.
-        rows: list[Any] = connection.execute(
-            "SELECT id, key, value FROM messages WHERE id > ? ORDER BY id LIMIT ?", (offset, limit)
-        ).fetchall()
-        if not rows:
+        try:
+            rows: list[Any] | None = connection.execute(
+                "SELECT id, key, value, sum FROM messages WHERE id > ? ORDER BY id LIMIT ?", (offset, limit)
+            ).fetchall()
+        except UNREADABLE:
+            rows = None
+        if rows == []:
             self._drained = state
             return [], offset
-        return [Message(self._stream, 0, number - 1, key, value) for number, key, value in rows], rows[-1][0]
+        if rows is not None and sound(rows, offset + 1):
+            reached = offset + len(rows)
+        else:
+            rows, damaged, reached = step_over(connection, offset, limit)
+            self.damaged += [(since - 1, until - 1) for since, until in damaged]
+        return [Message(self._stream, 0, number - 1, key, value) for number, key, value, _ in rows], reached
 
 
 def _parse(address: str) -> tuple[Path, str]:
