@@ -6,6 +6,7 @@
     ├── SettingsError          a setting, rule or mapping that cannot be used; names the place and the remedy
     ├── StreamError            a stream that cannot be reached, read or written
     │   ├── AddressError       an address that names no place for streams
+    │   ├── LostError          messages that were gone before they were read, where the settings say to stop then
     │   └── MovedError         a write for partitions that another reader of the group has by now
     ├── RecordError            bytes that are not the record they should be
     ├── DiskFullError          a stream, store or archive that has no room; a StreamError and a StoreError
@@ -22,6 +23,7 @@ __all__ = [
     "BirdwatchError",
     "DeliveryError",
     "DiskFullError",
+    "LostError",
     "MovedError",
     "RecordError",
     "ReferenceMissingError",
@@ -46,6 +48,10 @@ class StreamError(BirdwatchError):
 
 class AddressError(StreamError):
     """An address names no place for streams."""
+
+
+class LostError(StreamError):
+    """Messages were gone before they were read, and the settings say to stop then."""
 
 
 class MovedError(StreamError):

@@ -7,11 +7,14 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from birdwatch.alerts.lifecycle import advance
-from birdwatch.alerts.metrics import Read, TailMetrics
+from birdwatch.alerts.metrics import StoreMetrics
 from birdwatch.detect.budget import Budget, Watch
 from birdwatch.detect.spending import create_table as create_ledger
 from birdwatch.detect.spending import put_spending, write_looks
 from birdwatch.detect.verdict import Finding, Subject, Verdict, create_table, put_verdicts
+from birdwatch.testing import MemoryStreams
+from birdwatch.windows.metrics import ReadingMetrics
+from birdwatch.windows.reading import Reading
 from birdwatch.windows.store import Source, Store
 
 DAY = 86_400
@@ -30,17 +33,15 @@ def shown(store):
 
     def read():
         registry = CollectorRegistry()
-        registry.register(TailMetrics(store.path, lambda: Read(7, 2), now=lambda: 10.5 * DAY))
+        registry.register(StoreMetrics(store.path, now=lambda: 10.5 * DAY))
         families = text_string_to_metric_families(generate_latest(registry).decode())
         return {(s.name, *s.labels.values()): s.value for family in families for s in family.samples}
 
     return read
 
 
-def test_a_new_store_shows_what_was_read_and_that_nothing_fires(shown):
+def test_a_new_store_shows_that_nothing_fires(shown):
     found = shown()
-    assert found["birdwatch_tail_messages_total",] == 7
-    assert found["birdwatch_tail_dead_letters_total",] == 2
     assert found["birdwatch_tail_panes_closed_total",] == 0
     assert found["birdwatch_alerts_firing", "page"] == 0
     assert not any(name == "birdwatch_tail_lag_seconds" for name, *_ in found)
@@ -120,7 +121,13 @@ def test_the_guide_names_all_of_them(store, root):
     guide = (root / "docs/guide/budget.md").read_text()
     named = set(re.findall(r"`(birdwatch_[a-z_]+)`", guide))
     named |= {f"birdwatch_budget_{what}" for what in re.findall(r"`…_([a-z_]+)`", guide)}
-    shown = {metric.name for metric in TailMetrics(store.path, lambda: Read(0, 0)).collect()}
+    streams = MemoryStreams()
+    reading = Reading(streams, streams.reader(["scores"]), None, list)
+    shown = {m.name for each in (StoreMetrics(store.path), ReadingMetrics(lambda: reading)) for m in each.collect()}
     counters = {f"{name}_total" if f"{name}_total" in named else name for name in shown}
-    assert named - counters <= {"birdwatch_tail_closed_until_timestamp_seconds", "birdwatch_tail_lag_seconds"}
+    assert named - counters <= {
+        "birdwatch_tail_closed_until_timestamp_seconds",
+        "birdwatch_tail_lag_seconds",
+        "birdwatch_tail_watermark_timestamp_seconds",
+    }
     assert counters <= named

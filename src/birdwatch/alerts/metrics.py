@@ -1,13 +1,13 @@
-"""What ``birdwatch tail`` shows at ``/metrics``: how far it has read, what the rules say, and how the budgets stand.
+"""What ``birdwatch tail`` and ``judge`` show of their store at ``/metrics``: panes, what the rules say, how the budgets stand.
 
-All but what the process itself has counted is read from the store when it is asked for, by a connection of its own: so
-the numbers are those of the last commit, and asking never holds up the tail.
+It is read from the store when it is asked for, by a connection of its own: so the numbers are those of the last commit,
+and asking never holds up the process.
 """
 
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final, NamedTuple, get_args
+from typing import Any, Final, get_args
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -16,35 +16,25 @@ from birdwatch.alerts.standing import standings
 from birdwatch.detect.verdict import Severity, Status
 from birdwatch.windows.store import Store
 
-__all__ = ["Read", "TailMetrics"]
+__all__ = ["StoreMetrics"]
 
 _STATUSES: Final[tuple[Status, ...]] = get_args(Status)
 _SEVERITIES: Final[tuple[Severity, ...]] = get_args(Severity)
 
 
-class Read(NamedTuple):
-    """What a tail has read since it was started."""
-
-    messages: int
-    dead_letters: int
-
-
-class TailMetrics(Collector):
-    """Gives the metrics of a tail.
+class StoreMetrics(Collector):
+    """Gives the metrics of a store.
 
     Parameters
     ----------
     path
-        The store that it writes.
-    read
-        Gives what it has read so far.
+        The store.
     now
         The wall clock, in Unix seconds.
     """
 
-    def __init__(self, path: Path, read: Callable[[], Read], now: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: Path, now: Callable[[], float] = time.time) -> None:
         self._path = path
-        self._read = read
         self._now = now
 
     def describe(self) -> Iterator[Metric]:
@@ -53,11 +43,6 @@ class TailMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Ask the store."""
-        read = self._read()
-        yield CounterMetricFamily("birdwatch_tail_messages", "messages read since the start", read.messages)
-        yield CounterMetricFamily(
-            "birdwatch_tail_dead_letters", "rows that could not be read, since the start", read.dead_letters
-        )
         store = Store(self._path, readonly=True)
         try:
             yield from self._progress(store)

@@ -22,6 +22,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("birdwatch.cli.demo", "The whole story on a year of real flights, on this machine."),
     "deploy": ("birdwatch.cli.deploy", "Write a change to the control stream."),
     "init": ("birdwatch.cli.init", "Copy the rules, dashboards and notebooks out as your own deployment."),
+    "judge": ("birdwatch.cli.judge", "Add up what the tails of a group count, judge it, raise alerts."),
     "reference": ("birdwatch.cli.reference", "Freeze a stretch of a stream as the reference, and look at it."),
     "replay": ("birdwatch.cli.replay", "Put recorded streams back on streams."),
     "rules": ("birdwatch.cli.rules", "Check the rules."),

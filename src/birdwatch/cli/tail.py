@@ -1,28 +1,23 @@
-"""``birdwatch tail``: the observing side in one process, from streams to alerts."""
+"""``birdwatch tail``: the observing side in one process, or the counting of it in one of several."""
 
 import json
-import signal
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from birdwatch.cli.following import Following, serving_health, until_asked_to_stop
 from birdwatch.config import load_settings
+from birdwatch.errors import SettingsError
 
 if TYPE_CHECKING:
-    from birdwatch.alerts.metrics import TailMetrics
-    from birdwatch.health import Health
+    from birdwatch.config import Settings
     from birdwatch.windows.store import Store
 
 __all__ = ["app"]
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
-
-_STILL_SECONDS: Final = 60.0
-"""A tail that has fallen behind judges weeks at once."""
 
 
 @app.command()
@@ -35,6 +30,12 @@ def tail(
         list[Path] | None, typer.Option(help="A frozen reference, used in place of trailing ones; may be repeated.")
     ] = None,
     pane_seconds: Annotated[int | None, typer.Option(help="Event time in one pane.")] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(
+            help="Share Kafka's partitions with the other tails of this group; `birdwatch judge` does the rest."
+        ),
+    ] = None,
     until_end: Annotated[
         bool, typer.Option("--until-end", help="Stop when all that the streams hold has been counted.")
     ] = False,
@@ -52,89 +53,90 @@ def tail(
     Killed at any moment and started again with the same store, it goes on without a loss and without counting twice.
     Dead letters go to the stream `deadletters`; those of recorded streams, which are only read, to a folder beside the
     store.
+
+    With --group it is one of as many as there are partitions: it counts those that it is given into the stream `panes`,
+    and has no store; one `birdwatch judge` adds up what they count.
     """
-    from rich.console import Console  # noqa: PLC0415 - help should not wait for what only the work needs
-
-    from birdwatch.alerts.lifecycle import advance  # noqa: PLC0415
-    from birdwatch.alerts.metrics import Read, TailMetrics  # noqa: PLC0415
-    from birdwatch.alerts.sinks import sink_names  # noqa: PLC0415
-    from birdwatch.content import content  # noqa: PLC0415
-    from birdwatch.detect.judge import Judge  # noqa: PLC0415
-    from birdwatch.detect.rules import load_rules  # noqa: PLC0415
-    from birdwatch.streams import open_streams  # noqa: PLC0415
-    from birdwatch.windows.store import Store  # noqa: PLC0415
-    from birdwatch.windows.tail import Tail  # noqa: PLC0415
-
     chosen = load_settings(
         settings, streams=streams, store=store, rules=rules, references=reference, pane_seconds=pane_seconds
     )
+    if group is None:
+        _alone(chosen, until_end=until_end, health_port=health_port, health_host=health_host, as_json=as_json)
+    elif until_end or as_json:
+        raise SettingsError("--group shares streams that do not end: leave out --until-end and --json")
+    else:
+        _one_of(group, chosen, health_port=health_port, health_host=health_host)
+
+
+def _alone(chosen: "Settings", *, until_end: bool, health_port: int | None, health_host: str, as_json: bool) -> None:
+    """Read, judge and alert in this process."""
+    from rich.console import Console  # noqa: PLC0415 - help should not wait for what only the work needs
+
+    from birdwatch.alerts.metrics import StoreMetrics  # noqa: PLC0415
+    from birdwatch.cli.judging import judging  # noqa: PLC0415
+    from birdwatch.streams import open_streams  # noqa: PLC0415
+    from birdwatch.windows.metrics import ReadingMetrics  # noqa: PLC0415
+    from birdwatch.windows.store import Store  # noqa: PLC0415
+    from birdwatch.windows.tail import Tail  # noqa: PLC0415
+
     place = open_streams(chosen.streams)
     recorded = chosen.streams.startswith("files:")
     letters = open_streams(f"sqlite:{chosen.store.with_suffix('.deadletters')}") if recorded else place
+    stopping = until_asked_to_stop()
     kept = Store(chosen.store, pane_seconds=chosen.pane_seconds)
-    judge = Judge(
-        kept,
-        load_rules(chosen.rules or content("detectors")),
-        windows_start_seconds=chosen.windows_start_seconds,
-        judge_from=chosen.judge_from,
-        references=chosen.references,
-        scale=chosen.scale,
-        unit=chosen.unit,
-        canary=chosen.canary,
-    )
-    sinks = sink_names(chosen)
+    kept.claim()
+    tailing: Tail
 
-    def judge_and_alert(until: int) -> None:
-        advance(kept, judge.step(until), sinks=sinks)
+    def make() -> Tail:
+        nonlocal tailing
+        # The judge is made anew as well: what it remembers of windows may have been undone with the transaction.
+        tailing = Tail(place, kept, chosen, on_closed=judging(kept, chosen), letters=letters, finite=until_end)
+        return tailing
 
-    tailing = Tail(place, kept, chosen, on_closed=judge_and_alert, letters=letters, finite=until_end)
-    stopping = False
-
-    def stop(_signal: int, _frame: object) -> None:
-        nonlocal stopping
-        stopping = True
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    messages = 0
-    metrics = TailMetrics(kept.path, lambda: Read(messages, tailing.dead_letters))
+    following = Following(make, insist=not until_end)
+    collectors = [ReadingMetrics(lambda: following.reading), StoreMetrics(kept.path)]
     with (
-        _health(health_port, health_host, metrics, quiet=until_end) as health,
+        closing(following),
+        serving_health(health_port, health_host, "tail", collectors, following.why, quiet=until_end) as health,
         Console(stderr=True).status("reading") as status,
     ):
         if not until_end:
             typer.echo("ready")
-        while not stopping:
+        while not stopping():
             health.pulse.beat()
-            read = tailing.step()
-            messages += read
+            read = following.step()
             if until_end and not read:
                 tailing.finish()
                 break
             if read:
-                status.update(f"{messages:,} messages read")
-    tailing.close()
+                status.update(f"{following.reading.messages:,} messages read")
     place.close()
     if until_end or as_json:
-        found = {"messages": messages, "dead_letters": tailing.dead_letters, "store": str(kept.path)}
+        reading = following.reading
+        found = {"messages": reading.messages, "dead_letters": reading.dead_letters, "store": str(kept.path)}
         _report(found | _closed(kept), letters.address, as_json=as_json)
     kept.close()
 
 
-@contextmanager
-def _health(port: int | None, host: str, metrics: "TailMetrics", *, quiet: bool) -> Iterator["Health"]:
-    """Answer /healthz, /readyz and /metrics meanwhile, where that is wanted."""
-    from prometheus_client import CollectorRegistry  # noqa: PLC0415
+def _one_of(group: str, chosen: "Settings", *, health_port: int | None, health_host: str) -> None:
+    """Count the partitions that the group gives this process."""
+    from birdwatch.streams import open_streams  # noqa: PLC0415
+    from birdwatch.windows.metrics import ReadingMetrics  # noqa: PLC0415
+    from birdwatch.windows.worker import Worker  # noqa: PLC0415
 
-    from birdwatch.health import Health  # noqa: PLC0415
-
-    registry = CollectorRegistry()
-    registry.register(metrics)
-    with closing(Health(port, "tail", host, still_seconds=_STILL_SECONDS)) as health:
-        health.show(Counter, registry)
-        if health.port is not None:
-            typer.echo(f"health on http://{host}:{health.port}", err=quiet)
-        yield health
+    stopping = until_asked_to_stop()
+    place = open_streams(chosen.streams)
+    following = Following(lambda: Worker(place, chosen, group=group))
+    collectors = [ReadingMetrics(lambda: following.reading)]
+    with (
+        closing(following),
+        serving_health(health_port, health_host, "tail", collectors, following.why) as health,
+    ):
+        typer.echo("ready")
+        while not stopping():
+            health.pulse.beat()
+            following.step()
+    place.close()
 
 
 def _closed(store: "Store") -> dict[str, int | None]:

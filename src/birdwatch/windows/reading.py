@@ -40,6 +40,13 @@ class Reading:
         self.out_of_range += sum(fault.kind == "out of range" for fault in faults)
         self.gaps += len(gaps)
 
+    def go_on_from(self, before: "Reading") -> None:
+        """Count on from what another has counted, in whose place this one is."""
+        self.messages += before.messages
+        self.dead_letters += before.dead_letters
+        self.out_of_range += before.out_of_range
+        self.gaps += before.gaps
+
     def lags(self) -> dict[Partition, int]:
         """Give how many messages lie between where the reader stands and the end of each partition; none if nobody answers."""
         positions = self._reader.positions()

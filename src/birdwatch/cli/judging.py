@@ -1,0 +1,40 @@
+"""What ``tail`` and ``judge`` do when panes have closed: judge them by the rules, and raise alerts."""
+
+from collections.abc import Callable
+
+from birdwatch.alerts.lifecycle import advance
+from birdwatch.alerts.sinks import sink_names
+from birdwatch.config import Settings
+from birdwatch.content import content
+from birdwatch.detect.judge import Judge
+from birdwatch.detect.losses import losses
+from birdwatch.detect.rules import load_rules
+from birdwatch.windows.store import Store
+
+__all__ = ["judging"]
+
+
+def judging(store: Store, settings: Settings) -> Callable[[int], None]:
+    """Give what is to be called inside the store's transaction with the event time up to which panes are closed.
+
+    Raises
+    ------
+    SettingsError
+        The rules cannot be read, or do not fit the store's panes.
+    """
+    judge = Judge(
+        store,
+        load_rules(settings.rules or content("detectors")),
+        windows_start_seconds=settings.windows_start_seconds,
+        judge_from=settings.judge_from,
+        references=settings.references,
+        scale=settings.scale,
+        unit=settings.unit,
+        canary=settings.canary,
+    )
+    sinks = sink_names(settings)
+
+    def closed(until: int) -> None:
+        advance(store, [*judge.step(until), *losses(store, until)], sinks=sinks)
+
+    return closed
