@@ -1,11 +1,12 @@
 import pyarrow.parquet as pq
 import pytest
 
+from birdwatch.errors import StreamError
 from birdwatch.records import Score, Token, decode, encode
 from birdwatch.serving.decoy import Decoy
 from birdwatch.serving.runner.model import Spec
 from birdwatch.serving.runner.runner import Runner
-from birdwatch.streams import Partition
+from birdwatch.streams import Gap, Partition
 from birdwatch.testing import FakeClock, MemoryStreams, a_request
 
 
@@ -140,3 +141,44 @@ def test_large_requests_are_written_before_they_fill_the_memory(streams, clock, 
     decoy = Decoy(streams, tmp_path, clock=clock)
     streams.append("requests", [(b"", encode(a_request(features={"text": "x" * 2000})))])
     assert decoy.step(0.0) == 1
+
+
+def test_what_a_group_gives_again_is_not_archived_again(streams, clock, tmp_path):
+    decoy = Decoy(streams, tmp_path, flush_count=4, clock=clock)
+    ask(streams, 1, 2, 3)
+    decoy.step(0.0)
+    decoy._reader.seek({Partition("requests"): 0})  # it was given up for a while
+    ask(streams, 4)
+    assert decoy.step(0.0) == 4
+    decoy._reader.seek({Partition("requests"): 0})
+    ask(streams, 5)
+    decoy.step(0.0)
+    decoy.flush()
+    assert [row["id"] for row in archived(tmp_path)] == ["r1", "r2", "r3", "r4", "r5"]
+
+
+def test_what_was_gone_before_it_was_archived_is_told(streams, clock, tmp_path, capsys):
+    decoy = Decoy(streams, tmp_path, clock=clock)
+    decoy._reader.gaps = lambda: [Gap(Partition("requests"), 7, 0, "made anew")]
+    decoy._next = {Partition("requests"): 7}
+    ask(streams, 1)
+    decoy.step(0.0)
+    decoy.flush()
+    assert [row["id"] for row in archived(tmp_path)] == ["r1"]
+    assert "made anew before it was archived: 7 wanted, 0 found" in capsys.readouterr().err
+
+
+def test_it_outlives_streams_that_fail(streams, clock, tmp_path, capsys):
+    decoy = Decoy(streams, tmp_path, flush_count=2, clock=clock, sleep=clock.sleep)
+    ask(streams, 1, 2)
+    commit = decoy._reader.commit
+
+    def broken():
+        decoy._reader.commit = commit
+        raise StreamError("nobody is there")
+
+    decoy._reader.commit = broken
+    steps = iter(range(3))
+    decoy.run(lambda: next(steps, None) is None)
+    assert [row["id"] for row in archived(tmp_path)] == ["r1", "r2"]
+    assert "nobody is there" in capsys.readouterr().err

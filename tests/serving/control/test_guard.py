@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from birdwatch.detect import attribution
+from birdwatch.errors import StreamError
 from birdwatch.records import Alert, Control, decode, encode
 from birdwatch.serving.control.guard import GROUP, NOT_ITS_FAULT, Guard
 from birdwatch.testing import FakeClock, MemoryStreams
@@ -233,3 +234,21 @@ def test_however_the_streams_come_and_whenever_it_is_killed_it_acts_exactly_once
 
 def kill():
     raise KilledError
+
+
+def test_when_the_streams_fail_it_reads_all_again_and_acts_once(place, monkeypatch, capsys):
+    clock = FakeClock()
+    place.put(ramp(10), alert(20))
+    guard = Guard(place.streams, sleep=clock.sleep)
+    append = place.streams.append
+
+    def taken_but_unknown(stream, messages):
+        monkeypatch.setattr(place.streams, "append", append)
+        append(stream, messages)
+        raise StreamError("nobody has said so")
+
+    monkeypatch.setattr(place.streams, "append", taken_but_unknown)
+    steps = iter(range(5))
+    guard.run(lambda: next(steps, None) is None)
+    assert [record.action for record in place.acted()] == ["rollback"]
+    assert "reading all again: nobody has said so" in capsys.readouterr().err

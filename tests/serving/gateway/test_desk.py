@@ -79,3 +79,24 @@ def test_what_an_answer_repeats_of_its_request_is_read_from_the_log():
     logged = a_request(id="a", reply_to="other", override="m", override_by="rule")
     desk.take([Message("requests", 0, 0, b"a", encode(logged))], now=0.0)
     assert (desk.pending("a").reply_to, desk.pending("a").override_by) == ("other", "rule")
+
+
+def test_an_answer_that_was_given_without_the_log_is_given_again_whatever_the_log_says_later():
+    desk = Desk()
+    mine = Pending("a", 0.0, 0.0, 1.0)
+    desk.add(mine, now=0.0)
+    given = Result(request_id="a", request_ts=0, ts=0, model="default", version="1", score=0.1)
+    desk.answer(mine, given, now=1.0)
+    assert desk.answered("a") is given
+    assert desk.pending("a") is None
+    desk.take([request("a"), result("a", 0.9)], now=60.0)
+    assert desk.answered("a") is given
+    assert desk.contradicted == 1
+
+
+def test_a_log_that_confirms_what_was_given_without_it_contradicts_nothing():
+    desk = Desk()
+    given = Result(request_id="a", request_ts=0, ts=0, model="m", version="1", score=0.5)
+    desk.answer(Pending("a", 0.0, 0.0, 1.0), given, now=1.0)
+    desk.take([result("a", 0.5), result("a", 0.9)], now=60.0)
+    assert desk.contradicted == 0

@@ -1,10 +1,11 @@
 import pytest
 
+from birdwatch.errors import StreamError
 from birdwatch.records import Control, Decision, Result, decode, encode
 from birdwatch.serving.control.schedule import parse_schedule
 from birdwatch.serving.horizon import Horizon
 from birdwatch.serving.rendezvous.rendezvous import Rendezvous
-from birdwatch.streams import Message, Partition
+from birdwatch.streams import Partition
 from birdwatch.testing import FakeClock, MemoryStreams, a_request, a_score, an_outcome
 
 TIERS = [{"models": ["champion"]}, {"models": ["cheap"], "after_seconds": 0.4}]
@@ -107,24 +108,6 @@ def test_nothing_is_answered_while_the_log_is_read_again(streams, clock, start):
     assert len(read(streams, "results", Result)) == 1000  # the first poll's; and none was added
     assert streams.ends(["results"]) == {Partition("results"): 3000}
     assert streams.ends(["metrics"]) == {Partition("metrics"): 3000}
-
-
-def test_it_starts_though_another_of_its_group_holds_a_partition_and_requests_keep_coming(streams, clock, monkeypatch):
-    monkeypatch.setattr(streams, "ends", lambda names: {Partition(name, n): 3 for name in names for n in (0, 1)})
-    rendezvous = Rendezvous(streams, SCHEDULE, clock=clock)
-    held = {Partition("requests"): 0}
-    polls = []
-
-    def poll(limit=1000, timeout=1.0):
-        polls.append(timeout)
-        assert len(polls) < 10
-        held[Partition("requests")] += 1
-        return [Message("requests", 0, len(polls), b"", encode(a_request(id=f"r{len(polls)}", received_ts=clock())))]
-
-    monkeypatch.setattr(rendezvous._reader, "poll", poll)
-    monkeypatch.setattr(rendezvous._reader, "positions", lambda: held)
-    rendezvous.start()
-    assert rendezvous.mailboxes.counts["requests", ""] == 3
 
 
 def test_a_request_with_a_deadline_beyond_all_promises_does_not_keep_it_from_ending(streams, clock, start):
@@ -322,3 +305,49 @@ def test_the_horizon_commits_what_the_reader_had_read_so_long_ago(streams):
         horizon.keep(float(second))
     assert streams.committed("g", ["requests"]) == {Partition("requests"): 19}
     assert reader.positions() == {Partition("requests"): 30}
+
+
+def test_the_horizon_commits_nothing_beyond_what_came_before_what_it_belongs_to(streams):
+    reader = streams.reader(["requests", "results"], group="g")
+    horizon = Horizon(reader, 10.0)
+    put(streams, "requests", a_request(id="a"), a_request(id="b"))
+    streams.append("results", [(b"", b"{}")] * 5)
+    reader.poll(timeout=0.0)
+    horizon.keep(0.0, pending={Partition("results"): 3})  # its request has not been read
+    reader.poll(timeout=0.0)
+    horizon.keep(11.0)
+    assert streams.committed("g", ["requests", "results"]) == {Partition("requests"): 2, Partition("results"): 3}
+
+
+def test_the_horizon_commits_nothing_of_partitions_that_have_gone(streams):
+    reader = streams.reader(["requests", "results"], group="g")
+    horizon = Horizon(reader, 10.0)
+    streams.broadcast("requests", b"", b"{}")
+    reader.poll(timeout=0.0)
+    horizon.keep(0.0)
+    horizon.forget({0})
+    horizon.keep(11.0)
+    assert streams.committed("g", ["requests", "results"]) == {}
+
+
+def test_a_result_that_was_read_long_before_its_request_is_read_again_with_it(streams, clock, start):
+    rendezvous = start(horizon_seconds=10.0)
+    streams.broadcast(
+        "results", b"", encode(Result(request_id="r", request_ts=0, ts=0, model="m", version="1", score=1))
+    )
+    rendezvous.step(0.0)
+    clock.sleep(2.0)
+    ask(streams, clock)
+    for _ in range(6):
+        rendezvous.step(0.0)
+        clock.sleep(2.0)
+    assert streams.committed("rendezvous", ["results"]).get(Partition("results"), 0) == 0
+
+
+def test_streams_whose_partitions_differ_in_number_are_refused(streams, monkeypatch):
+    def differ(names):
+        raise StreamError(f"{names[0]} has 1 partition, {names[1]} has 2")
+
+    monkeypatch.setattr(streams, "check_partitions", differ)
+    with pytest.raises(StreamError, match="requests has 1 partition, scores has 2"):
+        Rendezvous(streams, SCHEDULE)

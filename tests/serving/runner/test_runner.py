@@ -5,7 +5,7 @@ import threading
 import pytest
 from prometheus_client import generate_latest
 
-from birdwatch.errors import ServingError
+from birdwatch.errors import ServingError, StreamError
 from birdwatch.records import Control, Score, Token, decode, encode
 from birdwatch.serving.runner.model import Spec
 from birdwatch.serving.runner.runner import Runner
@@ -442,3 +442,32 @@ def test_an_output_that_is_too_large_to_travel_is_an_error_and_costs_nobody_else
     assert (one.score, one.output, one.error) == (1.0, "small", None)
     assert two.score is None
     assert "900000 are allowed" in two.error
+
+
+def test_when_the_streams_fail_what_is_not_committed_is_scored_again(streams, clock, start, monkeypatch, capsys):
+    runner = start(start="earliest", sleep=clock.sleep)
+    ask(streams, clock, 1)
+    append = streams.append
+
+    def broken(stream, messages):
+        monkeypatch.setattr(streams, "append", append)
+        raise StreamError("nobody is there")
+
+    monkeypatch.setattr(streams, "append", broken)
+    steps = iter(range(5))
+    runner.run(lambda: next(steps, None) is None)
+    assert [score.request_id for score in scores(streams)] == ["r1"]
+    assert "beginning anew: nobody is there" in capsys.readouterr().err
+
+
+def test_of_the_first_requests_none_is_passed_by_when_the_streams_fail(streams, clock, start, monkeypatch):
+    runner = start(start="latest", sleep=clock.sleep)
+    ask(streams, clock, 1)
+
+    def broken(positions=None):
+        raise StreamError("nobody is there")
+
+    monkeypatch.setattr(runner._reader, "commit", broken)
+    steps = iter(range(5))
+    runner.run(lambda: next(steps, None) is None)
+    assert [score.request_id for score in scores(streams)] == ["r1"]

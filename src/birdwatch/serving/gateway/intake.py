@@ -266,10 +266,10 @@ class Intake:
         """
         if pending.answer is None:
             pending.answer = asyncio.get_running_loop().create_future()
-        margin = self.fleet.schedule.return_margin_seconds / 2
+        margin = self.fleet.schedule.return_margin_seconds
         deadline = received + pending.deadline_seconds
         answer = await self._until(
-            pending.answer, min(deadline, pending.received_ts + pending.deadline_seconds) - margin
+            pending.answer, min(deadline, pending.received_ts + pending.deadline_seconds) - margin / 2
         )
         if answer is None:
             if pending.default is None:
@@ -277,7 +277,7 @@ class Intake:
                 unwritten = self._meters.unwritten.labels("results")
                 value = encode(pending.default)
                 self._wire.append("results", pending.id.encode(), value, lambda _: unwritten.inc())
-            answer = await self._until(pending.answer, deadline)
+            answer = await self._until(pending.answer, deadline - margin / 10)
             if answer is None:
                 answer = pending.default
                 self._meters.unconfirmed.inc()
