@@ -122,3 +122,69 @@ def test_follow_goes_on_with_what_comes(address, monkeypatch):
 def test_a_group_that_has_committed_nothing_is_an_error(address):
     with pytest.raises(StreamError, match="the group 'nobody' has committed nothing in sqlite:"):
         run("lag", "--group", "nobody", "--streams", address)
+
+
+@pytest.fixture
+def letters(tmp_path):
+    """Three letters: of two messages that are whole, and of one on a stream that is not there."""
+    streams = open_streams(f"sqlite:{tmp_path}/streams")
+    for stream, key, value in (("scores", b"r1", b'{"n":1'), ("metrics", b"r2", b'{"n":2')):
+        streams.append(stream, [(key, value)])
+        dead_letter(streams, Message(stream, 0, 0, key, value), f"{stream} was truncated", clock=lambda: 1e9)
+    dead_letter(streams, Message("gone", 0, 4, b"", b"{"), "was truncated", clock=lambda: 1e9)
+    streams.close()
+    return streams.address
+
+
+def test_dead_letters_are_put_back_once_and_what_cannot_be_is_named(letters):
+    said = run("cat", "deadletters", "--requeue", "--streams", letters).splitlines()
+    assert len(said) == 2
+    assert said[0].startswith("deadletters/0@2 (gone/0@4) is not put back: there is no stream 'gone' in sqlite:")
+    assert said[1] == "put back: 1 on metrics, 1 on scores; lost: 1"
+    assert run("cat", "scores", "--streams", letters) == '{"n":1\n{"n":1\n'
+    again = json.loads(run("cat", "metrics", "--tail", "1", "--json", "--streams", letters))
+    assert (again["key"], again["offset"]) == ("r2", 1)
+    assert run("cat", "deadletters", "--requeue", "--streams", letters) == "put back: none\n"
+
+
+def test_dead_letters_are_chosen_by_place_stream_and_reason(letters):
+    def back(*options):
+        return run("cat", "deadletters", "--requeue", "--streams", letters, *options)
+
+    assert back("--from", "1", "--stream", "metrics") == "put back: 1 on metrics; not chosen: 1\n"
+    assert back("--tail", "3", "--reason", "scores was") == "put back: 1 on scores; not chosen: 2\n"
+    assert back("--reason", "scores", "--stream", "metrics") == "put back: none; not chosen: 3\n"
+
+
+def test_what_was_put_back_is_said_to_machines(letters):
+    lines = [
+        json.loads(line) for line in run("cat", "deadletters", "--requeue", "--json", "--streams", letters).splitlines()
+    ]
+    assert lines[0] == {
+        "partition": 0,
+        "offset": 0,
+        "fate": "put back",
+        "why": "",
+        "of": {"stream": "scores", "partition": 0, "offset": 0},
+    }
+    assert [line["fate"] for line in lines] == ["put back", "put back", "lost"]
+
+
+def test_cat_shows_the_dead_letters_of_a_stream_or_a_reason(letters):
+    assert "metrics/0@0" in run("cat", "deadletters", "--stream", "metrics", "--streams", letters)
+    assert len(run("cat", "deadletters", "--reason", "truncated", "--streams", letters).splitlines()) == 3
+    assert run("cat", "deadletters", "--reason", "no such", "--streams", letters) == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("scores", "--requeue"), "--requeue is for deadletters"),
+        (("scores", "--reason", "x"), "--reason is for deadletters"),
+        (("deadletters", "--requeue", "--follow"), "not both"),
+    ],
+)
+def test_only_dead_letters_are_put_back_and_only_those_there_are(letters, options, says):
+    result = CliRunner().invoke(app, ["cat", *options, "--streams", letters])
+    assert result.exit_code == 2
+    assert says in result.output

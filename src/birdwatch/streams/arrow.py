@@ -36,6 +36,8 @@ def read_table(value: bytes) -> Any:
         table.validate(full=True)
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
         raise RecordError(f"not an Arrow stream: {error}") from error
+    if table.num_rows > len(value):  # columns of nulls take no room, until each row becomes an object
+        raise RecordError(f"not an Arrow stream of records: {table.num_rows:,} rows in {len(value):,} bytes")
     return table
 
 
