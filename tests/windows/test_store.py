@@ -1,12 +1,13 @@
 """The store keeps panes as they were, and refuses what it cannot mix."""
 
+import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
 
-from birdwatch.errors import StoreError
+from birdwatch.errors import DiskFullError, StoreError
 from birdwatch.records import Control
 from birdwatch.streams import Partition
 from birdwatch.windows.pane import Counts, Series
@@ -184,3 +185,115 @@ def test_who_claims_nothing_writes_beside_the_owner(store):
     with beside.transaction():
         beside.note("delivered", 1)
     assert store.noted("delivered") == 1
+
+
+def flipped(path, chance):
+    """Flip one bit of a closed file, anywhere in it."""
+    content = bytearray(path.read_bytes())
+    content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+    path.write_bytes(content)
+
+
+def panes_of(path):
+    """Read every pane as a store that was found whole does, or say why it is refused."""
+    with closing(Store(path)) as opened:
+        opened.claim()
+        found = opened.digest()
+        with opened.transaction():
+            pass
+        return found, opened.damaged(), opened.checkpoints()
+
+
+def test_whatever_bit_is_flipped_a_pane_is_read_as_it_was_written_or_left_out_or_the_store_refused(tmp_path, caplog):
+    path, chance = tmp_path / "s.db", random.Random(9)
+    points = {Partition("scores"): Checkpoint(3, 70_000), Partition("requests"): Checkpoint(1, 2)}
+    with closing(Store(path, pane_seconds=60)) as store:
+        for start in range(0, 6000, 60):
+            series = [SCORE, Series("latency", "m", "1"), Series("counts", "other", "2", segment=f"a={start % 7}")]
+            store.put(start, {one: Counts.of([chance.randrange(50) for _ in range(20)]) for one in series})
+        store.put_checkpoints(points)
+        written = store.digest()
+    whole, outcomes = path.read_bytes(), {"whole": 0, "left out": 0, "refused": 0}
+    for _ in range(200):
+        path.write_bytes(whole)
+        flipped(path, chance)
+        caplog.clear()
+        try:
+            found, damaged, resumed = panes_of(path)
+        except StoreError:
+            outcomes["refused"] += 1
+            continue
+        assert found.items() <= written.items()
+        assert resumed == points
+        missing = len(written) - len(found)
+        assert len([r for r in caplog.records if "is damaged, and left out" in r.message]) == missing == damaged
+        outcomes["left out" if missing else "whole"] += 1
+    assert outcomes["left out"] > 60, outcomes  # most of a store are its panes
+    assert min(outcomes.values()) > 3, outcomes
+
+
+def test_a_damaged_pane_is_put_aside_and_counted_once(store):
+    store.put(0, {SCORE: Counts.of([1]), Series("latency"): Counts.of([2])})
+    store.connection.execute("UPDATE panes SET bins = x'0300000000000000' WHERE series = 1")
+    with store.transaction():
+        assert store.pane(0, 60).keys() == {SCORE}
+    assert store.damaged() == 1
+    assert store.connection.execute("SELECT series, start, hex(bins) FROM damaged").fetchall() == [
+        (1, 0, "0300000000000000")
+    ]
+    with store.transaction():
+        store.put(0, {Series("latency"): Counts.of([2])})
+    assert store.pane(0, 60)[Series("latency")].bins.tolist() == [2]
+
+
+def test_damaged_offsets_and_notes_are_never_used(store):
+    store.put_checkpoints({Partition("scores"): Checkpoint(1, 2)})
+    store.note("closed_until", 60)
+    store.connection.execute("UPDATE offsets SET position = 3")
+    store.connection.execute("UPDATE meta SET value = '61' WHERE key = 'note.closed_until'")
+    with pytest.raises(
+        StoreError, match=r"s\.db is damaged \(the offsets have a wrong sum\): stop what uses it and move"
+    ):
+        store.checkpoints()
+    with pytest.raises(StoreError, match="notes 'closed_until' have a wrong sum"):
+        store.noted("closed_until")
+
+
+def test_a_truncated_store_is_refused_with_what_to_do(store):
+    for start in range(0, 6000, 60):
+        store.put(start, {SCORE: Counts.of([start])})
+    store.close()
+    content = store.path.read_bytes()
+    for length in (0.9, 0.5, 0.01):
+        store.path.write_bytes(content[: int(len(content) * length)])
+        with pytest.raises(StoreError, match=r"is damaged .*move it away"):
+            panes_of(store.path)
+
+
+def test_a_store_of_the_schema_before_is_read_as_it_is_and_gets_sums_where_it_is_written(store):
+    store.put(0, {SCORE: Counts.of([1])})
+    store.put_checkpoints({Partition("scores"): Checkpoint(1, 2)})
+    store.note("closed_until", 60)
+    for table in ("panes", "offsets", "meta"):
+        store.connection.execute(f"ALTER TABLE {table} DROP COLUMN sum")
+    store.connection.execute("DROP TABLE damaged")
+    store.connection.execute("UPDATE meta SET value = '2' WHERE key = 'schema'")
+
+    before = Store(store.path, readonly=True)
+    assert (before.pane(0, 60)[SCORE].bins.tolist(), before.noted("closed_until"), before.damaged()) == ([1], 60, 0)
+    after = Store(store.path)
+    after.put(60, {SCORE: Counts.of([2])})
+    assert after.pane(0, 120)[SCORE].bins.tolist() == before.pane(0, 120)[SCORE].bins.tolist() == [1, 2]
+    assert after.checkpoints() == {Partition("scores"): Checkpoint(1, 2)}
+    assert after.connection.execute("SELECT sum IS NULL FROM panes ORDER BY start").fetchall() == [(1,), (0,)]
+
+
+def test_a_full_disk_undoes_the_transaction_and_says_where_there_is_no_room(store):
+    store.connection.pragma("max_page_count", store.connection.pragma("page_count") + 2)
+    with pytest.raises(DiskFullError, match=r"the disk is full: .*s\.db could not be written"), store.transaction():
+        store.put(0, {SCORE: Counts.of(list(range(5000)))})
+    assert store.closed_range() is None
+    store.connection.pragma("max_page_count", 1_000_000)
+    with store.transaction():
+        store.put(0, {SCORE: Counts.of([1])})
+    assert store.closed_range() == (0, 60)

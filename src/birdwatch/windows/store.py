@@ -1,11 +1,17 @@
 """The store: one SQLite file with the panes, the offsets they were counted up to, and what other layers keep beside.
 
 Dashboards, notebooks and /metrics read it; only the tail (and what runs inside its transaction) writes it.
+
+Panes, offsets and notes carry a CRC-32: a pane that was damaged on its disk is left out, so that a rule sees no data
+rather than wrong data, and put aside in the table ``damaged``. Damaged offsets or pages cannot be done without: the store
+is refused then, with what to do.
 """
 
+import logging
 import os
 import time
 import uuid
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -16,6 +22,7 @@ import apsw
 import msgspec
 import numpy as np
 
+from birdwatch.disk import disk_full
 from birdwatch.errors import StoreError
 from birdwatch.records import Control, decode, encode
 from birdwatch.stats.grid import GRID_VERSION
@@ -24,15 +31,19 @@ from birdwatch.windows.pane import Counts, Pane, Series, merge
 
 __all__ = ["Arrivals", "Checkpoint", "Extreme", "Source", "Store"]
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
+_WITHOUT_SUMS: Final = "2"
+_SUMMED: Final = ("panes", "offsets", "meta")
+
+_log: Final = logging.getLogger(__name__)
 
 _TABLES: Final = """
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL, sum INTEGER) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS series (
     id INTEGER PRIMARY KEY, measure TEXT NOT NULL, model TEXT NOT NULL, version TEXT NOT NULL, partner TEXT NOT NULL,
     segment TEXT NOT NULL, UNIQUE (measure, model, version, partner, segment));
 CREATE TABLE IF NOT EXISTS panes (
-    series INTEGER NOT NULL, start INTEGER NOT NULL, bins BLOB NOT NULL, counts BLOB NOT NULL,
+    series INTEGER NOT NULL, start INTEGER NOT NULL, bins BLOB NOT NULL, counts BLOB NOT NULL, sum INTEGER,
     PRIMARY KEY (series, start)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS panes_by_start ON panes (start);
 CREATE TABLE IF NOT EXISTS closed (start INTEGER PRIMARY KEY);
@@ -45,13 +56,14 @@ CREATE TABLE IF NOT EXISTS arrivals (
     PRIMARY KEY (start, stream)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS offsets (
     stream TEXT NOT NULL, partition INTEGER NOT NULL, resume INTEGER NOT NULL, position INTEGER NOT NULL,
-    PRIMARY KEY (stream, partition)) WITHOUT ROWID;
+    sum INTEGER, PRIMARY KEY (stream, partition)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS controls (
     stream TEXT NOT NULL, partition INTEGER NOT NULL, "offset" INTEGER NOT NULL, ts REAL NOT NULL, record BLOB NOT NULL,
     PRIMARY KEY (stream, partition, "offset")) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS sources (
     stream TEXT NOT NULL, partition INTEGER NOT NULL, model TEXT NOT NULL, latest REAL NOT NULL, idle INTEGER NOT NULL,
     PRIMARY KEY (stream, partition, model)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS damaged (series INTEGER, start INTEGER, bins BLOB, counts BLOB, sum INTEGER, found REAL);
 """
 
 
@@ -109,7 +121,7 @@ class Store:
     Raises
     ------
     StoreError
-        The file is missing or was written with another grid, schema or pane length.
+        The file is missing, damaged, or was written with another grid, schema or pane length.
     """
 
     def __init__(self, path: str | Path, *, pane_seconds: int | None = None, readonly: bool = False) -> None:
@@ -117,31 +129,58 @@ class Store:
         if readonly and not self.path.exists():
             raise StoreError(f"there is no store at {self.path}: start `birdwatch tail --store {self.path}` first")
         flags = apsw.SQLITE_OPEN_READONLY if readonly else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.connection = apsw.Connection(str(self.path), flags=flags)
-        self.connection.set_busy_timeout(10_000)
-        if not readonly:
-            self.connection.pragma("journal_mode", "wal")
-            self.connection.pragma("synchronous", "normal")  # safe against kill -9
-            self.connection.execute(_TABLES)
         self._series: dict[Series, int] = {}
+        self._name_sums: dict[Series, int] = {}
+        self._damaged: set[tuple[int, int]] = set()
+        self._missed: set[tuple[int, int]] = set()
         self._claim: str | None = None
-        self.pane_seconds = self._agree(pane_seconds, readonly=readonly)
+        self._readonly = readonly
+        with self._in_our_words():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.connection = apsw.Connection(str(self.path), flags=flags)
+            self.connection.set_busy_timeout(10_000)
+            if not readonly:
+                self.connection.pragma("journal_mode", "wal")
+                self.connection.pragma("synchronous", "normal")  # safe against kill -9
+                self.connection.execute(_TABLES)
+            self.pane_seconds = self._agree(pane_seconds, readonly=readonly)
 
     def _agree(self, pane_seconds: int | None, *, readonly: bool) -> int:
         """Check that the file speaks of the same bins and panes as this program, or say so in a new one."""
-        found: dict[str, str] = {str(k): str(v) for k, v in self.connection.execute("SELECT key, value FROM meta")}
+        found: dict[str, str] = {}
+        rows: Any = self.connection.execute("SELECT * FROM meta WHERE key NOT GLOB 'note.*'").fetchall()
+        for key, value, *stored in rows:
+            self._check(f"what it says of its {key}", stored, _sum(key, value))
+            found[str(key)] = str(value)
         if not found and not readonly:
             if pane_seconds is None:
                 raise StoreError(f"{self.path} is new: say how long its panes are")
             found = {"grid": str(GRID_VERSION), "schema": str(SCHEMA_VERSION), "pane_seconds": str(pane_seconds)}
-            self.connection.executemany("INSERT INTO meta VALUES (?, ?)", list(found.items()))
+            self.connection.executemany(
+                "INSERT INTO meta VALUES (?, ?, ?)", [(key, value, _sum(key, value)) for key, value in found.items()]
+            )
+        if found.get("schema") == _WITHOUT_SUMS:
+            if not readonly:
+                self._add_sums()
+            found["schema"] = str(SCHEMA_VERSION)
+        self._sums = _has_sums(self.connection)
         for key, mine in (("grid", GRID_VERSION), ("schema", SCHEMA_VERSION), ("pane_seconds", pane_seconds)):
             if mine is not None and found.get(key) != str(mine):
                 raise StoreError(
                     f"{self.path} was written with {key} {found.get(key)}, not {mine}: use another --store, or set it so"
                 )
         return int(found["pane_seconds"])
+
+    def _add_sums(self) -> None:
+        """Have room for sums in a store of the schema before; what is in it gets its own when it is written again."""
+        with self._written_together():
+            if not _has_sums(self.connection):  # another may have been quicker
+                for table in _SUMMED:
+                    self.connection.execute(f"ALTER TABLE {table} ADD COLUMN sum INTEGER")
+                version = str(SCHEMA_VERSION)
+                self.connection.execute(
+                    "UPDATE meta SET (value, sum) = (?, ?) WHERE key = 'schema'", (version, _sum("schema", version))
+                )
 
     def close(self) -> None:
         """Close the file."""
@@ -157,9 +196,19 @@ class Store:
         ----------
         now
             Unix seconds, for the one whose place is taken; the wall clock by default.
+
+        Raises
+        ------
+        StoreError
+            The file is damaged. All of it is looked through, which takes some seconds for a gigabyte.
         """
         claim = uuid.uuid4().hex
+        with self._in_our_words():
+            found: Any = self.connection.execute("PRAGMA integrity_check(1)").get
+        if found != "ok":
+            raise self._damage(" ".join(found.split()))
         with self._written_together():
+            self._move_damaged()
             self.note("owner", {"claim": claim, "pid": os.getpid(), "since": time.time() if now is None else now})
         self._claim = claim
 
@@ -171,10 +220,13 @@ class Store:
         ------
         StoreError
             This object claimed the store, and another has since: nothing is written.
+        DiskFullError
+            There is no room: nothing is written, and what was done inside can be done again when there is.
         """
         with self._written_together():
             self._check_claim()
             yield
+            self._move_damaged()
 
     def _check_claim(self) -> None:
         if self._claim is None:
@@ -195,15 +247,36 @@ class Store:
         begin, keep, undo = ("BEGIN IMMEDIATE", "COMMIT", "ROLLBACK")
         if self.connection.in_transaction:
             begin, keep, undo = ("SAVEPOINT inside", "RELEASE inside", "ROLLBACK TO inside; RELEASE inside")
-        self.connection.execute(begin)
+        with self._in_our_words():
+            self.connection.execute(begin)
+            try:
+                yield
+                self.connection.execute(keep)
+            except BaseException:
+                self._series.clear()  # numbers given inside are forgotten by the file too
+                if self.connection.in_transaction:  # what SQLite cannot go on with, it has undone itself
+                    self.connection.execute(undo)
+                raise
+
+    @contextmanager
+    def _in_our_words(self) -> Iterator[None]:
+        """Say what to do where SQLite says that a disk is full, or a file damaged."""
         try:
             yield
-            self.connection.execute(keep)
-        except BaseException:
-            self._series.clear()  # numbers given inside are forgotten by the file too
-            if self.connection.in_transaction:  # what SQLite cannot go on with, it has undone itself
-                self.connection.execute(undo)
+        except (apsw.CorruptError, apsw.NotADBError, UnicodeDecodeError) as error:
+            raise self._damage(str(error)) from error
+        except (apsw.Error, OSError) as error:
+            full = disk_full(error, self.path)
+            if full is not None:
+                raise full from error
             raise
+
+    def _damage(self, what: str) -> StoreError:
+        return StoreError(
+            f"{self.path} is damaged ({what}): stop what uses it and move it away, with its -wal if there is one, say to"
+            f" {self.path.name}.damaged. A new one is then counted from what the streams still hold; alerts and verdicts"
+            f" of before stay in the old one"
+        )
 
     def series_id(self, series: Series) -> int:
         """Give the number of a series, a new one when it is new."""
@@ -223,13 +296,42 @@ class Store:
         """Write a closed pane, in place of what was there."""
         self.connection.execute("DELETE FROM panes WHERE start = ?", (start,))
         self.connection.executemany(
-            "INSERT INTO panes (series, start, bins, counts) VALUES (?, ?, ?, ?)",
+            "INSERT INTO panes (series, start, bins, counts, sum) VALUES (?, ?, ?, ?, ?)",
             [
-                (self.series_id(s), start, c.bins.astype("<i8").tobytes(), c.counts.astype("<i8").tobytes())
+                (self.series_id(s), start, bins, counts, self._pane_sum(start, s, bins, counts))
                 for s, c in sorted(pane.items())
+                for bins, counts in [(c.bins.astype("<i8").tobytes(), c.counts.astype("<i8").tobytes())]
             ],
         )
         self.connection.execute("INSERT OR IGNORE INTO closed VALUES (?)", (start,))
+
+    def _pane_sum(self, start: int, series: Series, bins: bytes, counts: bytes) -> int:
+        name = self._name_sums.get(series)
+        if name is None:
+            name = self._name_sums[series] = zlib.crc32("\0".join(series).encode())
+        return zlib.crc32(counts, zlib.crc32(bins, name ^ (start & 0xFFFFFFFF)))
+
+    def _is_sound(self, start: int, series: Series, bins: Any, counts: Any, stored: int | None) -> bool:
+        if not (isinstance(bins, bytes) and isinstance(counts, bytes) and len(bins) == len(counts)) or len(bins) % 8:
+            return False
+        return stored is None or stored == self._pane_sum(start, series, bins, counts)
+
+    def _move_damaged(self) -> None:
+        """Put aside the panes that were found damaged, for people to look at."""
+        for at in sorted(self._damaged):
+            self.connection.execute(
+                "INSERT INTO damaged SELECT series, start, bins, counts, sum, unixepoch() FROM panes"
+                " WHERE (series, start) = (?, ?)",
+                at,
+            )
+            self.connection.execute("DELETE FROM panes WHERE (series, start) = (?, ?)", at)
+        self._damaged.clear()
+
+    def damaged(self) -> int:
+        """Give the number of pane rows that were found damaged, and put aside."""
+        if not self.connection.table_exists(None, "damaged"):
+            return 0
+        return int(self.connection.execute("SELECT count(*) FROM damaged").get)
 
     def add(self, start: int, pane: Mapping[Series, Counts]) -> None:
         """Add to a pane that may be there already."""
@@ -272,13 +374,27 @@ class Store:
         # CROSS JOIN is SQLite's way to say which table comes first: of a few series over a quarter of a year, or of all
         # series in an hour, the other way round reads a thousand times as much.
         order = "panes p CROSS JOIN series s" if measure is None and model is None else "series s CROSS JOIN panes p"
-        found: Any = self.connection.execute(
-            "SELECT p.start, s.measure, s.model, s.version, s.partner, s.segment, p.bins, p.counts"  # noqa: S608
-            f" FROM {order} ON s.id = p.series WHERE {' AND '.join(wanted)} ORDER BY s.id, p.start",
-            values,
-        )
-        for start, *name, bins, counts in found:
-            yield start, Series(*name), Counts(np.frombuffer(bins, "<i8"), np.frombuffer(counts, "<i8"))
+        stored = "p.sum" if self._sums else "NULL"
+        with self._in_our_words():
+            found: Any = self.connection.execute(
+                f"SELECT s.id, p.start, s.measure, s.model, s.version, s.partner, s.segment, p.bins, p.counts, {stored}"  # noqa: S608
+                f" FROM {order} ON s.id = p.series WHERE {' AND '.join(wanted)} ORDER BY s.id, p.start",
+                values,
+            )
+            for number, start, measure_, model_, version, partner, segment, bins, counts, stored in found:
+                series = Series(measure_, model_, version, partner, segment)
+                if self._is_sound(start, series, bins, counts, stored):
+                    yield start, series, Counts(np.frombuffer(bins, "<i8"), np.frombuffer(counts, "<i8"))
+                else:
+                    self._miss(number, start, series)
+
+    def _miss(self, number: int, start: int, series: Series) -> None:
+        """Take note of a damaged row; only who writes the store can put it aside."""
+        self._damaged.add((number, start))
+        if (number, start) not in self._missed:
+            self._missed.add((number, start))
+            name = " ".join(filter(None, series))
+            _log.warning("%s: the pane of %s from %d on is damaged, and left out", self.path, name, start)
 
     def pane(self, since: int, until: int, *, measure: str | None = None, model: str | None = None) -> Pane:
         """Add up all panes that start in [since, until)."""
@@ -353,13 +469,23 @@ class Store:
     def put_checkpoints(self, checkpoints: Mapping[Partition, Checkpoint]) -> None:
         """Keep where to read on, together with what has been read."""
         self.connection.executemany(
-            "INSERT OR REPLACE INTO offsets VALUES (?, ?, ?, ?)", [(*p, *c) for p, c in sorted(checkpoints.items())]
+            "INSERT OR REPLACE INTO offsets VALUES (?, ?, ?, ?, ?)",
+            [(*p, *c, _sum(*p, *c)) for p, c in sorted(checkpoints.items())],
         )
 
     def checkpoints(self) -> dict[Partition, Checkpoint]:
         """Give where to read on, by partition."""
-        rows: Any = self.connection.execute("SELECT stream, partition, resume, position FROM offsets")
-        return {Partition(stream, number): Checkpoint(resume, position) for stream, number, resume, position in rows}
+        with self._in_our_words():
+            rows: Any = self.connection.execute("SELECT * FROM offsets").fetchall()
+        found = {}
+        for stream, number, resume, position, *stored in rows:
+            self._check("the offsets", stored, _sum(stream, number, resume, position))
+            found[Partition(stream, number)] = Checkpoint(resume, position)
+        return found
+
+    def _check(self, what: str, stored: list[int | None], wanted: int) -> None:
+        if any(stored) and stored != [wanted]:
+            raise self._damage(f"{what} have a wrong sum")
 
     def put_sources(self, sources: list[Source]) -> None:
         """Keep how far each source has come."""
@@ -388,11 +514,24 @@ class Store:
 
     def note(self, key: str, value: Any) -> None:
         """Keep a small fact beside the panes, such as how far the judge has come."""
-        self.connection.execute(
-            "INSERT OR REPLACE INTO meta VALUES (?, ?)", (f"note.{key}", msgspec.json.encode(value).decode())
-        )
+        name, text = f"note.{key}", msgspec.json.encode(value).decode()
+        self.connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?, ?)", (name, text, _sum(name, text)))
 
     def noted(self, key: str, default: Any = None) -> Any:
         """Read a small fact back."""
-        row: Any = self.connection.execute("SELECT value FROM meta WHERE key = ?", (f"note.{key}",)).fetchone()
-        return default if row is None else msgspec.json.decode(row[0])
+        name = f"note.{key}"
+        with self._in_our_words():
+            row: Any = self.connection.execute("SELECT * FROM meta WHERE key = ?", (name,)).fetchone()
+        if row is None:
+            return default
+        _, text, *stored = row
+        self._check(f"the notes {key!r}", stored, _sum(name, text))
+        return msgspec.json.decode(text)
+
+
+def _sum(*values: Any) -> int:
+    return zlib.crc32("\0".join(map(str, values)).encode())
+
+
+def _has_sums(connection: apsw.Connection) -> bool:
+    return any(column[1] == "sum" for column in connection.execute("PRAGMA table_info(panes)"))
