@@ -120,7 +120,7 @@ def test_01_every_request_gets_exactly_one_answer_within_its_sla_with_all_models
 )
 def test_02_the_schedule_picks_the_right_tier_exactly_at_before_and_after_each_boundary(opens, before, after):
     def chosen(elapsed, *scored):
-        box = Mailbox(Envelope(id="r", ts=0.0, received_ts=0.0, deadline_seconds=1.0), 0.0, mine=True)
+        box = Mailbox(Envelope(id="r", ts=0.0, received_ts=0.0, deadline_seconds=1.0), 0.0, 0, mine=True)
         box.scores = {model: a_score(model=model, score=0.5) for model in scored}
         choice = decide(box, plan(), elapsed)
         return None if isinstance(choice, Wait) else choice.model
