@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["POINTS", "arm"]
+__all__ = ["POINTS"]
 
 
 class Countdown:
@@ -55,22 +55,23 @@ def _in_transactions_that_keep_offsets(before: Callable[[], None], after: Callab
     Store.transaction = watched  # type: ignore[method-assign]
 
 
-POINTS: dict[str, Callable[[Countdown], None]] = {
+ARMS: dict[str, Callable[[Countdown], None]] = {
     "before the state commit": _before_the_state_commit,
     "after the state commit": _after_the_state_commit,
 }
-"""By name: what arms a point."""
+"""By point: what arms it."""
 
-
-def arm(point: str, count: int) -> None:
-    """See that this process dies when it comes to a point for the so-manieth time."""
-    POINTS[point](Countdown(count))
+POINTS = {
+    "before the state commit": {"tail", "judge"},
+    "after the state commit": {"tail", "judge"},
+}
+"""By point: which processes come by it."""
 
 
 if __name__ == "__main__":
     point, count, dashes, *arguments = sys.argv[1:]
     assert dashes == "--"
-    arm(point, int(count))
+    ARMS[point](Countdown(int(count)))
     from birdwatch.cli import main
 
     sys.argv = ["birdwatch", *arguments]

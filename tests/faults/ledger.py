@@ -74,7 +74,7 @@ class Ledger:
         Event time of the first pane; the wall clock's by default.
     """
 
-    def __init__(self, rate: int, pane_seconds: int, start: float | None = None) -> None:
+    def __init__(self, rate: int, pane_seconds: int = 1, start: float | None = None) -> None:
         self.rate, self.pane_seconds = rate, pane_seconds
         self.start = int(time.time() if start is None else start) // pane_seconds * pane_seconds
         self.per_pane = rate * pane_seconds

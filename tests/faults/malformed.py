@@ -1,13 +1,28 @@
-"""Messages that are no records, each in one of many ways, and each surely so."""
+"""Messages that are no records, each in one of many ways, and each surely so; and what becomes of them."""
 
 import json
 import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Message as KafkaMessage
+
 from .ledger import Ledger
 
-__all__ = ["malformed"]
+__all__ = ["letters", "malformed"]
+
+
+def letters(servers: str) -> list[KafkaMessage]:
+    """Give all dead letters, by a client that is not Birdwatch's."""
+    consumer = Consumer({"bootstrap.servers": servers, "group.id": "letters", "enable.auto.commit": False})
+    _, end = consumer.get_watermark_offsets(TopicPartition("deadletters", 0), timeout=10)
+    consumer.assign([TopicPartition("deadletters", 0, 0)])
+    found: list[KafkaMessage] = []
+    while len(found) < end:
+        found += consumer.consume(10_000, 1.0)
+    consumer.close()
+    return found
 
 
 def malformed(ledger: Ledger, chance: random.Random) -> Iterator[tuple[str, bytes]]:

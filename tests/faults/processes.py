@@ -29,6 +29,7 @@ class Processes:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._aside: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
         return self
@@ -36,6 +37,9 @@ class Processes:
     def __exit__(self, *_: object) -> None:
         for name in list(self._running):
             self.kill(name)
+        for process in self._aside:
+            process.kill()
+            process.wait()
 
     def start(self, name: str, *arguments: str, die_at: tuple[str, int] | None = None) -> float:
         """Start ``birdwatch ARGUMENTS``; one that dies at a point of `die_at.POINTS`, its so-manieth time. Give when."""
@@ -65,6 +69,11 @@ class Processes:
     def signal(self, name: str, number: signal.Signals) -> None:
         """Send a signal that does not end it, as SIGSTOP."""
         self._running[name].send_signal(number)
+
+    def put_aside(self, name: str) -> subprocess.Popen[bytes]:
+        """Give a process, so that another of its name can be started beside it."""
+        self._aside.append(self._running.pop(name))
+        return self._aside[-1]
 
     def ended(self, name: str) -> int | None:
         """Give the exit code of one that has ended by itself."""

@@ -5,23 +5,25 @@ import time
 
 import pytest
 
-from .conftest import brokers, make_topics
 from .ledger import Ledger
+from .observing import make_topics
 from .table import chosen
 from .traffic import Traffic
 
 pytestmark = [pytest.mark.integration, pytest.mark.faults]
 
+FORMS = [pytest.param(0, id="tail"), pytest.param(2, id="workers")]
 KILLS = chosen(ci=1, nightly=12)
 GONE_SECONDS = chosen(ci=15, nightly=60)
 LOSSES = chosen(ci=2, nightly=12)
 
 
-def test_a_broker_is_killed_and_started_again(broker, observe, faults):
+@pytest.mark.parametrize("workers", FORMS)
+def test_a_broker_is_killed_and_started_again(workers, broker, observe, faults):
     chance = random.Random(2)
-    make_topics(broker.address, partitions=2)
-    watching = observe(f"kafka://{broker.address}")
-    ledger, alive = Ledger(rate=100, pane_seconds=1), []
+    make_topics(broker.address)
+    watching = observe(broker.address, workers=workers)
+    ledger, alive = Ledger(rate=100), []
     with Traffic(broker.address, ledger):
         watching.start()
         for _ in range(KILLS):
@@ -29,7 +31,7 @@ def test_a_broker_is_killed_and_started_again(broker, observe, faults):
             broker.kill()
             broker.start()
             alive.append(watching.alive(time.time()))
-        found = watching.audit(ledger, int(time.time()), broker.address)
+        found = watching.audit(ledger)
     assert watching.died() == []
     faults.survived(
         f"broker killed and started again ({watching.form})",
@@ -41,17 +43,18 @@ def test_a_broker_is_killed_and_started_again(broker, observe, faults):
     )
 
 
-def test_a_broker_is_gone_for_a_while(broker, observe, faults):
-    make_topics(broker.address, partitions=2)
-    watching = observe(f"kafka://{broker.address}")
-    ledger = Ledger(rate=100, pane_seconds=1)
+@pytest.mark.parametrize("workers", FORMS)
+def test_a_broker_is_gone_for_a_while(workers, broker, observe, faults):
+    make_topics(broker.address)
+    watching = observe(broker.address, workers=workers)
+    ledger = Ledger(rate=100)
     with Traffic(broker.address, ledger):
         watching.start()
         broker.kill()
         time.sleep(GONE_SECONDS)
         broker.start()
         alive = watching.alive(time.time())
-        found = watching.audit(ledger, int(time.time()), broker.address)
+        found = watching.audit(ledger)
     assert watching.died() == []
     faults.survived(
         f"broker gone for a minute ({watching.form})",
@@ -64,11 +67,12 @@ def test_a_broker_is_gone_for_a_while(broker, observe, faults):
     )
 
 
-def test_a_cluster_of_three_loses_one(observe, faults):
+@pytest.mark.parametrize("workers", FORMS)
+def test_a_cluster_of_three_loses_one(workers, brokers, observe, faults):
     with brokers(3) as cluster:
-        make_topics(cluster.address, partitions=2, replicas=3)
-        watching = observe(f"kafka://{cluster.address}")
-        ledger, alive = Ledger(rate=100, pane_seconds=1), []
+        make_topics(cluster.address, replicas=3)
+        watching = observe(cluster.address, workers=workers)
+        ledger, alive = Ledger(rate=100), []
         with Traffic(cluster.address, ledger):
             watching.start()
             for number in range(LOSSES):
@@ -78,7 +82,7 @@ def test_a_cluster_of_three_loses_one(observe, faults):
                 lost.start(wait=False)
                 lost.await_(3)
                 watching.alive(time.time())
-            found = watching.audit(ledger, int(time.time()), cluster.address)
+            found = watching.audit(ledger)
     assert watching.died() == []
     faults.survived(
         f"one of three brokers killed ({watching.form})",

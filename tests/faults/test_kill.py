@@ -1,4 +1,4 @@
-"""Killed with -9 at any moment, and started again, the tail loses nothing and counts nothing twice."""
+"""Killed with -9 at any moment, and started again, the processes lose nothing and count nothing twice."""
 
 import random
 import signal
@@ -6,45 +6,52 @@ import time
 
 import pytest
 
-from .conftest import make_topics
 from .die_at import POINTS
 from .ledger import Ledger
+from .observing import make_topics
 from .processes import wait_for
 from .table import chosen
 from .traffic import Traffic
 
 pytestmark = [pytest.mark.integration, pytest.mark.faults]
 
-MOMENTS = chosen(ci=4, nightly=60)
-AT_EACH_POINT = chosen(ci=1, nightly=15)
+MOMENTS = chosen(ci=3, nightly=50)
+AT_EACH_POINT = chosen(ci=1, nightly=12)
 
 
-def test_a_tail_that_is_killed_counts_every_id_once(servers, observe, faults):
+@pytest.mark.parametrize("workers", [0, 2], ids=["tail", "workers"])
+def test_processes_that_are_killed_count_every_id_once(workers, servers, observe, faults):
     chance = random.Random(1)
-    make_topics(servers, partitions=2)
-    watching = observe(f"kafka://{servers}")
-    run, ledger = watching.processes, Ledger(rate=100, pane_seconds=1)
-    alive, rounds = [], 0
+    make_topics(servers)
+    watching = observe(servers, workers=workers)
+    run, ledger, alive = watching.processes, Ledger(rate=100), []
+    points = [(point, name) for point, on in POINTS.items() for name in watching.names if name.partition("-")[0] in on]
+    points = [chance.choice([place for place in points if place[0] == point]) for point in {p for p, _ in points}]
     with Traffic(servers, ledger):
         watching.start()
         for _ in range(MOMENTS):
-            run.kill("tail")
-            rounds += 1
-            started = run.start("tail", "tail")
-            if chance.random() < 0.2:  # again, while it starts
+            victim = chance.choice(watching.names)
+            run.kill(victim)
+            started = watching.launch(victim)
+            if chance.random() < 0.2:  # the next one comes while it starts
                 time.sleep(chance.uniform(0, 2))
             else:
                 alive.append(watching.alive(started))
                 time.sleep(chance.uniform(0, 0.5))
-        for point in [point for point in POINTS if "state" in point] * AT_EACH_POINT:
-            run.kill("tail")
-            run.start("tail", "tail", die_at=(point, chance.randint(1, 40)))
-            wait_for(lambda: run.ended("tail") is not None, what=watching.last_words)
-            assert run.kill("tail") == -signal.SIGKILL, run.said("tail")[-2000:]
-            rounds += 1
-            alive.append(watching.alive(run.start("tail", "tail")))
-        until = int(time.time())
-        found = watching.audit(ledger, until, servers)
+        for point, victim in sorted(points * AT_EACH_POINT):
+            run.kill(victim)
+            watching.launch(victim, die_at=(point, chance.randint(1, 10)))
+            wait_for(lambda victim=victim: run.ended(victim) is not None, what=watching.last_words)
+            assert run.kill(victim) == -signal.SIGKILL, run.said(victim)[-2000:]
+            alive.append(watching.alive(watching.launch(victim)))
+        found = watching.audit(ledger)
+    assert watching.died() == []
     faults.survived(
-        "kill -9 of the tail", rounds=rounds, ids=found.ids, lost=found.lost, doubled=found.doubled, alive=alive
+        f"kill -9 ({watching.form})",
+        rounds=MOMENTS + len(points) * AT_EACH_POINT,
+        ids=found.ids,
+        lost=found.lost,
+        doubled=found.doubled,
+        alive=alive,
+        note=f"{MOMENTS} at random moments, the others {', '.join(sorted({point for point, _ in points}))}",
     )

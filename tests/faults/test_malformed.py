@@ -6,13 +6,12 @@ import time
 from itertools import cycle, islice
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
 
 from birdwatch.streams import open_streams
 
-from .conftest import make_topics
 from .ledger import SENT, STREAMS, Ledger
-from .malformed import malformed
+from .malformed import letters, malformed
+from .observing import make_topics
 from .processes import wait_for
 from .table import chosen
 from .traffic import Traffic
@@ -24,21 +23,9 @@ GOOD = BAD // len(SENT)  # requests: as many good messages as bad ones
 RATE = chosen(ci=500, nightly=1_000)
 
 
-def letters(servers):
-    """Give the keys of all dead letters."""
-    consumer = Consumer({"bootstrap.servers": servers, "group.id": "letters", "enable.auto.commit": False})
-    _, end = consumer.get_watermark_offsets(TopicPartition("deadletters", 0), timeout=10)
-    consumer.assign([TopicPartition("deadletters", 0, 0)])
-    found = []
-    while len(found) < end:
-        found += [message.key() for message in consumer.consume(10_000, 1.0)]
-    consumer.close()
-    return found
-
-
 def test_malformed_messages_hold_up_nothing(servers, observe, faults):
-    make_topics(servers, partitions=2)
-    watching = observe(f"kafka://{servers}")
+    make_topics(servers)
+    watching = observe(servers)
     streams = open_streams(f"kafka://{servers}")
     run, ledger = watching.processes, Ledger(RATE, 1, time.time() - 2 * GOOD / RATE)
     traffic = Traffic(servers, ledger)
@@ -70,9 +57,8 @@ def test_malformed_messages_hold_up_nothing(servers, observe, faults):
     after = run.rss("tail")
 
     with traffic:
-        until = int(time.time())
-        found = watching.audit(ledger, until, servers)
-    dead = letters(servers)
+        found = watching.audit(ledger)
+    dead = [letter.key() for letter in letters(servers)]
     share = (good / seconds_mixed) / (good / seconds_good)
     faults.survived(
         "malformed messages",
