@@ -4,6 +4,7 @@ import json
 import math
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -236,6 +237,19 @@ def test_many_records_in_each_row_of_an_arrow_payload():
     assert json.loads(fault.message.value)["trace"]["id"] == "r1"
 
 
+@pytest.mark.parametrize("p", ["inf", "-Infinity", "nan"])
+def test_a_text_for_a_number_that_is_not_finite_is_a_fault(p):
+    rows, (fault,) = pairs_of([decided({"m1": entry(p), "m2": entry("0.5")})])
+    assert rows == [("m2", "7", 0.5)]
+    assert "is not finite" in fault.reason
+
+
+def test_a_unit_that_makes_a_number_infinite_is_a_fault():
+    mapping = FLEET.model_copy(update={"units": {"elapsed_seconds": 1e300}})
+    _, (fault,) = pairs_of([decided({"m1": entry(ms=1e300)})], mapping)
+    assert "elapsed_seconds = inf is not finite" in fault.reason
+
+
 def test_requests_can_come_many_in_a_message_with_their_features():
     settings = Settings(features={"amount": Feature()})
     fields = {"id": "each.value.id", "ts": "at", "features.amount": "each.value.cents"}
@@ -313,7 +327,7 @@ KNOWN = {
     "scores": json.loads(decided({"m1": entry(), "m2": entry()})),
     "requests": {"a": {"id": "r", "ts": "2023-11-14T22:00:00Z", "v": 3}},
     "metrics": {"a": {**json.loads(encode(GOOD["metrics"])), "tier": 0, "within_sla": True}},
-    "outcomes": {"a": {"id": 12, "ts": NOW, "label": 1e10}},
+    "outcomes": {"a": {"id": 12, "ts": NOW, "label": 1e-3}},
 }
 
 
@@ -322,6 +336,7 @@ def accounted(values, stream, mapping=None):
     inputs = Inputs.of(Settings(features={"amount": Feature()})) if stream == "requests" else Inputs()
     columns, origin, faults = decode(values, stream, mapping, inputs=inputs)
     assert {column.shape[0] for column in columns.values()} == {origin.size}
+    assert not any(np.isinf(columns[name]).any() for name in ("score", "label", "latency_seconds") if name in columns)
     assert all(NOW - 1e9 <= time <= NOW + 600 for time in columns["time"])
     return origin.tolist(), [fault.message.offset for fault in faults]
 

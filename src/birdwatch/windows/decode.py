@@ -191,14 +191,14 @@ class Decoder:
         self._time = attrgetter(self._time_field)
         self._id_field = "id" if stream == "requests" else "request_id"
         fields = COUNTED[stream]
+        self._number_fields = [name for name, field in fields.items() if field.kind in _NUMBERS]
         self._foreign: Foreign | None = None
         self._features: Reader | None = Reader(inputs) if stream == "requests" and inputs.columns else None
         if mapping is not None and (mapping.fields or mapping.constants or mapping.units):
             needed = {
                 name: field.default is msgspec.NODEFAULT and not self._may_miss(name) for name, field in fields.items()
             }
-            numbers = [name for name, field in fields.items() if field.kind in _NUMBERS]
-            self._foreign = Foreign(stream, mapping, needed, numbers, inputs if self._features else NOTHING)
+            self._foreign = Foreign(stream, mapping, needed, self._number_fields, inputs if self._features else NOTHING)
             fields = {
                 name: field._replace(default=_OPTIONAL_WHEN_MAPPED[name]) if self._may_miss(name) else field
                 for name, field in fields.items()
@@ -252,6 +252,14 @@ class Decoder:
             return row
         raise _OutOfRangeError(f"{self._time_field} = {self._wrong_time(self._time(row))}")
 
+    def _sound(self, row: Any) -> Any:
+        """See that a row is one as JSON could say it, which has no word for what is infinite."""
+        for name in self._number_fields:
+            value = getattr(row, name)
+            if value is not None and not math.isfinite(value):
+                raise RecordError(f"{name} = {value!r} is not finite")
+        return self._in_range(row)
+
     def _wrong_time(self, time: float) -> str:
         """Say of a time why nothing can have happened then, and what may be meant."""
         if time < self._earliest:
@@ -283,14 +291,14 @@ class Decoder:
         """Read one of somebody else's messages, given as plain dictionaries: a row, or many."""
         fields = foreign.fields(record)
         if not foreign.many:
-            return [self._in_range(foreign.in_our_units(self._convert(fields)))]
+            return [self._sound(foreign.in_our_units(self._convert(fields)))]
         rows: list[Any] = []
         bad: dict[FaultKind, list[tuple[str, Any, Exception]]] = {}
         entries = foreign.entries(record)
         for key, entry in entries:
             try:
                 row = self._convert(foreign.of_entry(fields, key, entry))
-                rows.append(self._in_range(foreign.in_our_units(row)))
+                rows.append(self._sound(foreign.in_our_units(row)))
             except _UNUSABLE as error:
                 kind: FaultKind = "out of range" if isinstance(error, _OutOfRangeError) else "unreadable"
                 bad.setdefault(kind, []).append((key, entry, error))
@@ -325,7 +333,7 @@ class Decoder:
                 if self._foreign is not None:
                     rows += self._from_foreign(self._foreign, record, message, faults, where)
                 else:
-                    rows.append(self._in_range(self._convert(_without_nan(record))))
+                    rows.append(self._sound(self._convert(_without_nan(record))))
             except _UNUSABLE as error:
                 faults.append(self._fault(_alone(message, _json_of(record)), error, where))
         return rows
