@@ -24,6 +24,7 @@ from birdwatch.windows.delta import extremes_of, pane_of
 from birdwatch.windows.gaps import put_gaps
 from birdwatch.windows.inputs import Inputs
 from birdwatch.windows.lane import NEVER, TIMED
+from birdwatch.windows.listening import Listening
 from birdwatch.windows.reading import Reading
 from birdwatch.windows.store import Checkpoint, Source, Store
 from birdwatch.windows.watermark import Watermark
@@ -108,11 +109,13 @@ class Merge:
             self._watermark.await_(Partition(PANES, number), now() + settings.idle_seconds)
         self._reader = streams.reader([PANES, self._control], on_lost=settings.on_lost)
         self._reader.seek({at: point.position for at, point in store.checkpoints().items()})
+        self._listening = Listening(streams, self._reader, [PANES], settings.idle_seconds, now())
         self.reading = Reading(streams, self._reader, None, lambda: [self._watermark])
 
     def step(self, limit: int = 1000, timeout: float = 0.2) -> int:
         """Read once, add, close what can be closed, and commit; give the number of messages read."""
         messages = self._reader.poll(limit, timeout)
+        heard = self._listening.step(self._now(), busy=bool(messages))
         faults: list[Fault] = []
         with self._store.transaction():
             again: set[int] = set()
@@ -130,7 +133,7 @@ class Merge:
                 put_gaps(self._store, gaps)
             for start in sorted(again):
                 self._write(start)
-            self._close()
+            self._close(heard)
             if messages:
                 positions = self._reader.positions()
                 self._store.put_checkpoints({at: Checkpoint(offset, offset) for at, offset in positions.items()})
@@ -173,8 +176,8 @@ class Merge:
         self._store.put_sources([Source(s.stream, s.partition, s.model, s.latest, s.idle) for s in word.sources])
         put_gaps(self._store, [Gap(Partition(g.stream, g.partition), g.wanted, g.found, g.reason) for g in word.gaps])
 
-    def _close(self) -> None:
-        reached = self._watermark.value(self._now())
+    def _close(self, heard: float) -> None:
+        reached = self._watermark.value(heard)
         until = math.floor(reached / self._length) * self._length if math.isfinite(reached) else self._closed_until
         if until <= self._closed_until:
             return

@@ -17,6 +17,7 @@ from birdwatch.windows.counting import CONTROL, Counting
 from birdwatch.windows.decode import Fault
 from birdwatch.windows.gaps import put_gaps
 from birdwatch.windows.lane import NEVER, TIMED, Counted, Lane
+from birdwatch.windows.listening import Listening
 from birdwatch.windows.pacing import Pacing
 from birdwatch.windows.reading import Reading
 from birdwatch.windows.store import Store
@@ -84,11 +85,12 @@ class Tail:
         )
         watermark = self._lane.watermark
         watermark.restore(store.sources(), now())
+        timed = [topic for topic, ours in self._counting.topics.items() if any(stream in TIMED for stream in ours)]
         self._reader = streams.reader(list(self._counting.topics), on_lost=settings.on_lost)
         self._reader.seek({at: point.resume for at, point in resumed.items()})
         self._pacing = Pacing(self._reader, settings.most_rows)
+        self._listening = Listening(streams, self._reader, timed, settings.idle_seconds, now())
         self.reading = Reading(streams, self._reader, self._pacing, lambda: [watermark])
-        timed = [topic for topic, ours in self._counting.topics.items() if any(stream in TIMED for stream in ours)]
         if not finite:
             for topic in timed:
                 watermark.await_(Partition(topic), now() + settings.idle_seconds)
@@ -104,12 +106,15 @@ class Tail:
     def step(self, limit: int = 10_000, timeout: float = 0.2) -> int:
         """Read once, count, close what can be closed, and commit; give the number of messages read."""
         messages = self._reader.poll(limit, timeout)
+        now = heard = self._now()
+        if not self._finite:
+            heard = self._listening.step(now, busy=bool(messages), paused=self._pacing.paused)
         faults: list[Fault] = []
         with self._store.transaction():
             for at, found in by_partition(messages).items():
                 if CONTROL in self._counting.topics[at.stream]:
                     faults += self._take_control(at, found)
-                faults += self._lane.take(at, found, self._now())
+                faults += self._lane.take(at, found, now)
             gaps = self._reader.gaps()
             if gaps:
                 put_gaps(self._store, gaps)
@@ -119,10 +124,10 @@ class Tail:
                 self._write(self._lane.settle())
                 if self._finite and not messages:
                     self._end_what_is_read()
-                self._close_until(self._lane.due(self._now()))
+                self._close_until(self._lane.due(heard))
                 if messages:
-                    self._commit()
-            self._pacing.step(self._lane.rows, [self._lane.watermark], self._now())
+                    self._commit(heard)
+            self._pacing.step(self._lane.rows, [self._lane.watermark], heard)
             # Dead letters go out before the offsets are kept: after a crash one may be there twice, but none is lost.
             if faults:
                 dead_letters(self._letters, [(fault.message, fault.reason) for fault in faults])
@@ -133,7 +138,7 @@ class Tail:
         """Close every open pane: nothing more will come."""
         with self._store.transaction():
             self._close_until(self._lane.last())
-            self._commit()
+            self._commit(self._now())
 
     def close(self) -> None:
         """Let go of the streams; what is open will be read again."""
@@ -175,9 +180,9 @@ class Tail:
                 self._store.put_extremes(pane.start, pane.built.extremes)
                 self._store.put_duplicates(pane.start, pane.built.duplicates)
 
-    def _commit(self) -> None:
+    def _commit(self, now: float) -> None:
         self._store.put_checkpoints(self._lane.checkpoints())
-        self._store.put_sources(self._lane.watermark.sources(self._now()))
+        self._store.put_sources(self._lane.watermark.sources(now))
 
 
 def by_partition(messages: list[Message]) -> dict[Partition, list[Message]]:

@@ -76,7 +76,7 @@ class Watermark:
         return [at for at, reached in slowest.items() if reached > min(slowest.values())]
 
     def hold(self, partitions: Collection[Partition], now: float) -> None:
-        """Take partitions that are not being read for the present as heard: their silence is ours."""
+        """Take partitions as heard that are not being read for the present: their silence is ours."""
         for key in self._heard:
             if Partition(key[0], key[1]) in partitions and not self._silent(key, now):
                 self._heard[key] = now

@@ -20,6 +20,7 @@ from birdwatch.streams.deadletters import letters
 from birdwatch.windows.counting import CONTROL, Counting
 from birdwatch.windows.delta import as_deltas
 from birdwatch.windows.lane import NEVER, TIMED, Counted, Lane
+from birdwatch.windows.listening import Listening
 from birdwatch.windows.pacing import Pacing
 from birdwatch.windows.reading import Reading
 from birdwatch.windows.store import Checkpoint
@@ -91,6 +92,7 @@ class Worker:
         self._reader = streams.reader(self._topics, group=group, on_lost=settings.on_lost)
         self._transactions = streams.transactions(self._reader)
         self._pacing = Pacing(self._reader, settings.most_rows)
+        self._listening = Listening(streams, self._reader, self._timed(), settings.idle_seconds, now())
         self.reading = Reading(
             streams, self._reader, self._pacing, lambda: [lane.watermark for lane in list(self._lanes.values())]
         )
@@ -112,21 +114,20 @@ class Worker:
         """
         messages = self._reader.poll(limit, timeout)
         self._rearrange(self._reader.changes())
+        now = self._now()
+        heard = self._listening.step(now, busy=bool(messages), paused=self._pacing.paused)
         self._read_control()
         faults: list[Fault] = []
         for at, found in by_partition(messages).items():
-            fresh = self._lanes[at.number].take(at, found, self._now())
+            fresh = self._lanes[at.number].take(at, found, now)
             self._faults[at.number] += fresh
             faults += fresh
         gaps = self._reader.gaps()
         for gap in gaps:
             self._gaps[gap.partition.number].append(gap)
-        self._write(self._reader.positions())
-        self._pacing.step(
-            sum(lane.rows for lane in self._lanes.values()),
-            [lane.watermark for lane in self._lanes.values()],
-            self._now(),
-        )
+        self._write(self._reader.positions(), now, heard)
+        lanes = self._lanes.values()
+        self._pacing.step(sum(lane.rows for lane in lanes), [lane.watermark for lane in lanes], heard)
         self.reading.note(len(messages), faults, gaps)
         return len(messages)
 
@@ -181,20 +182,19 @@ class Worker:
             in_order = sorted(self._controls.items(), key=lambda item: (item[1].ts, item[0]))
             self._counting.controls = [control for _, control in in_order]
 
-    def _write(self, positions: Positions) -> None:
+    def _write(self, positions: Positions, now: float, heard: float) -> None:
         entries: list[Entry] = []
         kept: dict[Partition, Committed] = {}
         written: list[int] = []
-        now = self._now()
         for number, lane in self._lanes.items():
             mine = {at: position for at, position in positions.items() if at.number == number}
             lane.advance(mine)
             if not lane.refilled(mine):
                 continue
-            counted = [*lane.settle(), *lane.close(lane.due(now))]
+            counted = [*lane.settle(), *lane.close(lane.due(heard))]
             due = now - self._said_at.get(number, 0.0) >= _WORD_SECONDS
             if counted or due or self._faults[number] or self._gaps[number]:
-                entries += self._entries(number, counted, now)
+                entries += self._entries(number, counted, heard)
                 kept |= _committed(lane)
                 written.append(number)
         if entries:
@@ -204,7 +204,7 @@ class Worker:
             self._faults[number].clear()
             self._gaps[number].clear()
 
-    def _entries(self, number: int, counted: list[Counted], now: float) -> Iterator[Entry]:
+    def _entries(self, number: int, counted: list[Counted], heard: float) -> Iterator[Entry]:
         """Give what a lane has to say; how far it has come is said last, so that all before it has been heard by then."""
         lane, key = self._lanes[number], str(number).encode()
         for pane in counted:
@@ -212,7 +212,7 @@ class Worker:
                 yield Entry(PANES, key, encode(delta))
         sources = [
             LaneSource(stream=s.stream, partition=s.partition, latest=s.latest, model=s.model, idle=s.idle)
-            for s in lane.watermark.sources(now)
+            for s in lane.watermark.sources(heard)
         ]
         gaps = [
             LaneGap(stream=g.partition.stream, partition=number, wanted=g.wanted, found=g.found, reason=g.reason)
@@ -222,12 +222,12 @@ class Worker:
             group=self._group,
             lane=number,
             closed_until=lane.closed_until if lane.closed_until != NEVER else None,
-            idle=lane.watermark.idle(now),
+            idle=lane.watermark.idle(heard),
             sources=sources,
             gaps=gaps,
         )
         yield Entry(PANES, key, encode(word))
-        yield from letters([(fault.message, fault.reason) for fault in self._faults[number]], now)
+        yield from letters([(fault.message, fault.reason) for fault in self._faults[number]], self._now())
 
 
 def _committed(lane: Lane) -> dict[Partition, Committed]:
