@@ -4,6 +4,7 @@ import pytest
 
 from birdwatch.demo.backfill import COMPONENT, backfill, skip_to_end
 from birdwatch.demo.flights import Question
+from birdwatch.errors import StreamError
 from birdwatch.records import Request, Score, decode
 from birdwatch.streams import open_streams
 
@@ -69,3 +70,17 @@ def test_a_group_that_skips_begins_after_it(filled):
     reader = filled.reader(["requests", "scores"], group="rendezvous")
     assert [message.value for message in reader.poll(timeout=0.0)] == [b"new"]
     reader.close()
+
+
+def test_a_group_that_somebody_else_reads_as_is_named(filled, monkeypatch):
+    monkeypatch.setattr("birdwatch.demo.backfill._GROUP_SECONDS", -1.0)
+    reader = filled.reader
+
+    def held_elsewhere(*args, **options):
+        made = reader(*args, **options)
+        made.positions = dict
+        return made
+
+    monkeypatch.setattr(filled, "reader", held_elsewhere)
+    with pytest.raises(StreamError, match="gives the group 'gateway' no requests"):
+        skip_to_end(filled, "gateway", ["requests"])

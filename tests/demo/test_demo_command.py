@@ -1,12 +1,14 @@
 """The command refuses what it cannot do before it starts anything."""
 
 import importlib.util
+from contextlib import closing
 
 import pytest
 from typer.testing import CliRunner
 
 from birdwatch.cli.demo import app
 from birdwatch.errors import BirdwatchError
+from birdwatch.streams import open_streams
 
 
 def result_of(*arguments):
@@ -43,4 +45,14 @@ def test_a_folder_of_somebody_else_is_refused(tmp_path):
 @pytest.mark.parametrize("arguments", [("--days", 0), ("--speed", 0.5)])
 def test_numbers_that_make_no_sense_are_refused(arguments, tmp_path):
     assert result_of(*arguments, "--run-dir", tmp_path / "run").exit_code == 2
+    assert not (tmp_path / "run").exists()
+
+
+def test_streams_that_somebody_uses_are_refused_before_anything_is_removed(tmp_path):
+    address = f"sqlite:{tmp_path / 'streams'}"
+    with closing(open_streams(address)) as streams:
+        streams.append("requests", [(b"", b"{}")])
+    error = result_of("--streams", address, "--run-dir", tmp_path / "run").exception
+    assert isinstance(error, BirdwatchError)
+    assert "requests already" in str(error)
     assert not (tmp_path / "run").exists()

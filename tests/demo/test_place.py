@@ -1,9 +1,12 @@
 """A run's folder is its own: nobody else's files are removed, and no two runs share one."""
 
+from contextlib import closing
+
 import pytest
 
-from birdwatch.demo.place import claim
+from birdwatch.demo.place import claim, require_unused
 from birdwatch.errors import BirdwatchError
+from birdwatch.streams import open_streams
 
 
 def test_a_second_run_starts_clean(tmp_path):
@@ -50,3 +53,21 @@ def test_a_file_in_its_place_is_named(tmp_path):
     (tmp_path / "run").write_text("a file")
     with pytest.raises(BirdwatchError, match="run is a file"), claim(tmp_path / "run"):
         pass
+
+
+def test_streams_that_are_somebodys_are_refused_and_stay_as_they_are(tmp_path):
+    address = f"sqlite:{tmp_path / 'streams'}"
+    require_unused(address)
+    with closing(open_streams(address)) as streams:
+        streams.append("scores", [(b"", b"{}")])
+        streams.append("flights", [(b"", b"{}")])
+        with pytest.raises(BirdwatchError, match="has scores already, and a demo mixes with nobody's streams"):
+            require_unused(address)
+        assert streams.names() == ["flights", "scores"]
+
+
+def test_streams_that_a_demo_does_not_use_do_not_disturb_it(tmp_path):
+    address = f"sqlite:{tmp_path / 'streams'}"
+    with closing(open_streams(address)) as streams:
+        streams.append("flights", [(b"", b"{}")])
+    require_unused(address)

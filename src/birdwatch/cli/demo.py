@@ -30,6 +30,10 @@ def demo(
     recording: Annotated[
         Path | None, typer.Option("--record", help="Write the streams around 14 May and 7 June to this folder.")
     ] = None,
+    streams: Annotated[
+        str | None,
+        typer.Option(help="Where the streams live, as kafka://HOST:PORT?partitions=4; in --run-dir by default."),
+    ] = None,
     run_dir: Annotated[
         Path, typer.Option(help="The folder for all that the run makes; what a demo left there is removed.")
     ] = Path("run/demo"),
@@ -58,6 +62,7 @@ def demo(
         run_dir=run_dir,
         report=report,
         recording=recording,
+        streams=streams,
     )
     # Whatever asks it to end, it ends as by Ctrl-C: in order, with all that it started.
     asked = (signal.SIGTERM, signal.SIGHUP)

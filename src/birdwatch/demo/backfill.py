@@ -4,6 +4,7 @@ Detectors compare a day with the four weeks before it, so those must be there fi
 they carry no times; ``provenance`` says where they come from.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from itertools import islice
@@ -11,6 +12,7 @@ from typing import Any, Final
 
 from birdwatch.demo.flights import Question
 from birdwatch.demo.models import Model
+from birdwatch.errors import StreamError
 from birdwatch.records import Request, Score, encode
 from birdwatch.streams import Streams
 
@@ -20,6 +22,8 @@ COMPONENT: Final = "backfill"
 """The component that these records name in their provenance."""
 
 _CHUNK: Final = 2000
+_GROUP_SECONDS: Final = 30.0
+_LOOK_SECONDS: Final = 0.1
 
 
 def backfill(
@@ -81,8 +85,22 @@ def backfill(
 
 
 def skip_to_end(streams: Streams, group: str, names: Sequence[str]) -> None:
-    """Let a group begin after what is on the streams now: nobody waits for an answer to the backfill."""
+    """Let a group begin after what is on the streams now: nobody waits for an answer to the backfill.
+
+    Raises
+    ------
+    StreamError
+        The group is another reader's.
+    """
     reader = streams.reader(names, group=group, start="latest")
-    reader.poll(timeout=0.0)
-    reader.commit()
-    reader.close()
+    try:
+        until = time.monotonic() + _GROUP_SECONDS
+        while missing := streams.ends(names).keys() - reader.positions().keys():
+            if time.monotonic() > until:
+                raise StreamError(
+                    f"{streams.address} gives the group {group!r} no {min(missing).stream}: does another process use it?"
+                )
+            reader.poll(timeout=_LOOK_SECONDS)
+        reader.commit()
+    finally:
+        reader.close()

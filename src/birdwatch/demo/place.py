@@ -1,17 +1,21 @@
-"""Where a run keeps what it makes: a folder that is the demo's own, used by one run at a time."""
+"""Where a run keeps what it makes: a folder that is the demo's own, used by one run at a time, and streams nobody else uses."""
 
 import fcntl
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
 from birdwatch.errors import BirdwatchError
+from birdwatch.records import RECORDS
+from birdwatch.streams import open_streams
+from birdwatch.streams.deadletters import DEADLETTERS
 
-__all__ = ["claim"]
+__all__ = ["claim", "require_unused"]
 
 _MARK: Final = ".birdwatch-demo"
+_KAFKA: Final = "kafka://"
 
 
 @contextmanager
@@ -44,3 +48,23 @@ def claim(folder: Path) -> Iterator[Path]:
             else:
                 path.unlink()
         yield folder
+
+
+def require_unused(address: str) -> None:
+    """See that no stream of a demo's is there yet: what lies on it would be mixed with the demo's, and somebody may need it.
+
+    Raises
+    ------
+    BirdwatchError
+        One is there, or the address is of no place.
+    """
+    with closing(open_streams(address)) as streams:
+        used = sorted({*RECORDS, DEADLETTERS} & set(streams.names()))
+    if not used:
+        return
+    servers, *_ = streams.address.removeprefix(_KAFKA).split("?")
+    remove = f"kafka-topics.sh --bootstrap-server {servers} --delete --topic '{'|'.join(used)}'"
+    raise BirdwatchError(
+        f"{streams.address} has {', '.join(used)} already, and a demo mixes with nobody's streams: give another --streams"
+        + (f"; or remove them, if nobody needs them: {remove}" if streams.address.startswith(_KAFKA) else "")
+    )

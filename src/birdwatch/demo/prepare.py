@@ -25,14 +25,21 @@ _CANARY_KNOWS_UNTIL: Final = start_of("2013-03-01")
 
 @dataclass(frozen=True)
 class Layout:
-    """What lies where in the folder of a run."""
+    """What lies where in the folder of a run.
+
+    Attributes
+    ----------
+    elsewhere
+        The address of the streams, if they are not to lie in the folder.
+    """
 
     folder: Path
+    elsewhere: str | None = None
 
     @property
     def streams(self) -> str:
         """The address of the streams."""
-        return f"sqlite:{self.folder / 'streams'}"
+        return self.elsewhere or f"sqlite:{self.folder / 'streams'}"
 
     @property
     def store(self) -> Path:

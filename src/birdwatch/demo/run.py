@@ -21,7 +21,7 @@ from birdwatch.demo.flights import Question, Year, days_of, load_year, questions
 from birdwatch.demo.models import MODELS
 from birdwatch.demo.narrator import Narrator
 from birdwatch.demo.pipeline import PIPELINE, dashboard_address, serves, start_dashboard, start_pipeline
-from birdwatch.demo.place import claim
+from birdwatch.demo.place import claim, require_unused
 from birdwatch.demo.prepare import Layout, configure, fill_in, train_models
 from birdwatch.demo.printout import show
 from birdwatch.demo.progress import Progress
@@ -67,6 +67,8 @@ class Options:
         Where to write the report as JSON.
     recording
         Where to write the stretches worth keeping as recorded streams.
+    streams
+        The address of a place for the streams, which must have none of theirs; None keeps them in ``run_dir``.
     """
 
     first_day: str = story.FIRST_DAY
@@ -78,6 +80,7 @@ class Options:
     run_dir: Path = Path("run/demo")
     report: Path | None = None
     recording: Path | None = None
+    streams: str | None = None
 
     def stretch(self) -> tuple[float, float]:
         """Give the event time [since, until) that is served.
@@ -103,12 +106,14 @@ def run(options: Options, console: Console) -> Report:
     Raises
     ------
     BirdwatchError
-        The data are missing, the folder is not ours, or a process that is needed has ended.
+        The data are missing, the folder is not ours, the streams are somebody's, or a process that is needed has ended.
     """
     since, until = options.stretch()
     tell = Narrator(console)
     with ExitStack() as held:
-        layout = Layout(held.enter_context(claim(options.run_dir)))
+        if options.streams is not None:
+            require_unused(options.streams)
+        layout = Layout(held.enter_context(claim(options.run_dir)), options.streams)
         streams = open_streams(layout.streams)
         held.callback(streams.close)
         year = _prepare(tell, layout, streams, since)
