@@ -15,11 +15,13 @@ from birdwatch.config import Feature, Mapping, Segment, Settings
 from birdwatch.content import content
 from birdwatch.detect.rules import load_kinds
 from birdwatch.detect.schema import rules_schema
-from birdwatch.records import RECORDS
+from birdwatch.records import RECORDS, Token
+from birdwatch.streams.deadletters import DEADLETTERS, DeadLetter
 
 __all__ = ["pages"]
 
 _HERE: Final = Path(__file__).parent / "reference"
+_WRITTEN: Final = RECORDS | {DEADLETTERS: DeadLetter}
 _NOTE: Final = "<!-- Written by `make docs`: change the code instead. -->\n\n"
 
 
@@ -31,7 +33,7 @@ def pages() -> dict[Path, str]:
         _HERE / "rules.schema.json": _rules(),
         _HERE / "records" / "README.md": _records(),
     }
-    for kind in dict.fromkeys(RECORDS.values()):
+    for kind in dict.fromkeys((*_WRITTEN.values(), Token)):
         found[_HERE / "records" / f"{kind.__name__}.json"] = _schema(kind)
     return found
 
@@ -122,7 +124,11 @@ def _records() -> str:
         "",
         "| stream | record |",
         "|---|---|",
-        *(f"| `{stream}` | [{kind.__name__}]({kind.__name__}.json) |" for stream, kind in RECORDS.items()),
+        *(f"| `{stream}` | [{kind.__name__}]({kind.__name__}.json) |" for stream, kind in _WRITTEN.items()),
+        "",
+        "Among the `requests` may lie a [Token](Token.json), which begins with the field `token`: it cuts the stream for a swap,",
+        "and is passed by. A dead letter's headers, where streams are Kafka's, say `birdwatch.stream`, `birdwatch.partition`,",
+        "`birdwatch.offset` and `birdwatch.reason`.",
     ]
     return _NOTE + "\n".join(lines) + "\n"
 

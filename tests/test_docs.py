@@ -9,7 +9,8 @@ import jsonschema
 import pytest
 
 from birdwatch.config import Settings
-from birdwatch.records import RECORDS, Alert, Outcome, encode
+from birdwatch.records import RECORDS, Alert, Outcome, Token, encode
+from birdwatch.streams.deadletters import DeadLetter
 
 ROOT = Path(__file__).parents[1]
 
@@ -56,6 +57,8 @@ def test_every_setting_is_explained(pages):
             reason="moved",
             value=float("nan"),
         ),
+        DeadLetter(stream="scores", partition=0, offset=17, ts=1.0, reason="", value="", length=0, key="r1"),
+        Token(token="t1", component="rendezvous", to="second"),
     ],
 )
 def test_a_record_as_it_travels_keeps_to_its_schema(pages, record):
@@ -63,7 +66,7 @@ def test_a_record_as_it_travels_keeps_to_its_schema(pages, record):
     jsonschema.validate(json.loads(encode(record)), schema, cls=jsonschema.Draft202012Validator)
 
 
-@pytest.mark.parametrize("kind", dict.fromkeys(RECORDS.values()))
+@pytest.mark.parametrize("kind", dict.fromkeys((*RECORDS.values(), DeadLetter, Token)))
 def test_a_record_that_lacks_a_field_does_not_keep_to_its_schema(pages, kind):
     schema = json.loads(pages[ROOT / "docs" / "reference" / "records" / f"{kind.__name__}.json"])
     with pytest.raises(jsonschema.ValidationError, match="required"):
