@@ -5,7 +5,9 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
 from birdwatch.errors import StreamError
-from birdwatch.streams import Partition, kafka, kafka_reader, open_streams
+from birdwatch.streams import Partition, kafka, kafka_reader, kafka_topics, open_streams
+from birdwatch.streams.kafka_topics import KafkaTopics, Topic
+from birdwatch.streams.kafka_watch import KafkaWatch
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +22,18 @@ def mock():
     del owner  # until here: the cluster lives in it
 
 
+@pytest.fixture
+def without_identities(monkeypatch):
+    """The mock does not know DescribeTopics: what it can tell of its topics stands in."""
+
+    def describe(topics, names):
+        return {name: Topic("?", count) for name, count in topics.partitions().items() if name in names}
+
+    monkeypatch.setattr(KafkaTopics, "describe", describe)
+    monkeypatch.setattr(KafkaWatch, "look", lambda watch: watch._topics.describe(watch._names))
+
+
+@pytest.mark.usefixtures("without_identities")
 def test_what_is_appended_is_read(mock):
     streams = open_streams(mock)
     streams.append("scores", [(b"r1", b"1"), (b"", b"2")])
@@ -39,7 +53,7 @@ def test_what_is_appended_is_read(mock):
 
 @pytest.fixture
 def nowhere(monkeypatch):
-    for module in (kafka, kafka_reader):
+    for module in (kafka, kafka_reader, kafka_topics):
         monkeypatch.setattr(module, "_ANSWER_SECONDS", 0.2)
     streams = open_streams("kafka://127.0.0.1:1?log_level=0&sasl.password=hush")
     yield streams

@@ -21,9 +21,17 @@ _RESERVED: Final = {
     "delivery.report.only.error": "every delivery is checked",
     "enable.auto.commit": "readers commit when they have done their work",
     "enable.auto.offset.store": "readers commit when they have done their work",
+    "enable.partition.eof": "readers need it to know how far they are",
     "group.id": "readers name their group",
+    "group.protocol": "readers that join streams need the assignor range",
+    "isolation.level": "readers see what was committed",
     "partition.assignment.strategy": "readers that join streams need the assignor range",
+    "transactional.id": "each process has its own",
 }
+_COUNTS: Final = ("partitions", "replication")
+
+# A broker that comes back is found again within seconds, not after the minute that doubling ends in.
+_CLIENT: Final = {"reconnect.backoff.max.ms": "2000"}
 _REMEDIES: Final = {
     KafkaError._TRANSPORT: "is Kafka running there, and does a firewall let you through?",
     KafkaError._ALL_BROKERS_DOWN: "is Kafka running there, and does a firewall let you through?",
@@ -33,7 +41,10 @@ _REMEDIES: Final = {
     KafkaError._SSL: "do security.protocol and ssl.ca.location fit the broker?",
     KafkaError._AUTHENTICATION: "do security.protocol, sasl.mechanisms, sasl.username and sasl.password fit the broker?",
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "ask for the right (ACL) to read, write or create the topic",
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "ask for the right (ACL) to do this on the cluster",
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "ask for the right (ACL) to write with transactional ids that begin with the group's name",
     KafkaError.GROUP_AUTHORIZATION_FAILED: "ask for the right (ACL) to use the group",
+    KafkaError.INVALID_REPLICATION_FACTOR: "are there as many brokers as replication= says?",
     KafkaError.MSG_SIZE_TOO_LARGE: "raise message.max.bytes in the address, and max.message.bytes of the topic",
     KafkaError.UNKNOWN_TOPIC_OR_PART: "was the topic deleted?",
     KafkaError.TOPIC_EXCEPTION: "a topic's name has letters, digits, '.', '_' and '-'",
@@ -45,10 +56,17 @@ _LOG: Final = logging.getLogger("birdwatch.kafka")
 
 @dataclass(frozen=True)
 class KafkaAddress:
-    """What ``kafka://HOST:PORT?property=value`` says; its ``repr`` says no secret."""
+    """What ``kafka://HOST:PORT?property=value`` says; its ``repr`` says no secret.
+
+    Attributes
+    ----------
+    partitions, replication
+        What topics get that are made; for a replication of 0 the brokers decide.
+    """
 
     servers: str
     partitions: int
+    replication: int
     properties: Mapping[str, str]
 
     @classmethod
@@ -77,22 +95,24 @@ class KafkaAddress:
             if name in _RESERVED:
                 raise AddressError(f"kafka://{servers}: {name} is not yours to set: {_RESERVED[name]}")
             properties[name] = unquote(value)
-        partitions = properties.pop("partitions", "1")
-        if not partitions.isdecimal() or int(partitions) < 1:
-            raise AddressError(f"kafka://{servers} sets partitions to {partitions!r}: write a number from 1")
-        return cls(servers, int(partitions), properties)
+        counts = {name: properties.pop(name) for name in _COUNTS if name in properties}
+        for name, said in counts.items():
+            if not said.isdecimal() or int(said) < 1:
+                raise AddressError(f"kafka://{servers} sets {name} to {said!r}: write a number from 1")
+        return cls(servers, int(counts.get("partitions", 1)), int(counts.get("replication", 0)), properties)
 
     @property
     def redacted(self) -> str:
         """The address with secrets replaced by ``***``."""
         said = {"partitions": str(self.partitions)} if self.partitions != 1 else {}
+        said |= {"replication": str(self.replication)} if self.replication else {}
         said |= {name: "***" if _SECRET.search(name) else value for name, value in self.properties.items()}
         query = "&".join(f"{name}={value}" for name, value in said.items())
         return f"kafka://{self.servers}" + (f"?{query}" if query else "")
 
     def client(self, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Give the configuration of a client: ``settings`` are the defaults, the address has the last word."""
-        return {"logger": _LOG, **(settings or {}), **self.properties, "bootstrap.servers": self.servers}
+        return {"logger": _LOG, **_CLIENT, **(settings or {}), **self.properties, "bootstrap.servers": self.servers}
 
     def explain(self, error: KafkaError | Exception) -> str:
         """Say an error of librdkafka without secrets."""

@@ -2,35 +2,44 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
 
 # ruff: noqa: SLF001 - librdkafka's names for its own errors begin with an underscore
 from birdwatch.errors import StreamError
-from birdwatch.streams.base import Message, Partition, Positions
+from birdwatch.streams.base import Changes, Committed, Gap, Message, OnLost, Partition, Positions
 from birdwatch.streams.kafka_address import KafkaAddress
+from birdwatch.streams.kafka_share import KafkaShare, Log
+from birdwatch.streams.kafka_topics import JOINED, KafkaTopics
+from birdwatch.streams.kafka_watch import KafkaWatch
 
 __all__ = ["KafkaReader"]
 
 _LOG: Final = logging.getLogger("birdwatch.kafka")
-_ANSWER_SECONDS: Final = 10.0
-_LOOK_SOON_SECONDS: Final = 0.5
-_LOOK_SECONDS: Final = 5.0
+_ANSWER_SECONDS = 10.0
+_STABLE_SECONDS: Final = 1.0
+_RETRY_SECONDS: Final = 0.5
+_IDLE_SECONDS: Final = 0.25
+_BUSY_SECONDS: Final = 0.05
 
 _CONSUMER: Final = {
-    "auto.offset.reset": "earliest",
+    # What is not there any more is told of, never skipped.
+    "auto.offset.reset": "error",
     "enable.auto.commit": False,
     "enable.auto.offset.store": False,
+    # So that a reader at the end knows it, also behind a transaction, whose end takes an offset of its own.
+    "enable.partition.eof": True,
     "partition.assignment.strategy": "range",
     # One that was killed and is started again waits so long for its partitions.
     "session.timeout.ms": 6000,
+    "heartbeat.interval.ms": 1500,
     # A group learns of new topics and partitions only this often.
     "topic.metadata.refresh.interval.ms": 2000,
 }
 _NOT_THERE_YET: Final = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
+_NOT_THERE_ANY_MORE: Final = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)
 _MOVED: Final = (KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID, KafkaError.REBALANCE_IN_PROGRESS)
 
 
@@ -41,34 +50,47 @@ class KafkaReader:
     ----------
     at
         Where Kafka is.
+    topics
+        Its topics.
     streams
-        The topics.
+        Which to read.
     group
         The readers to share the partitions with, or None to read all of them.
     begin
         Where to begin in partitions without a commit; the others begin at their first message.
+    on_lost
+        Where to go on when messages were gone before they were read.
     """
 
-    def __init__(self, at: KafkaAddress, streams: Sequence[str], *, group: str | None, begin: Positions) -> None:
+    def __init__(
+        self,
+        at: KafkaAddress,
+        topics: KafkaTopics,
+        streams: Sequence[str],
+        *,
+        group: str | None,
+        begin: Positions,
+        on_lost: OnLost,
+    ) -> None:
+        self.group = group
         self._at = at
+        self._topics = topics
         self._streams = list(streams)
-        self._group = group
-        self._begin = dict(begin)
-        self._sought: Positions = {}
-        self._next: Positions = {}
-        self._left: Positions = {}
+        self._watch = KafkaWatch(topics, streams)
+        self._share = KafkaShare(begin, on_lost)
+        self._start_at = 0.0
+        self._paused: set[Partition] = set()
+        self._member: tuple[str | None, Any] = (None, None)
         self._fault: StreamError | None = None
-        self._look_at = -float("inf")
         self._closed = False
         try:
             # Without a group nothing is ever committed or joined, but librdkafka wants a name.
             self._consumer = Consumer(at.client({**_CONSUMER, "group.id": group or "birdwatch"}))
             self._consumer.list_topics(timeout=_ANSWER_SECONDS)  # later, brokers may come and go
-            # By a connection of its own: on the consumer's a question waits behind the fetch, half a second while nothing
-            # is written.
-            self._topics = AdminClient(at.client()) if group is None else None
             if group is not None:
-                self._consumer.subscribe(self._streams, on_assign=self._on_assign, on_revoke=self._on_revoke)
+                self._consumer.subscribe(
+                    self._streams, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+                )
         except KafkaException as error:
             raise self._error(error) from error
 
@@ -80,7 +102,8 @@ class KafkaReader:
         Raises
         ------
         StreamError
-            Kafka refuses to give messages; those before have been given.
+            Kafka refuses to give messages, or some were gone before they were read and the reader was opened with
+            ``on_lost="stop"``; those before have been given.
         """
         deadline = time.monotonic() + timeout
         while True:
@@ -88,22 +111,20 @@ class KafkaReader:
                 fault, self._fault = self._fault, None
                 raise fault
             self._look()
+            self._start()
             messages = self._consume(limit, max(deadline - time.monotonic(), 0.0))
             if messages or (self._fault is None and time.monotonic() >= deadline):
                 return messages
 
     def positions(self) -> Positions:
         """Give the next offset to read of every partition that this reader holds."""
-        return dict(self._next)
+        return dict(self._share.next)
 
     def seek(self, positions: Positions) -> None:
         """Read on from these offsets; those of partitions that this reader does not hold yet count when it does."""
-        wanted = {partition: offset for partition, offset in positions.items() if partition.stream in self._streams}
-        held = {partition: offset for partition, offset in wanted.items() if partition in self._next}
-        self._sought |= {partition: offset for partition, offset in wanted.items() if partition not in held}
-        if held:
+        if self._share.seek({at: offset for at, offset in positions.items() if at.stream in self._streams}):
             # Assigned anew rather than sought: that works at any moment, and drops what was fetched from elsewhere.
-            self._assign(self._next | held)
+            self._assign()
 
     def commit(self, positions: Positions | None = None) -> None:
         """Keep positions for the reader's group: those at which it stands, unless others are given.
@@ -115,12 +136,13 @@ class KafkaReader:
         ------
         ValueError
             The reader was opened without a group.
+        StreamError
+            Kafka does not take them.
         """
-        if self._group is None:
+        if self.group is None:
             raise ValueError("a reader without a group has nobody to commit for: open it with group=NAME")
-        kept = self._next
-        if positions is not None:
-            kept = {partition: offset for partition, offset in positions.items() if partition in self._next}
+        held = self._share.next
+        kept = {at: offset for at, offset in (held if positions is None else positions).items() if at in held}
         if not kept:
             return
         try:
@@ -131,7 +153,49 @@ class KafkaReader:
         for reason in refused:
             if reason.code() not in _MOVED:
                 raise self._error(reason)
-            _LOG.warning("group %s: partitions have moved, what was not committed is read again", self._group)
+            _LOG.warning("group %s: partitions have moved, what was not committed is read again", self.group)
+        if not refused:
+            self._share.kept |= {at: Committed(offset) for at, offset in kept.items()}
+
+    def pause(self, partitions: Iterable[Partition]) -> None:
+        """Give nothing more of these, until they are resumed; a rebalance does not resume them."""
+        fresh = set(partitions) - self._paused
+        self._paused |= fresh
+        held = fresh & self._share.next.keys()
+        if held:
+            self._consumer.pause([TopicPartition(*at) for at in held])
+
+    def resume(self, partitions: Iterable[Partition]) -> None:
+        """Go on with what was paused."""
+        wanted = self._paused & set(partitions)
+        self._paused -= wanted
+        held = wanted & self._share.next.keys()
+        if held:
+            self._consumer.resume([TopicPartition(*at) for at in held])
+
+    def changes(self) -> Changes:
+        """Give what happened to its partitions since this was last asked; see `birdwatch.streams.Reader.changes`.
+
+        While a rebalance is under way nothing is held, so `positions` is empty; what comes back from it is in neither.
+        """
+        return self._share.changes()
+
+    def gaps(self) -> list[Gap]:
+        """Give what was found missing since this was last asked."""
+        return self._share.gaps()
+
+    def confirm(self) -> bool:
+        """Ask the group's coordinator whether this reader still is the member to whom its partitions were given.
+
+        Raises
+        ------
+        StreamError
+            The coordinator does not answer.
+        """
+        if self.group is None:
+            return True
+        name, _ = self._member
+        return name is not None and self._consumer.memberid() == name and self._topics.is_member(self.group, name)
 
     def close(self) -> None:
         """Leave the group, and let go of the connections."""
@@ -139,73 +203,132 @@ class KafkaReader:
             self._closed = True
             self._consumer.close()
 
+    def holds(self, partitions: Iterable[Partition]) -> bool:
+        """Tell whether offsets of all these are this reader's to keep."""
+        return self._share.holds(partitions)
+
+    def membership(self) -> Any:
+        """Give the proof of membership with which the partitions were given.
+
+        Not that of the present moment: once a reader was thought dead librdkafka forgets its name, and offsets without a
+        name are refused by nobody.
+        """
+        return self._member[1]
+
+    def note_kept(self, kept: Mapping[Partition, Committed]) -> None:
+        """Know what a transaction has committed."""
+        self._share.kept |= kept
+
+    def read_anew(self, partitions: Iterable[Partition]) -> None:
+        """Begin anew at what the group has committed, for it is not known whether a transaction has."""
+        self._share.read_anew(partitions)
+        self._assign()
+
     def _consume(self, limit: int, timeout: float) -> list[Message]:
-        # Not consume(limit, timeout): that waits until there are `limit` of them, or for the whole time.
-        wait = timeout if self._group is not None else min(timeout, _LOOK_SOON_SECONDS)
+        # Not consume(limit, timeout): that waits until there are `limit` of them, or for the whole time. And not for long
+        # at once: what a rebalance gives meanwhile is to be begun.
+        wait = min(timeout, _BUSY_SECONDS if self._share.waiting or not self._share.next else _IDLE_SECONDS)
         try:
             found: list[Any] = self._consumer.consume(1, wait)
             if found and limit > 1:
                 found += self._consumer.consume(limit - 1, 0.0)
         except KafkaException as error:
             raise self._error(error) from error
+        following = self._share.next
         messages: list[Message] = []
         for each in found:
             fault = each.error()
-            if fault is None:
-                partition = Partition(each.topic(), each.partition())
-                if partition in self._next:  # else it has been taken away since it was fetched
-                    self._next[partition] = each.offset() + 1
-                    messages.append(Message(*partition, each.offset(), each.key() or b"", each.value() or b""))
-            elif fault.code() not in _NOT_THERE_YET:
-                self._fault = self._error(fault)
+            if fault is not None:
+                self._mind(each, fault)
+                continue
+            at = Partition(each.topic(), each.partition())
+            offset = each.offset()
+            if offset >= following.get(at, offset + 1):  # else it has been taken away since it was fetched
+                following[at] = offset + 1
+                headers = each.headers()
+                messages.append(
+                    Message(*at, offset, each.key() or b"", each.value() or b"", _told(headers) if headers else ())
+                )
         return messages
 
+    def _mind(self, event: Any, fault: KafkaError) -> None:
+        """Do what something that is not a message asks for."""
+        at = Partition(event.topic() or "", event.partition() or 0)
+        code = fault.code()
+        if code == KafkaError._PARTITION_EOF:
+            if at in self._share.next:
+                self._share.next[at] = max(self._share.next[at], event.offset())
+        elif code in _NOT_THERE_ANY_MORE:
+            if at in self._share.next:
+                self._share.waiting.add(at)
+                self._start_at = 0.0
+        elif code in _NOT_THERE_YET:
+            self._watch.soon()
+        elif code == KafkaError._MAX_POLL_EXCEEDED:
+            _LOG.warning("group %s: this process stood still, and has lost its partitions for now", self.group)
+        else:
+            self._fault = self._error(fault)
+
     def _look(self) -> None:
-        """Take up partitions that have appeared, for a reader without a group."""
-        now = time.monotonic()
-        if self._topics is None or now < self._look_at:
+        """Take note of topics that have appeared, or were made anew."""
+        topics = self._watch.look()
+        if topics is not None and self._share.appear(topics, alone=self.group is None):
+            self._assign()
+
+    def _start(self) -> None:
+        """Go on with partitions that wait, at the right place; one that cannot be told yet goes on waiting."""
+        waiting = sorted(self._share.waiting)
+        if not waiting or time.monotonic() < self._start_at:
             return
-        self._look_at = now + _LOOK_SECONDS
+        self._start_at = time.monotonic() + _RETRY_SECONDS
+        if self.group is not None:
+            self._topics.check([stream for stream in self._streams if stream in JOINED])
         try:
-            topics = self._topics.list_topics(timeout=_LOOK_SECONDS).topics
-        except KafkaException as error:
-            _LOG.warning("%s", self._error(error))
+            committed = self._committed(waiting)
+            identities = self._topics.describe(sorted({at.stream for at in waiting}))
+            waiting = [at for at in waiting if at.stream in identities and at.number < identities[at.stream].partitions]
+            begins, ends = self._topics.begins(waiting), self._topics.ends(waiting)
+        except (KafkaException, StreamError) as error:
+            # Among others while a transaction is open in which somebody who died has committed: it ends by itself.
+            _LOG.info("%s", self._error(error) if isinstance(error, KafkaException) else error)
             return
-        there = [
-            Partition(name, number) for name in self._streams if name in topics for number in topics[name].partitions
-        ]
-        fresh = {partition: self._first(partition, {}) for partition in there if partition not in self._next}
-        if fresh:
-            self._assign(self._next | fresh)
-        if {partition.stream for partition in there} != set(self._streams):
-            self._look_at = now + _LOOK_SOON_SECONDS
+        logs = {at: Log(identities[at.stream].identity, begins[at], ends[at], committed.get(at)) for at in waiting}
+        self._share.start(logs)
+        self._assign()
+
+    def _committed(self, partitions: Sequence[Partition]) -> dict[Partition, Committed]:
+        if self.group is None:
+            return {}
+        answers = self._consumer.committed([TopicPartition(*at) for at in partitions], timeout=_STABLE_SECONDS)
+        for answer in answers:
+            if answer.error is not None:
+                raise KafkaException(answer.error)
+        return {
+            Partition(at.topic, at.partition): Committed(at.offset, at.metadata or "")
+            for at in answers
+            if at.offset != OFFSET_INVALID
+        }
 
     def _on_assign(self, consumer: Consumer, given: list[TopicPartition]) -> None:
-        committed: Positions = {}
-        if given:
-            answers = consumer.committed(given, timeout=_ANSWER_SECONDS)
-            committed = {Partition(at.topic, at.partition): at.offset for at in answers if at.offset != OFFSET_INVALID}
-        partitions = [Partition(at.topic, at.partition) for at in given]
-        self._assign({partition: self._first(partition, committed) for partition in partitions})
+        # Where to go on is asked in `poll`: it may take a while to be told, and then others are alive meanwhile.
+        self._share.give([Partition(at.topic, at.partition) for at in given])
+        self._member = (consumer.memberid(), consumer.consumer_group_metadata())
+        self._start_at = 0.0
+        consumer.assign([])
 
-    def _on_revoke(self, consumer: Consumer, taken: list[TopicPartition]) -> None:
-        # All are taken away at each change in the group, and most come back at once: what has been given is not given
-        # again then, unless somebody else has committed more in between.
-        partitions = {Partition(at.topic, at.partition) for at in taken}
-        self._left |= {partition: at for partition, at in self._next.items() if partition in partitions}
-        self._next = {partition: at for partition, at in self._next.items() if partition not in partitions}
+    def _on_revoke(self, consumer: Consumer, _taken: list[TopicPartition]) -> None:
+        self._share.take_away()
         consumer.unassign()
 
-    def _first(self, partition: Partition, committed: Positions) -> int:
-        if partition in self._sought:
-            return self._sought[partition]
-        read = [known[partition] for known in (committed, self._left) if partition in known]
-        return max(read) if read else self._begin.get(partition, 0)
+    def _on_lost(self, consumer: Consumer, _lost: list[TopicPartition]) -> None:
+        self._share.lose()
+        consumer.unassign()
 
-    def _assign(self, positions: Positions) -> None:
-        self._next = dict(positions)
-        self._sought = {partition: at for partition, at in self._sought.items() if partition not in self._next}
-        self._consumer.assign(_listed(self._next))
+    def _assign(self) -> None:
+        self._consumer.assign(_listed(self._share.next))
+        paused = self._paused & self._share.next.keys()
+        if paused:
+            self._consumer.pause([TopicPartition(*at) for at in paused])
 
     def _error(self, error: KafkaError | KafkaException) -> StreamError:
         return self._at.error(error, f"reading {', '.join(self._streams)}")
@@ -213,3 +336,7 @@ class KafkaReader:
 
 def _listed(positions: Positions) -> list[TopicPartition]:
     return [TopicPartition(*partition, offset) for partition, offset in positions.items()]
+
+
+def _told(headers: list[tuple[str, bytes | None]]) -> tuple[tuple[str, bytes], ...]:
+    return tuple((name, value or b"") for name, value in headers)
