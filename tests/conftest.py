@@ -90,7 +90,7 @@ def faults(pytestconfig):
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    if FAULTS in config.stash:
+    if config.stash.get(FAULTS, None):
         from .faults.table import NIGHTLY
 
         terminalreporter.section("faults")

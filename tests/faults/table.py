@@ -77,6 +77,10 @@ class Table:
     def __init__(self) -> None:
         self._rows: dict[str, Row] = {}
 
+    def __bool__(self) -> bool:
+        """Whether anything was measured."""
+        return bool(self._rows)
+
     def survived(
         self,
         fault: str,
