@@ -189,8 +189,8 @@ class Worker:
         for number, lane in self._lanes.items():
             mine = {at: position for at, position in positions.items() if at.number == number}
             lane.advance(mine)
-            if not lane.refilled(mine):
-                continue
+            if not mine or not lane.refilled(mine):
+                continue  # while the group rebalances nothing is held, and nothing could be written
             counted = [*lane.settle(), *lane.close(lane.due(heard))]
             due = now - self._said_at.get(number, 0.0) >= _WORD_SECONDS
             if counted or due or self._faults[number] or self._gaps[number]:
