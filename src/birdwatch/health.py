@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 
 from birdwatch.errors import ServingError
 
-__all__ = ["Health", "Pulse"]
+__all__ = ["Health", "Pulse", "Trouble"]
 
 Counts = Callable[[], Counter[tuple[str, str]]]
 
@@ -67,6 +67,51 @@ class Pulse:
             return "starting"
         still = self._clock() - self._last
         return f"the loop has not turned for {still:.0f} s" if still >= self._still_seconds else None
+
+
+class Trouble:
+    """Why a process cannot do its work at present, such as a full disk: said once when it begins, and when it is over.
+
+    Parameters
+    ----------
+    say
+        Tells people.
+
+    Attributes
+    ----------
+    reason
+        The present one, or None.
+    times
+        How often there was one.
+
+    Examples
+    --------
+    >>> trouble = Trouble(print)
+    >>> trouble.begins("the disk is full"), trouble.begins("the disk is full")
+    the disk is full
+    (None, None)
+    >>> trouble.ends(), trouble.reason, trouble.times
+    it is over: the disk is full
+    (None, None, 1)
+    """
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self.reason: str | None = None
+        self.times = 0
+
+    def begins(self, reason: str) -> None:
+        """Take note of what keeps the process from its work, and say it unless there was something already."""
+        if self.reason is None:
+            self.times += 1
+            self._say(reason)
+        self.reason = reason
+
+    def ends(self) -> None:
+        """Take note that the work goes on."""
+        if self.reason is not None:
+            self._say(f"it is over: {self.reason}")
+            self.reason = None
 
 
 def _no_trouble() -> str | None:

@@ -1,9 +1,13 @@
+import errno
+import subprocess
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from birdwatch.archive.verify import put_aside
 from birdwatch.archive.writer import SCHEMA, ArchiveWriter, Row
-from birdwatch.errors import SettingsError
+from birdwatch.errors import DiskFullError, SettingsError
 from birdwatch.streams import Message, Partition
 
 DAY = 86_400.0
@@ -129,3 +133,43 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     taken.touch()
     with pytest.raises(SettingsError, match=r"file cannot hold the archive: Not a directory; name a folder"):
         ArchiveWriter(taken, "requests")
+
+
+def test_what_only_damaged_files_hold_is_missing_and_counts_as_passed(tmp_path):
+    writer = ArchiveWriter(tmp_path, "requests")
+    [first] = writer.write([row(0), row(1), row(2), row(3)])
+    writer.write([row(4), row(5)])
+    assert writer.missing() == []
+    put_aside(first)
+    assert writer.missing() == [(0, 0, 3)]
+    writer.write([row(1), row(2)])
+    assert writer.missing() == [(0, 0, 0), (0, 3, 3)]
+    writer.write([row(0)])
+    writer.write([row(3)])
+    assert writer.missing() == []
+    assert writer.positions() == {Partition("requests", 0): 6}
+
+
+def test_a_full_disk_leaves_no_half_of_a_file_and_the_same_rows_can_be_written_again(tmp_path, monkeypatch):
+    writer, write_table = ArchiveWriter(tmp_path, "requests"), pq.write_table
+
+    def fill(table, path, **_):
+        path.write_bytes(b"half a file")
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    monkeypatch.setattr(pq, "write_table", fill)
+    with pytest.raises(DiskFullError, match=r"the disk is full: .*requests\+0\+.* could not be written.* make room"):
+        writer.write([row(0), row(1)])
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    monkeypatch.setattr(pq, "write_table", write_table)
+    assert len(rows_of(writer.write([row(0), row(1)]))) == 2
+
+
+def test_sha256sum_knows_every_file(tmp_path):
+    writer = ArchiveWriter(tmp_path, "requests")
+    writer.write([row(0)])
+    [path] = writer.write([row(1)])
+    found = subprocess.run(
+        ["sha256sum", "--check", "SHA256SUMS"], check=False, cwd=path.parent, capture_output=True, text=True
+    )
+    assert (found.returncode, found.stdout.count(": OK")) == (0, 2)

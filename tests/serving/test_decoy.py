@@ -1,7 +1,7 @@
 import pyarrow.parquet as pq
 import pytest
 
-from birdwatch.errors import StreamError
+from birdwatch.errors import DiskFullError, StreamError
 from birdwatch.records import Score, Token, decode, encode
 from birdwatch.serving.decoy import Decoy
 from birdwatch.serving.runner.model import Spec
@@ -182,3 +182,51 @@ def test_it_outlives_streams_that_fail(streams, clock, tmp_path, capsys):
     decoy.run(lambda: next(steps, None) is None)
     assert [row["id"] for row in archived(tmp_path)] == ["r1", "r2"]
     assert "nobody is there" in capsys.readouterr().err
+
+
+def test_what_a_damaged_file_held_is_archived_again_and_the_file_kept(streams, clock, tmp_path, capsys):
+    ask(streams, *range(6))
+    first = Decoy(streams, tmp_path, flush_count=3, clock=clock, sleep=clock.sleep)
+    first._reader.poll(0)
+    for _ in range(6):
+        first.step(0.0)
+    first.flush()
+    first.close()
+    path = min(tmp_path.rglob("*.parquet"))
+    path.write_bytes(path.read_bytes()[:-10])
+
+    again = Decoy(streams, tmp_path, clock=clock, sleep=clock.sleep)
+    again.step(0.0)
+    assert sorted(row["id"] for row in archived(tmp_path)) == [f"r{x}" for x in range(6)]
+    assert path.with_name(f"{path.name}.damaged").exists()
+    said = capsys.readouterr().err
+    assert f"{path} is damaged" in said
+    assert "were archived again" in said
+
+
+def test_while_the_disk_is_full_it_says_so_once_reads_no_more_than_fits_and_then_goes_on(
+    streams, clock, tmp_path, capsys, monkeypatch
+):
+    decoy = Decoy(streams, tmp_path, flush_count=3, clock=clock, sleep=clock.sleep)
+    write, turns = decoy._writer.write, iter(range(100))
+
+    def fail(_rows):
+        raise DiskFullError("the disk is full: archive")
+
+    monkeypatch.setattr(decoy._writer, "write", fail)
+    ask(streams, *range(4))
+
+    def stopping():
+        turn = next(turns)
+        if turn == 5:
+            assert decoy.trouble.reason == "trying again: the disk is full: archive"
+            ask(streams, *range(4, 9))
+        if turn == 10:
+            assert len(decoy._waiting) == 4  # what came meanwhile is left in the log
+            monkeypatch.setattr(decoy._writer, "write", write)
+        return turn == 15
+
+    decoy.run(stopping)
+    assert [row["id"] for row in archived(tmp_path)] == [f"r{x}" for x in range(9)]
+    assert decoy.trouble.reason is None
+    assert capsys.readouterr().err.count("the disk is full") == 2  # when it began, and when it was over

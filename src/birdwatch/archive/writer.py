@@ -2,15 +2,18 @@
 
 ``DIR/STREAM/dt=YYYY-MM-DD/STREAM+PARTITION+FIRST+LAST.parquet``: a temporary file, flushed to the disk, takes its name
 only when it is whole, and never that of another. So the names alone tell, after any crash, up to where a stream has been
-archived; offsets need no other memory. Should a file be written twice over the same offsets by two writers, its rows are
+archived; offsets need no other memory. What is found damaged is renamed (`birdwatch.archive.verify`), and its offsets are
+archived again while the log has them. ``SHA256SUMS`` in each day's folder has every file's sum. Should a file be written twice over the same offsets by two writers, its rows are
 equal, and readers drop duplicates by (partition, offset).
 """
 
+import hashlib
 import itertools
 import os
 import re
 import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -19,10 +22,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from birdwatch.disk import disk_full
 from birdwatch.errors import SettingsError
 from birdwatch.streams import Message, Partition, Positions
 
-__all__ = ["SCHEMA", "ArchiveWriter", "Row"]
+__all__ = ["DAMAGED", "SCHEMA", "SUMS", "ArchiveWriter", "Row", "Stretch", "stretch_of"]
 
 SCHEMA: Final = pa.schema(
     [
@@ -36,8 +40,28 @@ SCHEMA: Final = pa.schema(
 )
 """One row a message: ``value`` is its bytes as they were; ``id`` and ``ts`` are null where it could not be read."""
 
-_NAME: Final = re.compile(r".+\+(?P<partition>\d+)\+(?P<first>\d+)\+(?P<last>\d+)\.parquet")
+DAMAGED: Final = ".damaged"
+"""What a damaged file's name ends in: it is kept, but neither read nor taken for archived."""
+
+SUMS: Final = "SHA256SUMS"
+"""The file with the sums of a folder's files, as ``sha256sum --check`` reads them."""
+
+_NAME: Final = re.compile(r".+\+(?P<partition>\d+)\+(?P<first>\d+)\+(?P<last>\d+)\.parquet(\.damaged(-\d+)?)?")
 _DRAFT: Final = ".draft-"
+
+
+class Stretch(NamedTuple):
+    """Offsets of a partition, the last included."""
+
+    partition: int
+    first: int
+    last: int
+
+
+def stretch_of(path: Path) -> Stretch | None:
+    """Give what a file's name says that it holds; None for another file."""
+    name = _NAME.fullmatch(path.name)
+    return Stretch(int(name["partition"]), int(name["first"]), int(name["last"])) if name else None
 
 
 class Row(NamedTuple):
@@ -79,12 +103,28 @@ class ArchiveWriter:
     def positions(self) -> Positions:
         """Give the offset after the last archived one of each partition, as the files' names tell."""
         found: Positions = {}
-        for path in self._folder.glob("dt=*/*.parquet"):
-            name = _NAME.fullmatch(path.name)
-            if name:
-                partition = Partition(self._stream, int(name["partition"]))
-                found[partition] = max(found.get(partition, 0), int(name["last"]) + 1)
+        for number, _, last in self._stretches("*.parquet*"):
+            partition = Partition(self._stream, number)
+            found[partition] = max(found.get(partition, 0), last + 1)
         return found
+
+    def missing(self) -> list[Stretch]:
+        """Give the offsets that only damaged files hold, in order."""
+        there = sorted(self._stretches("*.parquet"))
+        lacking: list[Stretch] = []
+        for partition, first, last in sorted(set(self._stretches(f"*.parquet{DAMAGED}*"))):
+            at = first
+            for _, begin, end in (held for held in there if held.partition == partition):
+                if at < begin <= last:
+                    lacking.append(Stretch(partition, at, begin - 1))
+                if begin <= last:
+                    at = max(at, end + 1)
+            if at <= last:
+                lacking.append(Stretch(partition, at, last))
+        return sorted(set(lacking))
+
+    def _stretches(self, pattern: str) -> list[Stretch]:
+        return [held for held in map(stretch_of, self._folder.glob(f"dt=*/{pattern}")) if held is not None]
 
     def write(self, rows: Sequence[Row]) -> list[Path]:
         """Write rows, durably before it returns: a file for each partition and, in offset order, each day in a row.
@@ -95,28 +135,49 @@ class ArchiveWriter:
         -------
         list of Path
             The files, in the order in which they were written.
+
+        Raises
+        ------
+        DiskFullError
+            There is no room. The files that were whole stay; the same rows can be written again.
         """
         ordered = sorted(rows, key=lambda row: (row.message.partition, row.message.offset))
         return [self._write_file(partition, day, list(group)) for (partition, day), group in _grouped(ordered)]
 
     def _write_file(self, partition: int, day: str, rows: list[Row]) -> Path:
         folder = self._folder / f"dt={day}"
-        folder.mkdir(exist_ok=True)
         first, last = rows[0].message.offset, rows[-1].message.offset
         path = folder / f"{self._stream}+{partition}+{first:012d}+{last:012d}.parquet"
         draft = folder / f"{_DRAFT}{uuid.uuid4().hex}"
-        table = pa.Table.from_arrays(_columns(rows), schema=SCHEMA)
-        pq.write_table(table, draft, compression="zstd")
-        _sync(draft)
         try:
-            os.link(draft, path)  # unlike a rename, it never takes another file's place
-        except FileExistsError:
-            pass  # the same offsets hold the same messages
+            folder.mkdir(exist_ok=True)
+            table = pa.Table.from_arrays(_columns(rows), schema=SCHEMA)
+            pq.write_table(table, draft, compression="zstd", write_page_checksum=True)
+            _sync(draft)
+            _add_sum(folder, draft, path.name)
+            with suppress(FileExistsError):  # the same offsets hold the same messages
+                os.link(draft, path)  # unlike a rename, it never takes another file's place
+            _sync(folder)
+            _sync(self._folder)
+        except OSError as error:
+            full = disk_full(error, path)
+            if full is not None:
+                raise full from error
+            raise
         finally:
-            draft.unlink()
-        _sync(folder)
-        _sync(self._folder)
+            draft.unlink(missing_ok=True)
         return path
+
+
+def _add_sum(folder: Path, draft: Path, name: str) -> None:
+    """Write a file's sum before the file has its name: one without a sum was written before there were any."""
+    with draft.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    # The line break comes first: a line that another could not finish, for want of room, stays one of its own.
+    with (folder / SUMS).open("ab") as sums:
+        sums.write(f"\n{digest}  {name}\n".encode())
+        sums.flush()
+        os.fsync(sums.fileno())
 
 
 def _columns(rows: list[Row]) -> list[pa.Array]:

@@ -16,6 +16,7 @@ __all__ = ["app", "main"]
 # not wait for pandas and librdkafka to load.
 _COMMANDS: dict[str, tuple[str, str]] = {
     "alerts": ("birdwatch.cli.alerts", "Deliver alerts, and list them."),
+    "archive": ("birdwatch.cli.archive", "Look after an archive: find damaged files."),
     "budget": ("birdwatch.cli.budget", "Show the budgets of false alarms: promised, spent, left, and what fired."),
     "check": ("birdwatch.cli.check", "The CI gate: compare two stretches of scores, and exit 0, 1, 2 or 3."),
     "dashboard": ("birdwatch.cli.dashboard", "Open the dashboard over a store."),

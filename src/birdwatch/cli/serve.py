@@ -201,7 +201,10 @@ def decoy(
         closing(open_streams(streams)) as place,
         closing(Decoy(place, archive, flush_count=flush_count, flush_seconds=flush_seconds)) as made,
     ):
-        health.show(lambda: Counter({("requests", ""): made.archived}))
+        health.show(
+            lambda: Counter({("requests", ""): made.archived, ("troubles", ""): made.trouble.times}),
+            trouble=lambda: made.trouble.reason,
+        )
         announce_ready()
         made.run(health.pulse.turning(stopping))
 

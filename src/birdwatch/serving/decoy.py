@@ -2,17 +2,21 @@
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from birdwatch.archive.writer import ArchiveWriter, Row
+from birdwatch.archive.verify import put_aside, verify
+from birdwatch.archive.writer import ArchiveWriter, Row, Stretch
 from birdwatch.errors import RecordError, StreamError
+from birdwatch.health import Trouble
 from birdwatch.records import decode
 from birdwatch.serving.process import warn
 from birdwatch.streams import Message, Partition, Streams
+from birdwatch.streams.stretch import read_until
 
 __all__ = ["Decoy"]
 
@@ -33,7 +37,8 @@ class Decoy:
     """Archives the stream of requests.
 
     On start it goes on after the highest offset among the archive's files; a group's commit comes after them and only
-    serves those who look at its lag.
+    serves those who look at its lag. Files that were cut short are put aside first, and what only damaged files hold is
+    archived again, while the log has it. While a disk is full, nothing more is read than what can wait in memory.
 
     Parameters
     ----------
@@ -48,6 +53,8 @@ class Decoy:
     ----------
     archived
         How many requests have been written since the start.
+    trouble
+        Why nothing can be read or written at present.
     """
 
     def __init__(
@@ -61,6 +68,11 @@ class Decoy:
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self._writer = ArchiveWriter(directory, "requests")
+        self.trouble = Trouble(_warn)
+        for path, reason in verify(directory / "requests", full=False):
+            _warn(f"{path} is damaged ({reason}): it is kept as {put_aside(path).name}")
+        self._streams = streams
+        self._lacking = self._writer.missing()
         self._reader = streams.reader(["requests"], group="decoy")
         self._next = self._writer.positions()
         self._reader.seek(self._next)
@@ -81,22 +93,38 @@ class Decoy:
         int
             How many were written.
         """
-        messages = self._fresh(self._reader.poll(_BATCH, timeout))
-        now = self._clock()
-        if messages and not self._waiting:
-            self._since = now
-        self._waiting += [_row(message) for message in messages]
-        self._waiting_bytes += sum(len(message.value) for message in messages)
-        full = len(self._waiting) >= self._flush_count or self._waiting_bytes >= _FLUSH_BYTES
-        return self.flush() if full or (self._waiting and now - self._since >= self._flush_seconds) else 0
+        while self._lacking:
+            self._archive_again(self._lacking[0])
+            self._lacking.pop(0)
+        if not self._is_full():
+            messages = self._fresh(self._reader.poll(_BATCH, timeout))
+            if messages and not self._waiting:
+                self._since = self._clock()
+            self._waiting += [_row(message) for message in messages]
+            self._waiting_bytes += sum(len(message.value) for message in messages)
+        due = bool(self._waiting) and self._clock() - self._since >= self._flush_seconds
+        return self.flush() if due or self._is_full() else 0
+
+    def _is_full(self) -> bool:
+        return len(self._waiting) >= self._flush_count or self._waiting_bytes >= _FLUSH_BYTES
+
+    def _archive_again(self, lacking: Stretch) -> None:
+        """Archive what only a damaged file holds, as far as the log has it."""
+        number, first, last = lacking
+        at = Partition("requests", number)
+        rows: list[Row] = []
+        with closing(self._streams.reader(["requests"])) as reader:
+            for messages in read_until(reader, {at: first}, {at: last + 1}, limit=_BATCH):
+                rows += [_row(m) for m in messages if m.partition == number and first <= m.offset <= last]
+        self._writer.write(rows)
+        self.archived += len(rows)
+        _warn(f"of the offsets {first} to {last}, which only a damaged file holds, {len(rows)} were archived again")
 
     def _fresh(self, messages: list[Message]) -> list[Message]:
         """Give those not had before: a group gives messages again after it has given this process up for a while."""
         for gap in self._reader.gaps():
             self._next[gap.partition] = gap.found
-            warn(
-                "decoy", f"{gap.partition}: {gap.reason} before it was archived: {gap.wanted} wanted, {gap.found} found"
-            )
+            _warn(f"{gap.partition}: {gap.reason} before it was archived: {gap.wanted} wanted, {gap.found} found")
         fresh = []
         for message in messages:
             partition = Partition(message.stream, message.partition)
@@ -121,14 +149,19 @@ class Decoy:
         while not stopping():
             try:
                 self.step()
+                self.trouble.ends()
             except StreamError as error:  # what was read is kept, and the archive knows how far it goes
-                warn("decoy", f"trying again: {error}")
+                self.trouble.begins(f"trying again: {error}")
                 self._sleep(_RETRY_SECONDS)
         self.flush()
 
     def close(self) -> None:
         """Let go of the reader."""
         self._reader.close()
+
+
+def _warn(message: str) -> None:
+    warn("decoy", message)
 
 
 def _row(message: Message) -> Row:
