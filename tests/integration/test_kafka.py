@@ -1,7 +1,6 @@
 """What only a real broker shows; tests/streams/test_conformance.py runs over the same one."""
 
 import json
-import uuid
 
 import pytest
 from confluent_kafka import Producer
@@ -9,56 +8,11 @@ from typer.testing import CliRunner
 
 from birdwatch.cli.streams import app
 from birdwatch.errors import StreamError
-from birdwatch.streams import Partition, open_streams
+from birdwatch.streams import Partition
+
+from .kafka_polling import held, poll_until
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture
-def name():
-    run = uuid.uuid4().hex[:8]
-    return lambda stream: f"{stream}-{run}"
-
-
-@pytest.fixture
-def place(kafka):
-    opened = []
-
-    def open_(options=""):
-        opened.append(open_streams(f"{kafka}?{options}"))
-        return opened[-1]
-
-    yield open_
-    for streams in opened:
-        streams.close()
-
-
-@pytest.fixture
-def open_reader():
-    readers = []
-
-    def open_(streams, *args, **kwargs):
-        readers.append(streams.reader(*args, **kwargs))
-        return readers[-1]
-
-    yield open_
-    for reader in readers:
-        reader.close()
-
-
-def poll_until(readers, done, polls=120):
-    """Poll the readers in turn until `done()`; give all messages."""
-    messages = []
-    for _ in range(polls):
-        if done():
-            return messages
-        for reader in readers:
-            messages += reader.poll(timeout=0.25)
-    raise AssertionError(f"it did not come to this: {[reader.positions() for reader in readers]}")
-
-
-def held(reader):
-    return set(reader.positions())
 
 
 def test_the_partitions_of_a_new_topic_are_as_many_as_the_address_says(place, name):

@@ -25,6 +25,7 @@ def test_any_property_of_librdkafka_passes_through():
 def test_a_property_of_the_address_has_the_last_word_over_our_defaults():
     at = KafkaAddress.parse("kafka://a:9092?acks=1")
     assert at.client({"acks": "all", "linger.ms": "0"}) | {"logger": None} == {
+        "reconnect.backoff.max.ms": "2000",
         "acks": "1",
         "linger.ms": "0",
         "bootstrap.servers": "a:9092",
@@ -59,6 +60,12 @@ def test_a_secret_that_librdkafka_repeats_is_not_printed():
     )
 
 
+def test_what_topics_get_that_are_made_is_no_property_of_librdkafka():
+    at = KafkaAddress.parse("kafka://a:9092?partitions=4&replication=3")
+    assert (at.partitions, at.replication, at.properties) == (4, 3, {})
+    assert at.redacted == "kafka://a:9092?partitions=4&replication=3"
+
+
 def test_streams_show_their_address_without_secrets():
     streams = open_streams("kafka://127.0.0.1:1?sasl.password=hush")
     assert streams.address == "kafka://127.0.0.1:1?sasl.password=***"
@@ -73,6 +80,8 @@ def test_streams_show_their_address_without_secrets():
         ("kafka://a:9092?acks", "the property 'acks' has no value"),
         ("kafka://a:9092?partitions=0", "sets partitions to '0': write a number from 1"),
         ("kafka://a:9092?partitions=many", "sets partitions to 'many'"),
+        ("kafka://a:9092?replication=0", "sets replication to '0': write a number from 1"),
+        ("kafka://a:9092?isolation.level=read_uncommitted", "readers see what was committed"),
         ("kafka://a:9092?group.id=g", "group.id is not yours to set: readers name their group"),
         ("kafka://a:9092?partition.assignment.strategy=cooperative-sticky", "need the assignor range"),
         ("kafka://a:9092?fetch.wait.max=20", 'No such configuration property: "fetch.wait.max"'),

@@ -23,6 +23,7 @@ _RESERVED: Final = {
     "enable.auto.offset.store": "readers commit when they have done their work",
     "enable.partition.eof": "readers need it to know how far they are",
     "group.id": "readers name their group",
+    "group.instance.id": "each reader is a member of its own",
     "group.protocol": "readers that join streams need the assignor range",
     "isolation.level": "readers see what was committed",
     "partition.assignment.strategy": "readers that join streams need the assignor range",
