@@ -1,7 +1,9 @@
 """The observing side under test: one tail with a store, or workers and a judge, with panes so short that recovery shows."""
 
+import sqlite3
 import time
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +115,15 @@ class Observing:
 
         wait_for(closed, seconds, self.last_words)
         return time.time() - since
+
+    def locked(self) -> bool:
+        """Tell whether somebody is in the midst of writing into the store."""
+        with closing(sqlite3.connect(self.path, timeout=0, isolation_level=None)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return True
+        return False
 
     def late(self) -> int:
         """Give how many messages came after their pane was closed."""

@@ -79,6 +79,11 @@ class Processes:
         """Give the exit code of one that has ended by itself."""
         return self._running[name].poll()
 
+    def stopped(self, name: str) -> bool:
+        """Say whether a process was stopped, as by SIGSTOP."""
+        stat = Path(f"/proc/{self._running[name].pid}/stat").read_text()
+        return stat.rpartition(")")[2].split()[0] == "T"
+
     def names(self) -> list[str]:
         """Name those that were started and not killed."""
         return list(self._running)

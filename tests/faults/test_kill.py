@@ -40,7 +40,7 @@ def test_processes_that_are_killed_count_every_id_once(workers, servers, observe
                 time.sleep(chance.uniform(0, 0.5))
         for point, victim in sorted(points * AT_EACH_POINT):
             run.kill(victim)
-            watching.launch(victim, die_at=(point, chance.randint(1, 10)))
+            watching.launch(victim, die_at=(point, chance.randint(1, 5)))
             wait_for(lambda victim=victim: run.ended(victim) is not None, what=watching.last_words)
             assert run.kill(victim) == -signal.SIGKILL, run.said(victim)[-2000:]
             alive.append(watching.alive(watching.launch(victim)))

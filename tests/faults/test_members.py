@@ -95,6 +95,10 @@ def test_who_was_replaced_while_stopped_writes_nothing_twice(victim, servers, ob
         for _ in range(STOPS):
             time.sleep(chance.uniform(0, 0.5))
             run.signal(victim, signal.SIGSTOP)
+            while watching.locked():  # in the midst of a transaction: nobody can take its place
+                run.signal(victim, signal.SIGCONT)
+                time.sleep(0.01)
+                run.signal(victim, signal.SIGSTOP)
             zombie = run.put_aside(victim)
             started = watching.launch(victim)
             alive.append(watching.alive(started))
