@@ -1,5 +1,8 @@
 """Messages and offsets, all of them or none: what only a real broker shows."""
 
+import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -142,3 +145,45 @@ def test_a_reader_without_a_group_has_no_transactions(place, name, open_reader):
     streams = place()
     with pytest.raises(StreamError, match="open it with group=NAME"):
         streams.transactions(open_reader(streams, [name("scores")]))
+
+
+SLEEPER = """
+import sys, time
+from birdwatch.errors import MovedError
+from birdwatch.streams import Committed, Entry, Partition, open_streams
+
+address, source, sink, group = sys.argv[1:]
+streams, at = open_streams(address), Partition(source)
+reader = streams.reader([source], group=group)
+while reader.positions() != {at: 6}:
+    reader.poll()
+transactions = streams.transactions(reader)
+transactions.write([Entry(sink, b"", b"first")], {at: Committed(2)})
+print("asleep", flush=True)
+sys.stdin.readline()
+time.sleep(1.0)  # time for librdkafka, beside us, to hear that it was thought dead
+try:
+    transactions.write([Entry(sink, b"", b"twice")], {at: Committed(6)})
+except MovedError as error:
+    print("refused", flush=True)
+"""
+
+
+def test_a_process_that_was_stopped_and_replaced_writes_nothing(kafka, place, name, open_reader, counting):
+    streams, source, sink, at = place(), name("scores"), name("panes"), Partition(name("scores"))
+    streams.append(source, [(b"", b"%d" % n) for n in range(6)])
+    patience = f"{kafka}?session.timeout.ms=1500&heartbeat.interval.ms=200"
+    command = [sys.executable, "-c", SLEEPER, patience, source, sink, name("tail")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as sleeper:
+        try:
+            assert sleeper.stdout.readline() == "asleep\n"
+            sleeper.send_signal(signal.SIGSTOP)
+            heir, heirs = counting(source)
+            poll_until([heir], lambda: held(heir))
+            heirs.write([Entry(sink, b"", b"second")], {at: Committed(4)})
+            sleeper.send_signal(signal.SIGCONT)
+            assert sleeper.communicate("awake\n", timeout=30)[0] == "refused\n"
+        finally:
+            sleeper.kill()
+    assert visible(streams, open_reader, sink) == [b"first", b"second"]
+    assert committed(kafka, name("tail"), at) == Committed(4)

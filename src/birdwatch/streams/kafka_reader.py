@@ -210,8 +210,8 @@ class KafkaReader:
     def membership(self) -> Any:
         """Give the proof of membership with which the partitions were given.
 
-        Not that of the present moment: once a reader was thought dead librdkafka forgets its name, and offsets without a
-        name are refused by nobody.
+        Not that of the present moment: the group may have moved on while its news has not been heard in `poll`, and its
+        new generation would vouch for partitions that somebody else holds in it.
         """
         return self._member[1]
 
