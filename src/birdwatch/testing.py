@@ -123,6 +123,7 @@ class MemoryStreams(LocalStreams):
 
 class _MemoryLog:
     def __init__(self, stream: str, messages: dict[str, list[Message]]) -> None:
+        self.damaged: list[tuple[int, int]] = []
         self._stream = stream
         self._messages = messages
 

@@ -44,7 +44,7 @@ class Database:
         path: Path,
         schema: str,
         synchronous: str = "normal",
-        opened: Callable[[apsw.Connection], None] = lambda _: None,
+        opened: Callable[[apsw.Connection, Path], None] = lambda *_: None,
     ) -> None:
         self.path = path
         self._opened = opened
@@ -61,7 +61,7 @@ class Database:
                 connection.set_busy_handler(_wait)
                 connection.execute(f"PRAGMA synchronous = {self._synchronous}")
                 connection.set_wal_hook(self._committed)
-                self._opened(connection)
+                self._opened(connection, self.path)
             except BaseException:
                 connection.close()
                 raise

@@ -165,6 +165,7 @@ class _FileLog:
         self._find = find
         self._path: Path | None = None
         self._recording: Recording | None = None
+        self.damaged: list[tuple[int, int]] = []  # a line that is not what it was is a row that cannot be read
 
     def exists(self) -> bool:
         self._path = self._path or self._find()

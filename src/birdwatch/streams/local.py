@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NoReturn, Protocol
 
-from birdwatch.errors import StreamError
+from birdwatch.errors import LostError, StreamError
 from birdwatch.streams.base import Changes, Committed, Gap, Message, OnLost, Partition, Positions, Reader
 from birdwatch.streams.bell import Bell
 
@@ -56,7 +56,16 @@ class LocalStreams(ABC):
 
 
 class Log(Protocol):
-    """One stream of one partition, as its place keeps it."""
+    """One stream of one partition, as its place keeps it.
+
+    Attributes
+    ----------
+    damaged
+        Stretches of offsets [from, to) that were found damaged; whoever tells of them empties it. Where ``to`` is the
+        smaller one, the log ends there, and goes on from there.
+    """
+
+    damaged: list[tuple[int, int]]
 
     def exists(self) -> bool:
         """Say whether the stream has been written to."""
@@ -91,7 +100,7 @@ class LocalReader:
     committed
         What the group has kept: where its streams begin instead.
     on_lost
-        Where to go on in a log that was made anew.
+        ``stop`` raises where messages are damaged; otherwise reading goes on behind them.
     bell
         Ends a pause when a log has changed; without one, or where it does not hear, the logs are looked at more often.
     clock, sleep
@@ -183,7 +192,7 @@ class LocalReader:
         return Changes(frozenset(), {at: None if kept is None else Committed(kept) for at, kept in given.items()})
 
     def gaps(self) -> list[Gap]:
-        """Give the logs that were found made anew since this was last asked."""
+        """Give what was found damaged since this was last asked."""
         found, self._gaps = self._gaps, []
         return found
 
@@ -197,6 +206,18 @@ class LocalReader:
             log.close()
         if self._bell is not None:
             self._bell.close()
+
+    def _lost(self, partition: Partition, log: Log) -> list[Gap]:
+        """Say what a log could not give."""
+        found = [_gap(partition, *stretch) for stretch in log.damaged]
+        log.damaged.clear()
+        if self._on_lost == "stop":
+            _, wanted, goes_on, reason = found[0]
+            raise LostError(
+                f"{partition.stream}: messages from offset {wanted} on cannot be read ({reason}; it goes on at {goes_on})."
+                " To go on, set on_lost: earliest or latest; against the next time, see to the disk"
+            )
+        return found
 
     def _hears(self) -> bool:
         return self._bell is not None and self._bell.hears
@@ -214,12 +235,18 @@ class LocalReader:
         for partition in [each for each in self._order if each not in self._paused]:
             log, wanted = self._logs[partition.stream], limit - len(messages)
             found, reached[partition] = log.read(self._next[partition], wanted, stalled=stalled)
+            if log.damaged:
+                self._gaps += self._lost(partition, log)
             messages += found
             if len(messages) >= limit:
                 break
         # Only now: a log that cannot be read must not cost the messages of another.
         self._next |= reached
         return messages
+
+
+def _gap(partition: Partition, wanted: int, found: int) -> Gap:
+    return Gap(partition, wanted, found, "damaged" if found > wanted else "cut short")
 
 
 def _pause(idle_seconds: float) -> float:

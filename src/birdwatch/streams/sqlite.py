@@ -21,9 +21,10 @@ import apsw
 from birdwatch.errors import AddressError, StreamError
 from birdwatch.streams.base import Headers, Message, OnLost, Partition, Positions
 from birdwatch.streams.bell import Bell, ring
-from birdwatch.streams.damage import UNREADABLE, DamagedEndError, add_sums, end_of, sound, step_over, summed
+from birdwatch.streams.damage import UNREADABLE, DamagedEndError, end_of, sound, step_over, summed
 from birdwatch.streams.database import Database, GroupOffsets, naming, stream_error
 from birdwatch.streams.local import LocalReader, LocalStreams, Log
+from birdwatch.streams.salvage import look_over
 
 __all__ = ["SqliteStreams"]
 
@@ -102,7 +103,7 @@ class SqliteStreams(LocalStreams):
     ) -> LocalReader:
         """Open a reader; it takes up streams that do not exist yet when they appear."""
         logs: dict[str, Log] = {
-            stream: _SqliteLog(stream, Database(self._path(stream), _SCHEMA, opened=add_sums)) for stream in streams
+            stream: _SqliteLog(stream, Database(self._path(stream), _SCHEMA, opened=look_over)) for stream in streams
         }
         begin = dict.fromkeys(map(Partition, streams), 0)
         if start == "latest":
@@ -142,7 +143,7 @@ class SqliteStreams(LocalStreams):
 
     def _database(self, stream: str) -> Database:
         if stream not in self._open:
-            self._open[stream] = Database(self._path(stream), _SCHEMA, self._synchronous, add_sums)
+            self._open[stream] = Database(self._path(stream), _SCHEMA, self._synchronous, look_over)
         return self._open[stream]
 
     def _end(self, stream: str, connection: apsw.Connection) -> int:
@@ -168,7 +169,6 @@ class _SqliteLog:
         self._database = database
         self._drained: tuple[int, object] | None = None
         self.damaged: list[tuple[int, int]] = []
-        """Stretches of offsets [from, to) that could not be read; whoever reports them empties it."""
 
     def exists(self) -> bool:
         return self._database.path.exists()
@@ -200,6 +200,10 @@ class _SqliteLog:
         except UNREADABLE:
             rows = None
         if rows == []:
+            end = end_of(connection)
+            if end < offset:
+                self.damaged.append((offset, end))
+                return [], end
             self._drained = state
             return [], offset
         if rows is not None and sound(rows, offset + 1):
