@@ -25,6 +25,13 @@ JOINED: Final = frozenset({"requests", "scores", "canary", "results", "metrics",
 _ANSWER_SECONDS = 10.0
 _SOON_SECONDS: Final = 0.1
 
+_BETWEEN_LEADERS: Final = (
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.OFFSET_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+)
+
 _ALWAYS: Final = "-1"
 _DAYS_30: Final = str(30 * 86_400_000)
 
@@ -198,15 +205,23 @@ class KafkaTopics:
             ) from error
 
     def _offsets(self, partitions: Iterable[Partition], spec: Any, what: str) -> Positions:
-        asked = {TopicPartition(*partition): spec for partition in partitions}
-        if not asked:
-            return {}
-        try:
-            answers = self._admin.list_offsets(asked, request_timeout=_ANSWER_SECONDS)
-            return {Partition(at.topic, at.partition): answer.result().offset for at, answer in answers.items()}
-        except KafkaException as error:
-            names = ", ".join(sorted({at.topic for at in asked}))
-            raise self._at.error(error, f"asking for the {what} of {names}") from error
+        missing, found = set(partitions), Positions()
+        deadline = time.monotonic() + _ANSWER_SECONDS
+        while missing:
+            asked = {TopicPartition(*partition): spec for partition in missing}
+            for at, answer in self._admin.list_offsets(asked, request_timeout=_ANSWER_SECONDS).items():
+                partition = Partition(at.topic, at.partition)
+                try:
+                    found[partition] = answer.result().offset
+                except KafkaException as error:
+                    # Without a leader for the moment: it is new, or a broker has gone away.
+                    if error.args[0].code() in _BETWEEN_LEADERS and time.monotonic() < deadline:
+                        continue
+                    raise self._at.error(error, f"asking for the {what} of {at.topic}") from error
+                missing.remove(partition)
+            if missing:
+                time.sleep(_SOON_SECONDS)
+        return found
 
 
 def _spec(name: str) -> Any:
