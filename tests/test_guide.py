@@ -80,3 +80,19 @@ def test_a_row_with_a_word_for_a_number_is_a_dead_letter_beside_the_store(tmp_pa
     letters = CliRunner().invoke(app, command("streams cat deadletters"))
     assert "score" in letters.output
     assert not Path("scored/deadletters.jsonl").exists()
+
+
+def test_the_scores_of_all_models_in_one_message_are_read_as_it_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    section = GUIDE.partition("## The scores of all models in one message")[2]
+    (message,), (mapping, *_) = (re.findall(rf"```{fence}\n(.*?)```", section, re.DOTALL) for fence in ("json", "text"))
+    Path("birdwatch.yaml").write_text(f"streams: files:logged\nstore: watch.db\n{mapping}")
+    Path("logged").mkdir()
+    Path("logged/decided.jsonl").write_text(json.dumps(json.loads(message)) + "\n")
+    counted = CliRunner().invoke(app, ["tail", "--until-end"])
+    assert counted.exit_code == 0, counted.output
+    store = Store("watch.db", readonly=True)
+    scores = {(s.model, s.version): c.counts.sum() for s, c in store.pane(0, 2**40, measure="score").items()}
+    assert scores == {("risk-v3", "7"): 1, ("risk-v4", "2"): 1}
+    ((start, *_), *_) = store.rows(0, 2**40, measure="score")
+    assert start == 1_709_251_200
