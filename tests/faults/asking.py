@@ -73,7 +73,9 @@ class Asking:
         self._hearing = threading.Event()
         self._threads = [threading.Thread(target=self._ask), threading.Thread(target=self._hear)]
         client = {"bootstrap.servers": servers, "reconnect.backoff.max.ms": 500, "log_level": 0}
-        self._producer = Producer({**client, "acks": "all", "enable.idempotence": True, "message.timeout.ms": 0})
+        # The partitioner of the Java clients, and of Birdwatch: what belongs to a request must lie in its lane.
+        sure = {"acks": "all", "enable.idempotence": True, "message.timeout.ms": 0, "partitioner": "murmur2_random"}
+        self._producer = Producer(client | sure)
         self._consumer = Consumer({**client, "group.id": self._run, "enable.auto.commit": False})
 
     def __enter__(self) -> Self:

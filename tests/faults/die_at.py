@@ -135,6 +135,13 @@ ARMS: dict[str, Callable[[Countdown], None]] = {
     "after the state commit": _after_the_state_commit,
     "produced, before the offset commit": _before_the_transaction_commits,
     "after the offset commit": _after_the_transaction_committed,
+    "before results are appended": lambda die: _around_appends("results", die, _nothing),
+    "after results are appended": lambda die: _around_appends("results", _nothing, die),
+    "before decisions are appended": lambda die: _around_appends("metrics", die, _nothing),
+    "after decisions are appended": lambda die: _around_appends("metrics", _nothing, die),
+    "before a reader commits": lambda die: _around_offset_commits(die, _nothing),
+    "after a reader committed": lambda die: _around_offset_commits(_nothing, die),
+    "stopped with results in hand": _with_results_in_hand,
 }
 """By point: what arms it."""
 
@@ -143,6 +150,12 @@ POINTS = {
     "after the state commit": {"tail", "judge"},
     "produced, before the offset commit": {"worker"},
     "after the offset commit": {"worker"},
+    "before results are appended": {"rendezvous"},
+    "after results are appended": {"rendezvous"},
+    "before decisions are appended": {"rendezvous"},
+    "after decisions are appended": {"rendezvous"},
+    "before a reader commits": {"rendezvous"},
+    "after a reader committed": {"rendezvous"},
 }
 """By point: which processes come by it."""
 
