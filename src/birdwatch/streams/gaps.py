@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from birdwatch.errors import StreamError
+from birdwatch.errors import LostError
 from birdwatch.streams.base import Gap, OnLost, Partition
 
 __all__ = ["go_on"]
@@ -33,7 +33,7 @@ def go_on(partition: Partition, wanted: int, begin: int, end: int, on_lost: OnLo
 
     Raises
     ------
-    StreamError
+    LostError
         It cannot, and ``on_lost`` is ``stop``; it names the partition, the offsets and the remedy.
 
     Examples
@@ -46,7 +46,7 @@ def go_on(partition: Partition, wanted: int, begin: int, end: int, on_lost: OnLo
         return None
     reason = "made anew" if anew else "trimmed" if wanted < begin else "cut short"
     if on_lost == "stop":
-        raise StreamError(
+        raise LostError(
             f"{partition.stream}, partition {partition.number}: messages from offset {wanted} on were gone before they were "
             f"read ({reason}; there are {begin} to {end} now). To go on, choose where with on_lost: earliest or latest. "
             f"Against the next time: {_REMEDIES[reason]}"

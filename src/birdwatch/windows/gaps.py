@@ -1,6 +1,6 @@
 """What was lost on the way here: messages that were gone before they were read, kept in the store and told of."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, Final
 
 from birdwatch.streams import Gap, Partition
@@ -15,8 +15,10 @@ CREATE TABLE IF NOT EXISTS gaps (
 """
 
 
-def put_gaps(store: Store, gaps: Iterable[Gap]) -> None:
+def put_gaps(store: Store, gaps: Sequence[Gap]) -> None:
     """Keep what was found missing."""
+    if not gaps:
+        return
     store.connection.execute(_TABLE)
     store.connection.executemany(
         "INSERT INTO gaps (stream, partition, wanted, found, reason) VALUES (?, ?, ?, ?, ?)",

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from birdwatch.config import Settings
-from birdwatch.streams import Message, Partition, Positions
+from birdwatch.streams import Gap, Message, Partition, Positions
 from birdwatch.windows.build import Built
 from birdwatch.windows.counting import Counting
 from birdwatch.windows.decode import Columns, Fault
@@ -106,6 +106,7 @@ class Lane:
         self._lateness = settings.lateness_seconds
         self._resumed: dict[Partition, Checkpoint] = {}
         self._counted: Positions = {}
+        self._in_closed: Positions = {}  # rows before these are in panes that have closed, for as long as it is refilled
         self._open: dict[int, _Open] = {}
         self._kept: dict[int, _Open] = {}  # closed, but a late row can still be joined into them
         self._late: dict[int, _Open] = {}  # came after their pane was closed, and is not counted yet
@@ -115,10 +116,26 @@ class Lane:
         self.rows = 0
 
     def resume(
-        self, points: Mapping[Partition, Checkpoint], *, closed_until: int = NEVER, kept_from: int = NEVER
+        self,
+        points: Mapping[Partition, Checkpoint],
+        *,
+        in_closed: Positions | None = None,
+        closed_until: int = NEVER,
+        kept_from: int = NEVER,
     ) -> None:
-        """Go on where what was kept says; the reader must give the messages from each ``resume`` on."""
+        """Go on where what was kept says; the reader must give the messages from each ``resume`` on.
+
+        Parameters
+        ----------
+        points
+            By partition.
+        in_closed
+            The offsets before which all is in panes that have closed (see `in_closed`); by default, each ``resume``.
+        closed_until, kept_from
+            As they were.
+        """
         self._resumed |= points
+        self._in_closed |= in_closed or {}
         self._counted |= {at: point.position for at, point in points.items()}
         self.closed_until = max(self.closed_until, closed_until)
         self.kept_from = max(self.kept_from, kept_from)
@@ -142,7 +159,7 @@ class Lane:
         too_old = columns["time"] < self.closed_until - _OLDEST_SECONDS
         if too_old.any():
             why = f"its time lies more than {_OLDEST_SECONDS / 86_400:.0f} days before what has been counted"
-            faults += [Fault(messages[origin[row]], why) for row in np.flatnonzero(too_old)]
+            faults += [Fault(messages[origin[row]], why, "out of range") for row in np.flatnonzero(too_old)]
             columns = {name: values[~too_old] for name, values in columns.items()}
             origin = origin[~too_old]
             if not origin.size:
@@ -183,6 +200,21 @@ class Lane:
         else:
             self.watermark.see(at, "", float(columns["time"].max()), now)
 
+    def lose(self, gap: Gap) -> Gap | None:
+        """Take note of what was gone before it was read; give what of it was never counted, or None."""
+        at = gap.partition
+        if gap.found > gap.wanted:
+            # What was to be read again for the sake of late rows alone has counted.
+            missed = max(gap.wanted, self._in_closed.get(at, gap.wanted))
+            return gap._replace(wanted=missed) if gap.found > missed else None
+        # The offsets begin again: what bears one that was counted is new, and what is open cannot be read again.
+        self._counted[at] = gap.found
+        self._resumed.pop(at, None)
+        for rows in (*self._open.values(), *self._kept.values()):
+            if at in rows.first:
+                rows.first[at] = gap.found
+        return gap
+
     def advance(self, positions: Positions) -> None:
         """Take note of how far the reader has come."""
         for at, position in positions.items():
@@ -192,7 +224,7 @@ class Lane:
         """Tell whether what was read before is in memory again; until then no pane is whole."""
         if any(positions.get(at, 0) < point.position for at, point in self._resumed.items()):
             return False
-        self._resumed = {}
+        self._resumed, self._in_closed = {}, {}
         return True
 
     def settle(self) -> list[Counted]:
@@ -239,6 +271,14 @@ class Lane:
         self.kept_from = max(self.kept_from, until - horizon)
         for start in [start for start in self._kept if start < self.kept_from]:
             self.rows -= sum(self._kept.pop(start).rows().values())
+        return found
+
+    def in_closed(self) -> Positions:
+        """Give the offset of each partition before which all is in panes that have closed."""
+        found = dict(self._counted)
+        for rows in self._open.values():
+            for at, first in rows.first.items():
+                found[at] = min(first, found.get(at, first))
         return found
 
     def checkpoints(self) -> dict[Partition, Checkpoint]:

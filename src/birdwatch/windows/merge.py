@@ -129,8 +129,7 @@ class Merge:
                 except RecordError as error:
                     faults.append(Fault(message, str(error)))
             gaps = self._reader.gaps()
-            if gaps:
-                put_gaps(self._store, gaps)
+            put_gaps(self._store, gaps)
             for start in sorted(again):
                 self._write(start)
             self._close(heard)

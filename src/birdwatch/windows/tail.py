@@ -26,6 +26,7 @@ __all__ = ["Tail"]
 
 _CLOSED_UNTIL: Final = "closed_until"
 _KEPT_FROM: Final = "kept_from"
+_IN_CLOSED: Final = "in_closed"
 
 
 class Tail:
@@ -81,7 +82,10 @@ class Tail:
         resumed = store.checkpoints()
         self._lane = Lane(self._counting, settings.model_copy(update={"pane_seconds": store.pane_seconds}))
         self._lane.resume(
-            resumed, closed_until=store.noted(_CLOSED_UNTIL, NEVER), kept_from=store.noted(_KEPT_FROM, NEVER)
+            resumed,
+            in_closed={Partition(stream, number): at for stream, number, at in store.noted(_IN_CLOSED, [])},
+            closed_until=store.noted(_CLOSED_UNTIL, NEVER),
+            kept_from=store.noted(_KEPT_FROM, NEVER),
         )
         watermark = self._lane.watermark
         watermark.restore(store.sources(), now())
@@ -110,14 +114,13 @@ class Tail:
         if not self._finite:
             heard = self._listening.step(now, busy=bool(messages), paused=self._pacing.paused)
         faults: list[Fault] = []
+        gaps = [gap for found in self._reader.gaps() if (gap := self._lane.lose(found)) is not None]
         with self._store.transaction():
+            put_gaps(self._store, gaps)
             for at, found in by_partition(messages).items():
                 if CONTROL in self._counting.topics[at.stream]:
                     faults += self._take_control(at, found)
                 faults += self._lane.take(at, found, now)
-            gaps = self._reader.gaps()
-            if gaps:
-                put_gaps(self._store, gaps)
             positions = self._reader.positions()
             self._lane.advance(positions)
             if self._lane.refilled(positions):
@@ -182,6 +185,7 @@ class Tail:
 
     def _commit(self, now: float) -> None:
         self._store.put_checkpoints(self._lane.checkpoints())
+        self._store.note(_IN_CLOSED, [[*at, offset] for at, offset in sorted(self._lane.in_closed().items())])
         self._store.put_sources(self._lane.watermark.sources(now))
 
 

@@ -42,6 +42,7 @@ class _Note(msgspec.Struct):
     """What is kept beside a committed offset, from which the partition is read again."""
 
     position: int
+    in_closed: int
     closed_until: int = NEVER
     kept_from: int = NEVER
 
@@ -117,14 +118,12 @@ class Worker:
         now = self._now()
         heard = self._listening.step(now, busy=bool(messages), paused=self._pacing.paused)
         self._read_control()
+        gaps = [gap for found in self._reader.gaps() if (gap := self._lose(found)) is not None]
         faults: list[Fault] = []
         for at, found in by_partition(messages).items():
             fresh = self._lanes[at.number].take(at, found, now)
             self._faults[at.number] += fresh
             faults += fresh
-        gaps = self._reader.gaps()
-        for gap in gaps:
-            self._gaps[gap.partition.number].append(gap)
         self._write(self._reader.positions(), now, heard)
         lanes = self._lanes.values()
         self._pacing.step(sum(lane.rows for lane in lanes), [lane.watermark for lane in lanes], heard)
@@ -158,11 +157,20 @@ class Worker:
                     note = _read_note(committed)
                     lane.resume(
                         {at: Checkpoint(committed.offset, note.position)},
+                        in_closed={at: note.in_closed},
                         closed_until=note.closed_until,
                         kept_from=note.kept_from,
                     )
                 if ends.get(at, 0) > (_read_note(committed).position if committed is not None else 0):
                     lane.watermark.await_(at)
+
+    def _lose(self, gap: Gap) -> Gap | None:
+        """Take note of what was gone before it was read, to be told with what is counted next."""
+        lane = self._lanes.get(gap.partition.number)
+        lost = lane.lose(gap) if lane is not None else None
+        if lost is not None:
+            self._gaps[gap.partition.number].append(lost)
+        return lost
 
     def _timed(self) -> list[str]:
         return [topic for topic in self._topics if any(ours in TIMED for ours in self._counting.topics[topic])]
@@ -231,10 +239,12 @@ class Worker:
 
 
 def _committed(lane: Lane) -> dict[Partition, Committed]:
-    return {
-        at: Committed(point.resume, encode(_Note(point.position, lane.closed_until, lane.kept_from)).decode())
-        for at, point in lane.checkpoints().items()
-    }
+    """Give what is to be committed of each partition of a lane."""
+    in_closed, found = lane.in_closed(), {}
+    for at, point in lane.checkpoints().items():
+        note = _Note(point.position, in_closed[at], lane.closed_until, lane.kept_from)
+        found[at] = Committed(point.resume, encode(note).decode())
+    return found
 
 
 def _read_note(committed: Committed) -> _Note:
@@ -242,4 +252,4 @@ def _read_note(committed: Committed) -> _Note:
     try:
         return decode(committed.note.encode(), _Note)
     except RecordError:
-        return _Note(committed.offset)
+        return _Note(committed.offset, committed.offset)
