@@ -135,6 +135,9 @@ class _MemoryLog:
         found = self._messages.get(self._stream, [])[offset : offset + limit]
         return found, offset + len(found)
 
+    def renewed(self, offset: int) -> None:
+        del offset  # what is in memory lives as long as its readers
+
     def close(self) -> None:
         pass
 

@@ -51,6 +51,7 @@ class Database:
         self._schema = schema
         self._synchronous = synchronous
         self._connection: apsw.Connection | None = None
+        self._inode = 0
         self._trim_at = _TRIM_PAGES
 
     def readable(self) -> apsw.Connection | None:
@@ -65,8 +66,17 @@ class Database:
             except BaseException:
                 connection.close()
                 raise
-            self._connection = connection
+            self._connection, self._inode = connection, self.path.stat().st_ino
         return self._connection
+
+    def is_replaced(self, *, or_gone: bool = False) -> bool:
+        """Tell whether another file has the name by now, or none: what is open is nobody else's any more."""
+        if self._connection is None:
+            return False
+        try:
+            return self.path.stat().st_ino != self._inode
+        except FileNotFoundError:
+            return or_gone
 
     def writable(self) -> apsw.Connection:
         """Open the file, and make it first if it is missing."""

@@ -165,6 +165,7 @@ class _FileLog:
         self._find = find
         self._path: Path | None = None
         self._recording: Recording | None = None
+        self._seen: tuple[int, int] | None = None
         self.damaged: list[tuple[int, int]] = []  # a line that is not what it was is a row that cannot be read
 
     def exists(self) -> bool:
@@ -188,6 +189,21 @@ class _FileLog:
                 fault, recording.fault = recording.fault, None
                 raise fault
         return messages, max(offset, recording.at)
+
+    def renewed(self, offset: int) -> int | None:
+        if self._path is None or not self._path.exists():
+            return None
+        with naming(self._path):
+            about = self._path.stat()
+            seen, self._seen = self._seen, (about.st_ino, about.st_size)
+            if seen is None or (seen[0] == about.st_ino and seen[1] <= about.st_size):
+                return None
+            # Another file, or shorter than it was; one that holds as much as was read has been put together differently.
+            self.close()
+            with open_recording(self._path) as recording:
+                while recording.take(stalled=True) is not None:
+                    pass
+                return recording.at if recording.at < offset else None
 
     def close(self) -> None:
         if self._recording is not None:

@@ -8,6 +8,7 @@ from typing import Final, NoReturn, Protocol
 from birdwatch.errors import LostError, StreamError
 from birdwatch.streams.base import Changes, Committed, Gap, Message, OnLost, Partition, Positions, Reader
 from birdwatch.streams.bell import Bell
+from birdwatch.streams.gaps import go_on
 
 __all__ = ["LocalReader", "LocalStreams", "Log"]
 
@@ -78,6 +79,10 @@ class Log(Protocol):
         """
         ...
 
+    def renewed(self, offset: int) -> int | None:
+        """Look whether the log was made anew, so that ``offset`` means nothing in it; give the new one's end, or None."""
+        ...
+
     def close(self) -> None:
         """Let go of what is held."""
         ...
@@ -100,7 +105,7 @@ class LocalReader:
     committed
         What the group has kept: where its streams begin instead.
     on_lost
-        ``stop`` raises where messages are damaged; otherwise reading goes on behind them.
+        Where to go on in a log that was made anew. Behind damaged messages reading just goes on; ``stop`` raises there too.
     bell
         Ends a pause when a log has changed; without one, or where it does not hear, the logs are looked at more often.
     clock, sleep
@@ -128,6 +133,7 @@ class LocalReader:
         self._paused: set[Partition] = set()
         self._known: set[Partition] = set()
         self._gaps: list[Gap] = []
+        self._stopped: StreamError | None = None
         self._bell = bell
         self._clock = clock
         self._sleep = sleep
@@ -136,6 +142,8 @@ class LocalReader:
 
     def poll(self, limit: int = 1000, timeout: float = 1.0) -> list[Message]:
         """Give the next messages, at most ``limit``; wait up to ``timeout`` seconds for the first; empty if none."""
+        if self._stopped is not None:
+            raise self._stopped
         now = self._clock()
         deadline = now + timeout
         pause = self._read_out
@@ -161,6 +169,7 @@ class LocalReader:
     def seek(self, positions: Positions) -> None:
         """Read on from these offsets; streams not named stay where they are, streams not read here are ignored."""
         self._next |= {partition: offset for partition, offset in positions.items() if partition in self._next}
+        self._stopped = None
         self._read_out = False
 
     def commit(self, positions: Positions | None = None) -> None:
@@ -192,7 +201,7 @@ class LocalReader:
         return Changes(frozenset(), {at: None if kept is None else Committed(kept) for at, kept in given.items()})
 
     def gaps(self) -> list[Gap]:
-        """Give what was found damaged since this was last asked."""
+        """Give what was found damaged, or made anew, since this was last asked."""
         found, self._gaps = self._gaps, []
         return found
 
@@ -219,6 +228,19 @@ class LocalReader:
             )
         return found
 
+    def _renewed(self, partition: Partition, log: Log, wanted: int) -> int:
+        """Give where a log goes on, by the rule if it was made anew."""
+        end = log.renewed(wanted)
+        if end is None:
+            return wanted
+        try:
+            gap = go_on(partition, wanted, 0, end, self._on_lost, anew=True)
+        except StreamError as error:
+            self._stopped = error  # the log is open now, and would not be found to be another one again
+            raise
+        self._gaps += [gap] if gap else []
+        return gap.found if gap else wanted
+
     def _hears(self) -> bool:
         return self._bell is not None and self._bell.hears
 
@@ -237,6 +259,8 @@ class LocalReader:
             found, reached[partition] = log.read(self._next[partition], wanted, stalled=stalled)
             if log.damaged:
                 self._gaps += self._lost(partition, log)
+            if stalled and not found:
+                reached[partition] = self._renewed(partition, log, reached[partition])
             messages += found
             if len(messages) >= limit:
                 break

@@ -144,6 +144,10 @@ class SqliteStreams(LocalStreams):
     def _database(self, stream: str) -> Database:
         if stream not in self._open:
             self._open[stream] = Database(self._path(stream), _SCHEMA, self._synchronous, look_over)
+        if self._open[stream].is_replaced(or_gone=True):
+            self._open[stream].close()  # what is written there nobody would see
+            self._ends.pop(stream, None)
+            self._ends.pop(stream, None)
         return self._open[stream]
 
     def _end(self, stream: str, connection: apsw.Connection) -> int:
@@ -180,6 +184,16 @@ class _SqliteLog:
             return self._read(offset, limit)
         except (apsw.Error, DamagedEndError) as error:
             raise stream_error(error, self._database.path) from error
+
+    def renewed(self, offset: int) -> int | None:
+        del offset
+        if not self._database.is_replaced():
+            return None
+        with naming(self._database.path):
+            self._database.close()
+            self._drained = None
+            connection = self._database.readable()
+            return end_of(connection) if connection else None
 
     def close(self) -> None:
         self._database.close()
