@@ -145,6 +145,14 @@ def test_what_cannot_go_back_is_named_and_the_others_go_back(streams, message, w
     assert fates(streams) == []
 
 
+@pytest.mark.parametrize("other", [b"z" * len(LONG), LONG + b"y"], ids=["of the same length", "of the same beginning"])
+def test_another_message_is_not_taken_for_it(streams, other):
+    streams.append("scores", [(b"", other)])
+    dead_letter(streams, Message("scores", 0, 0, b"", LONG), "no reason")
+    assert fates(streams) == ["lost"]
+    assert len(read(streams, "scores")) == 1
+
+
 def test_a_letter_without_its_key_is_looked_up_where_it_lies(streams):
     """As one that was kept before keys were."""
     streams.append("scores", [(b"r1", b"one")])
