@@ -188,3 +188,29 @@ def test_only_dead_letters_are_put_back_and_only_those_there_are(letters, option
     result = CliRunner().invoke(app, ["cat", *options, "--streams", letters])
     assert result.exit_code == 2
     assert says in result.output
+
+
+def test_a_damaged_stream_is_put_together_anew(address, tmp_path):
+    path = tmp_path / "streams" / "scores.db"
+    content = bytearray(path.read_bytes())
+    content[:100] = bytes(100)  # SQLite does not know it any more
+    place = content.index(b'{"n":2}')
+    content[place] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(StreamError, match="mend"):
+        run("cat", "scores", "--streams", address)
+    found = json.loads(run("mend", "scores", "--streams", address, "--json"))
+    assert found == {"saved": 4, "missing": [[2, 3]], "kept": f"{path}.damaged-1"}
+    assert run("cat", "scores", "--streams", address).splitlines() == ['{"n":0}', '{"n":1}', '{"n":3}', '{"n":4}']
+    said = run("mend", "scores", "--streams", address)
+    assert said.splitlines() == [
+        f"4 messages saved; the damaged file is kept as {path}.damaged-2",
+        "missing: the offset 2",
+    ]
+
+
+def test_only_a_stream_that_there_is_can_be_mended(address):
+    with pytest.raises(StreamError, match=r"there is no .*nothing\.db"):
+        run("mend", "nothing", "--streams", address)
+    with pytest.raises(StreamError, match="only a folder of sqlite: is"):
+        run("mend", "scores", "--streams", "files:x")

@@ -28,7 +28,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "replay": ("birdwatch.cli.replay", "Put recorded streams back on streams."),
     "rules": ("birdwatch.cli.rules", "Check the rules."),
     "serve": ("birdwatch.cli.serve", "Run one part of the serving pipeline."),
-    "streams": ("birdwatch.cli.streams", "Look at streams: list, cat, lag."),
+    "streams": ("birdwatch.cli.streams", "Look at streams: list, cat, lag, mend."),
     "tail": ("birdwatch.cli.tail", "Follow the streams: count panes, judge them, raise alerts."),
 }
 

@@ -1,6 +1,7 @@
 """``birdwatch streams``: look at streams, without leaving a trace in any group's offsets."""
 
 import difflib
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -115,6 +116,34 @@ def lag(
         for partition, offset in sorted(committed.items())
     ]
     _print(rows, as_json=as_json, empty="")
+
+
+@app.command()
+def mend(
+    name: Annotated[str, typer.Argument(help="The stream.")],
+    settings: _SettingsFile = None,
+    streams: _Address = None,
+    as_json: _Json = False,
+) -> None:
+    """Put a damaged stream of `sqlite:` together anew from what can be saved, while nobody uses it.
+
+    Every message that is whole keeps its offset. The damaged file is kept beside the new one, as NAME.db.damaged-1.
+    """
+    from birdwatch.streams.salvage import mend as put_together  # noqa: PLC0415
+
+    address = load_settings(settings, streams=streams).streams
+    if not address.startswith("sqlite:"):
+        raise StreamError(f"{address} is not mended here: only a folder of sqlite: is")
+    path = Path(address.removeprefix("sqlite:").partition("?")[0]).expanduser() / f"{name}.db"
+    if not path.exists():
+        raise StreamError(f"there is no {path}")
+    found = put_together(path)
+    if as_json:
+        typer.echo(json.dumps({"saved": found.saved, "missing": found.missing, "kept": str(found.kept)}))
+        return
+    typer.echo(f"{found.saved:,} messages saved; the damaged file is kept as {found.kept}")
+    for first, end in found.missing:
+        typer.echo(f"missing: {f'the offset {first}' if end == first + 1 else f'the offsets {first} to {end - 1}'}")
 
 
 def known(place: "Streams", names: Sequence[str] | None) -> list[str]:
