@@ -11,6 +11,7 @@
     ├── RecordError            bytes that are not the record they should be
     ├── DiskFullError          a stream, store or archive that has no room; a StreamError and a StoreError
     ├── StoreError             a store of another grid, pane length or schema; two writers at once
+    │   └── StoreBusyError     a store that another process holds locked at the moment
     ├── DeliveryError          a receiver that did not take an alert
     ├── ReferenceMissingError   a reference that is missing, too small or overlaps what it judges
     └── ServingError           a model or a process of the serving side that cannot start
@@ -29,6 +30,7 @@ __all__ = [
     "ReferenceMissingError",
     "ServingError",
     "SettingsError",
+    "StoreBusyError",
     "StoreError",
     "StreamError",
 ]
@@ -68,6 +70,10 @@ class StoreError(BirdwatchError):
 
 class DiskFullError(StreamError, StoreError):
     """A disk has no room: nothing was written, nothing deleted; the same works again when there is room."""
+
+
+class StoreBusyError(StoreError):
+    """Another process holds the store locked: nothing was written; the same works again when it lets go."""
 
 
 class DeliveryError(BirdwatchError):

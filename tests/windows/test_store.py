@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from birdwatch.errors import DiskFullError, StoreError
+from birdwatch.errors import DiskFullError, StoreBusyError, StoreError
 from birdwatch.records import Control
 from birdwatch.streams import Partition
 from birdwatch.windows.pane import Counts, Series
@@ -297,3 +297,15 @@ def test_a_full_disk_undoes_the_transaction_and_says_where_there_is_no_room(stor
     with store.transaction():
         store.put(0, {SCORE: Counts.of([1])})
     assert store.closed_range() == (0, 60)
+
+
+def test_a_store_that_another_holds_locked_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr("birdwatch.windows.store._LOCKED_SECONDS", 0)
+    holder = Store(tmp_path / "store.db", pane_seconds=60)
+    other = Store(tmp_path / "store.db")
+    with (
+        holder.transaction(),
+        pytest.raises(StoreBusyError, match=r"store\.db has been locked.*let it go on, or end it"),
+    ):
+        other.claim()
+    other.claim()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import typer
 
-from birdwatch.errors import AddressError, DiskFullError, LostError, StreamError
+from birdwatch.errors import AddressError, DiskFullError, LostError, StoreBusyError, StreamError
 
 if TYPE_CHECKING:
     from prometheus_client.registry import Collector
@@ -90,7 +90,7 @@ class Following:
             read = self._reads.step()
         except (AddressError, LostError):
             raise
-        except (StreamError, DiskFullError) as error:
+        except (StreamError, DiskFullError, StoreBusyError) as error:
             if not self._insist:
                 raise
             self._fail(str(error))

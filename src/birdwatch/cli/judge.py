@@ -39,19 +39,17 @@ def judge(
     Killed at any moment and started again with the same store, it goes on without a loss and without counting twice.
     """
     from birdwatch.alerts.metrics import StoreMetrics  # noqa: PLC0415 - help should not wait for what only the work needs
-    from birdwatch.cli.judging import judging  # noqa: PLC0415
+    from birdwatch.cli.judging import claimed, judging  # noqa: PLC0415
     from birdwatch.streams import open_streams  # noqa: PLC0415
     from birdwatch.windows.merge import Merge  # noqa: PLC0415
     from birdwatch.windows.metrics import ReadingMetrics  # noqa: PLC0415
-    from birdwatch.windows.store import Store  # noqa: PLC0415
 
     chosen = load_settings(
         settings, streams=streams, store=store, rules=rules, references=reference, pane_seconds=pane_seconds
     )
     stopping = until_asked_to_stop()
     place = open_streams(chosen.streams)
-    kept = Store(chosen.store, pane_seconds=chosen.pane_seconds)
-    kept.claim()
+    kept = claimed(chosen, stopping)
 
     def make() -> Merge:
         # The judge is made anew as well: what it remembers of windows may have been undone with the transaction.

@@ -1,6 +1,8 @@
-"""What ``tail`` and ``judge`` do when panes have closed: judge them by the rules, and raise alerts."""
+"""What ``tail`` and ``judge`` do with their store: claim it, judge panes that have closed, and raise alerts."""
 
 from collections.abc import Callable
+
+import typer
 
 from birdwatch.alerts.lifecycle import advance
 from birdwatch.alerts.sinks import sink_names
@@ -9,9 +11,33 @@ from birdwatch.content import content
 from birdwatch.detect.judge import Judge
 from birdwatch.detect.losses import losses
 from birdwatch.detect.rules import load_rules
+from birdwatch.errors import StoreBusyError
 from birdwatch.windows.store import Store
 
-__all__ = ["judging"]
+__all__ = ["claimed", "judging"]
+
+
+def claimed(settings: Settings, stopping: Callable[[], bool]) -> Store:
+    """Open the store for this process alone to count into; wait while another holds it locked.
+
+    Raises
+    ------
+    StoreError
+        It is damaged, or was written with other settings.
+    """
+    said = False
+    while True:
+        try:
+            store = Store(settings.store, pane_seconds=settings.pane_seconds)
+            store.claim()
+        except StoreBusyError as error:
+            if stopping():
+                raise
+            if not said:
+                typer.echo(str(error), err=True)
+            said = True
+        else:
+            return store
 
 
 def judging(store: Store, settings: Settings) -> Callable[[int], None]:

@@ -73,18 +73,16 @@ def _alone(chosen: "Settings", *, until_end: bool, health_port: int | None, heal
     from rich.console import Console  # noqa: PLC0415 - help should not wait for what only the work needs
 
     from birdwatch.alerts.metrics import StoreMetrics  # noqa: PLC0415
-    from birdwatch.cli.judging import judging  # noqa: PLC0415
+    from birdwatch.cli.judging import claimed, judging  # noqa: PLC0415
     from birdwatch.streams import open_streams  # noqa: PLC0415
     from birdwatch.windows.metrics import ReadingMetrics  # noqa: PLC0415
-    from birdwatch.windows.store import Store  # noqa: PLC0415
     from birdwatch.windows.tail import Tail  # noqa: PLC0415
 
     place = open_streams(chosen.streams)
     recorded = chosen.streams.startswith("files:")
     letters = open_streams(f"sqlite:{chosen.store.with_suffix('.deadletters')}") if recorded else place
     stopping = until_asked_to_stop()
-    kept = Store(chosen.store, pane_seconds=chosen.pane_seconds)
-    kept.claim()
+    kept = claimed(chosen, stopping)
     tailing: Tail
 
     def make() -> Tail:

@@ -23,7 +23,7 @@ import msgspec
 import numpy as np
 
 from birdwatch.disk import disk_full
-from birdwatch.errors import StoreError
+from birdwatch.errors import StoreBusyError, StoreError
 from birdwatch.records import Control, decode, encode
 from birdwatch.stats.grid import GRID_VERSION
 from birdwatch.streams import Partition
@@ -32,6 +32,7 @@ from birdwatch.windows.pane import Counts, Pane, Series, merge
 __all__ = ["Arrivals", "Checkpoint", "Extreme", "Source", "Store"]
 
 SCHEMA_VERSION: Final = 3
+_LOCKED_SECONDS: Final = 10
 _WITHOUT_SUMS: Final = "2"
 _SUMMED: Final = ("panes", "offsets", "meta")
 
@@ -138,7 +139,7 @@ class Store:
         with self._in_our_words():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.connection = apsw.Connection(str(self.path), flags=flags)
-            self.connection.set_busy_timeout(10_000)
+            self.connection.set_busy_timeout(_LOCKED_SECONDS * 1000)
             if not readonly:
                 self.connection.pragma("journal_mode", "wal")
                 self.connection.pragma("synchronous", "normal")  # safe against kill -9
@@ -260,9 +261,14 @@ class Store:
 
     @contextmanager
     def _in_our_words(self) -> Iterator[None]:
-        """Say what to do where SQLite says that a disk is full, or a file damaged."""
+        """Say what to do where SQLite says that a disk is full, or a file damaged or locked."""
         try:
             yield
+        except apsw.BusyError as error:
+            raise StoreBusyError(
+                f"{self.path} has been locked by another process for {_LOCKED_SECONDS} s, as by one that was stopped (SIGSTOP)"
+                f" in the midst of writing: let it go on, or end it"
+            ) from error
         except (apsw.CorruptError, apsw.NotADBError, UnicodeDecodeError) as error:
             raise self._damage(str(error)) from error
         except (apsw.Error, OSError) as error:
