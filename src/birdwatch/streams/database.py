@@ -187,7 +187,7 @@ def stream_error(error: Exception, path: Path) -> StreamError:
         return StreamError(
             f"{path} is not a stream: it is no SQLite file, or is damaged at its beginning{_remedy(path)}"
         )
-    if isinstance(error, apsw.CorruptError | DamagedEndError):
+    if isinstance(error, apsw.CorruptError | DamagedEndError) or "no such table" in str(error):  # it was cut to nothing
         return StreamError(f"{path} is damaged: it cannot be told where it ends{_remedy(path)}")
     return StreamError(f"{path}: {error}")
 
