@@ -14,6 +14,7 @@ from birdwatch.detect.spending import put_spending, write_looks
 from birdwatch.detect.verdict import Finding, Subject, Verdict, create_table, put_verdicts
 from birdwatch.testing import MemoryStreams
 from birdwatch.windows.metrics import ReadingMetrics
+from birdwatch.windows.pane import Counts, Series
 from birdwatch.windows.reading import Reading
 from birdwatch.windows.store import Source, Store
 
@@ -45,6 +46,15 @@ def test_a_new_store_shows_that_nothing_fires(shown):
     assert found["birdwatch_tail_panes_closed_total",] == 0
     assert found["birdwatch_alerts_firing", "page"] == 0
     assert not any(name == "birdwatch_tail_lag_seconds" for name, *_ in found)
+
+
+def test_panes_that_were_found_damaged_are_counted(store, shown):
+    store.put(0, {Series("counts"): Counts.of([1]), Series("score", "m"): Counts.of([1])})
+    store.connection.execute("UPDATE panes SET counts = x'0900000000000000' WHERE series = 1")
+    assert shown()["birdwatch_store_damaged_rows",] == 0
+    with store.transaction():
+        store.pane(0, DAY)
+    assert shown()["birdwatch_store_damaged_rows",] == 1
 
 
 def test_how_far_event_time_has_come(store, shown):

@@ -54,6 +54,8 @@ class StoreMetrics(Collector):
     def _progress(self, store: Store) -> Iterator[Metric]:
         row: Any = store.connection.execute("SELECT count(*) FROM closed").fetchone()
         yield CounterMetricFamily("birdwatch_tail_panes_closed", "panes that the store holds", row[0])
+        damaged = "rows of panes that were found damaged, and put aside"
+        yield GaugeMetricFamily("birdwatch_store_damaged_rows", damaged, store.damaged())
         closed = store.closed_range()
         if closed is not None:
             yield GaugeMetricFamily(
