@@ -21,7 +21,7 @@ from birdwatch.streams.deadletters import DEADLETTERS, DeadLetter
 __all__ = ["pages"]
 
 _HERE: Final = Path(__file__).parent / "reference"
-_WRITTEN: Final = RECORDS | {DEADLETTERS: DeadLetter}
+_WRITTEN: Final[dict[str, type[msgspec.Struct]]] = RECORDS | {DEADLETTERS: DeadLetter}
 _NOTE: Final = "<!-- Written by `make docs`: change the code instead. -->\n\n"
 
 
@@ -33,7 +33,8 @@ def pages() -> dict[Path, str]:
         _HERE / "rules.schema.json": _rules(),
         _HERE / "records" / "README.md": _records(),
     }
-    for kind in dict.fromkeys((*_WRITTEN.values(), Token)):
+    kinds: dict[type[msgspec.Struct], None] = dict.fromkeys([*_WRITTEN.values(), Token])
+    for kind in kinds:
         found[_HERE / "records" / f"{kind.__name__}.json"] = _schema(kind)
     return found
 

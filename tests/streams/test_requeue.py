@@ -65,6 +65,15 @@ def test_nothing_goes_back_twice(streams):
     assert [m.value for m in read(streams, "scores")] == [b"one", b"two", b"one", b"two", b"three", b"three"]
 
 
+def test_in_a_stream_that_was_made_anew_nothing_has_been_dealt_with(streams):
+    die(streams, (b"1", b"one"), (b"2", b"two"))
+    assert fates(streams) == ["put back"] * 2
+    del streams._messages[DEADLETTERS]
+    die(streams, (b"3", b"three"))
+    assert fates(streams) == ["put back"]
+    assert fates(streams) == []
+
+
 def test_many_go_back_in_their_order(streams):
     die(streams, *((b"", b"%d" % n) for n in range(250)))
     assert fates(streams) == ["put back"] * 250

@@ -66,7 +66,12 @@ def requeue(
     ends = streams.ends([DEADLETTERS])
     if begin is None:
         reader = streams.reader([DEADLETTERS], group=GROUP)
-        start = streams.begins([DEADLETTERS]) | streams.committed(GROUP, [DEADLETTERS])
+        done = streams.committed(GROUP, [DEADLETTERS])
+        start = {at: done.get(at, 0) for at in ends}
+        # What was done in a stream that has been made anew since says nothing of this one.
+        anew = {at: 0 for at, end in ends.items() if start[at] > end}
+        reader.seek(anew)
+        start |= anew
     else:
         reader = streams.reader([DEADLETTERS])
         reader.seek(begin)
