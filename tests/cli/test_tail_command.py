@@ -1,5 +1,6 @@
 """`birdwatch tail` takes its settings from the file, the environment and the command line."""
 
+import gzip
 import json
 
 import httpx
@@ -102,3 +103,20 @@ def test_it_answers_for_its_health_while_it_reads(here, monkeypatch):
     ]
     assert "birdwatch_tail_messages_total 1202.0" in seen["metrics"].text
     assert "birdwatch_tail_panes_closed_total 5.0" in seen["metrics"].text
+
+
+def test_a_recorded_file_that_was_cut_short_is_named_and_the_rest_is_counted(here):
+    (here / "recorded").mkdir()
+    for stream, records in {
+        "requests": [a_request(id=f"r{n}", ts=NOON + n) for n in range(300)],
+        "scores": [a_score(request_id=f"r{n}", request_ts=NOON + n, ts=NOON + n, model="best") for n in range(300)],
+    }.items():
+        content = gzip.compress(b"\n".join(map(encode, records)) + b"\n")
+        cut = len(content) // 2 if stream == "scores" else len(content)
+        (here / "recorded" / f"{stream}.jsonl.gz").write_bytes(content[:cut])
+    found = CliRunner().invoke(app, ["tail", "--until-end", "--json", "--streams", "files:recorded", "--store", "a.db"])
+    assert found.exit_code == 2
+    assert "recorded/scores.jsonl.gz is damaged: Compressed file ended before" in found.stderr
+    counted = json.loads(found.stdout)
+    assert counted["until"] == int(NOON) + 300
+    assert 300 < counted["messages"] < 600

@@ -9,7 +9,7 @@ import typer
 
 from birdwatch.cli.following import Following, serving_health, until_asked_to_stop
 from birdwatch.config import load_settings
-from birdwatch.errors import SettingsError
+from birdwatch.errors import SettingsError, StreamError
 
 if TYPE_CHECKING:
     from birdwatch.config import Settings
@@ -100,9 +100,17 @@ def _alone(chosen: "Settings", *, until_end: bool, health_port: int | None, heal
     ):
         if not until_end:
             typer.echo("ready")
+        damaged: list[str] = []
         while not stopping():
             health.pulse.beat()
-            read = following.step()
+            try:
+                read = following.step()
+            except StreamError as error:
+                if not until_end or str(error) in damaged:
+                    raise
+                damaged.append(str(error))  # a recorded file says so once, and the rest can be read
+                typer.echo(f"birdwatch: {error}", err=True)
+                continue
             if until_end and not read:
                 tailing.finish()
                 break
@@ -114,6 +122,8 @@ def _alone(chosen: "Settings", *, until_end: bool, health_port: int | None, heal
         found = {"messages": reading.messages, "dead_letters": reading.dead_letters, "store": str(kept.path)}
         _report(found | _closed(kept), letters.address, as_json=as_json)
     kept.close()
+    if damaged:
+        raise typer.Exit(2)
 
 
 def _one_of(group: str, chosen: "Settings", *, health_port: int | None, health_host: str) -> None:
