@@ -230,13 +230,16 @@ class Decoder:
         rows: list[Any] = []
         origin: list[int] = []
         faults: list[Fault] = []
-        self._latest = self._now() + self._ahead_seconds
+        earliest = self._earliest
+        latest = self._latest = self._now() + self._ahead_seconds
+        time = self._time
         for index, message in enumerate(messages):
             try:
                 if is_arrow(message.value):
                     found = self._from_arrow(message, faults)
                 elif self._foreign is None:
-                    found = [self._in_range(self._from_json(message.value))]
+                    row = self._from_json(message.value)
+                    found = [row if earliest <= time(row) <= latest else self._in_range(row)]  # spares most the call
                 else:
                     found = self._from_foreign(self._foreign, msgspec.json.decode(message.value), message, faults)
             except (RecordError, *UNREADABLE) as error:
