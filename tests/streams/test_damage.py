@@ -184,3 +184,20 @@ def test_a_log_in_use_is_not_mended(tmp_path):
             mend(tmp_path / "scores.db")
         other.communicate(b"\n")
     assert mend(tmp_path / "scores.db").saved == 11
+
+
+def test_what_a_group_has_committed_is_not_believed_when_its_sum_is_wrong(tmp_path):
+    messages = written(tmp_path, 10)
+    with closing(open_streams(f"sqlite:{tmp_path}")) as streams:
+        with closing(streams.reader(["scores"], group="tail")) as reader:
+            reader.poll(4, timeout=0.0)
+            reader.commit()
+        assert streams.committed("tail", ["scores"]) == {SCORES: 4}
+        with closing(apsw.Connection(str(tmp_path / ".offsets.db"))) as connection:
+            connection.execute("UPDATE offsets SET next = 5")
+        with pytest.raises(
+            StreamError, match=r"\.offsets\.db is damaged; move it away: the groups then read from their"
+        ):
+            streams.reader(["scores"], group="tail")
+    (tmp_path / ".offsets.db").rename(tmp_path / "aside.db.kept")
+    assert read(tmp_path, group="tail") == (dict(enumerate(messages)), set())

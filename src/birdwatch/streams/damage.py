@@ -36,11 +36,11 @@ class Stepped(NamedTuple):
     reached: int
 
 
-def add_sums(connection: apsw.Connection) -> None:
-    """Have room for sums in a log of an earlier version."""
-    if not any(column[1] == "sum" for column in connection.execute("PRAGMA table_info(messages)")):
+def add_sums(connection: apsw.Connection, table: str = "messages") -> None:
+    """Have room for sums in a file of an earlier version."""
+    if not any(column[1] == "sum" for column in connection.execute(f"PRAGMA table_info({table})")):
         with suppress(apsw.SQLError):  # another was quicker
-            connection.execute("ALTER TABLE messages ADD COLUMN sum INTEGER")
+            connection.execute(f"ALTER TABLE {table} ADD COLUMN sum INTEGER")
 
 
 def summed(first: int, messages: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes, int]]:

@@ -4,17 +4,18 @@ import os
 import threading
 import time
 import uuid
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import apsw
 
 from birdwatch.disk import disk_full
 from birdwatch.errors import StreamError
 from birdwatch.streams.base import Partition, Positions
-from birdwatch.streams.damage import DamagedEndError
+from birdwatch.streams.damage import DamagedEndError, add_sums
 
 __all__ = ["Database", "GroupOffsets", "naming", "stream_error"]
 
@@ -142,8 +143,9 @@ class GroupOffsets:
 
     def __init__(self, path: Path) -> None:
         # fmt: off
-        self._database = Database(path, 'CREATE TABLE offsets ("group" TEXT, stream TEXT, next INTEGER NOT NULL, PRIMARY KEY ("group", stream)) STRICT')
+        schema = 'CREATE TABLE offsets ("group" TEXT, stream TEXT, next INTEGER NOT NULL, sum INTEGER, PRIMARY KEY ("group", stream)) STRICT'
         # fmt: on
+        self._database = Database(path, schema, opened=lambda connection, _: add_sums(connection, "offsets"))
         self._lock = threading.Lock()
 
     def committed(self, group: str, streams: Sequence[str]) -> Positions:
@@ -152,19 +154,25 @@ class GroupOffsets:
             connection = self._database.readable()
             if connection is None:
                 return {}
-            rows = connection.execute('SELECT stream, next FROM offsets WHERE "group" = ?', (group,))
-            return {Partition(stream): offset for stream, offset in rows if stream in streams}
+            rows: Any = connection.execute('SELECT stream, next, sum FROM offsets WHERE "group" = ?', (group,)).fetchall()
+            if any(stored not in {None, _offset_sum(group, stream, offset)} for stream, offset, stored in rows):
+                raise apsw.CorruptError("an offset has a wrong sum")
+            return {Partition(stream): offset for stream, offset, _ in rows if stream in streams}
 
     def commit(self, group: str, positions: Positions) -> None:
         """Keep the positions of a group, all of them or none."""
-        rows = [(group, partition.stream, offset) for partition, offset in positions.items()]
+        rows = [(group, at.stream, offset, _offset_sum(group, at.stream, offset)) for at, offset in positions.items()]
         with self._lock, naming(self._database.path), self._database.writable() as connection:
-            connection.executemany("REPLACE INTO offsets VALUES (?, ?, ?)", rows)
+            connection.executemany("REPLACE INTO offsets VALUES (?, ?, ?, ?)", rows)
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""
         with self._lock:
             self._database.close()
+
+
+def _offset_sum(group: str, stream: str, offset: object) -> int:
+    return zlib.crc32(f"{group}\0{stream}\0{offset}".encode())
 
 
 @contextmanager
@@ -184,18 +192,16 @@ def stream_error(error: Exception, path: Path) -> StreamError:
     if isinstance(error, apsw.BusyError):
         return StreamError(f"{path} has been locked by another process for {_LOCKED_SECONDS:.0f} s")
     if isinstance(error, apsw.NotADBError):
-        return StreamError(
-            f"{path} is not a stream: it is no SQLite file, or is damaged at its beginning{_remedy(path)}"
-        )
+        return StreamError(f"{path} is not a stream: it is no SQLite file, or its beginning is damaged{_remedy(path)}")
     if isinstance(error, apsw.CorruptError | DamagedEndError) or "no such table" in str(error):  # it was cut to nothing
-        return StreamError(f"{path} is damaged: it cannot be told where it ends{_remedy(path)}")
+        return StreamError(f"{path} is damaged{_remedy(path)}")
     return StreamError(f"{path}: {error}")
 
 
 def _remedy(path: Path) -> str:
     if path.name.startswith("."):  # what the groups have committed
         return "; move it away: the groups then read from their beginnings again"
-    return f". Stop what writes to it, then `birdwatch streams mend --streams sqlite:{path.parent} {path.stem}`"
+    return f": it cannot be told where it ends. Stop what writes to it, then `birdwatch streams mend --streams sqlite:{path.parent} {path.stem}`"
 
 
 def _wait(tries: int) -> bool:
