@@ -130,6 +130,6 @@ def step_over(connection: apsw.Connection, reached: int, limit: int) -> Stepped:
 def _rows(connection: apsw.Connection, query: str, values: tuple[int, ...]) -> list[Any]:
     """Give the sound rows that a query finds before it meets a damaged page."""
     found: list[Any] = []
-    with suppress(UNREADABLE):
+    with suppress(*UNREADABLE):
         found.extend(row for row in connection.execute(query, values) if is_sound(row))
     return found
