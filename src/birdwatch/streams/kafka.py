@@ -26,7 +26,6 @@ __all__ = ["KafkaStreams"]
 
 _ANSWER_SECONDS = 10.0
 _ANY: Final = -1  # the partition that belongs to the key
-_GONE: Final = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
 
 # Nobody waits half a minute for a record; what the brokers have not taken by then is an error.
 _PRODUCER: Final = {
@@ -71,7 +70,7 @@ class KafkaStreams:
     ) -> None:
         """Write (key, value) pairs; returns when all in-sync replicas have all of them.
 
-        Messages with an empty key go to any partition. A topic that does not exist is made.
+        Messages with an empty key go to any partition. A topic that does not exist is made, for no messages too.
 
         Raises
         ------
@@ -79,6 +78,8 @@ class KafkaStreams:
             One was not delivered; others of the batch may have been.
         """
         pairs = list(messages)
+        if not pairs:
+            self._topics.ensure(stream)
         beside = [()] * len(pairs) if headers is None else list(headers)
         self._append(stream, [(key, value, _ANY, said) for (key, value), said in zip(pairs, beside, strict=True)])
 
@@ -186,8 +187,7 @@ class KafkaStreams:
         except KafkaException as error:
             raise self._at.error(error, f"appending to {stream}") from error
         if errors:
-            if any(error.code() in _GONE for error in errors):
-                self._topics.forget(stream)
+            self._topics.forget(stream)  # perhaps it was deleted: the next append looks
             raise self._at.error(errors[0], f"appending to {stream}, {len(errors)} of {len(rows)} messages")
 
     def _deliver(self, stream: str, rows: list[_Row]) -> list[KafkaError]:
