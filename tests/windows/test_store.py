@@ -300,7 +300,7 @@ def test_a_full_disk_undoes_the_transaction_and_says_where_there_is_no_room(stor
 
 
 def test_a_store_that_another_holds_locked_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr("birdwatch.windows.store._LOCKED_SECONDS", 0)
+    monkeypatch.setattr("birdwatch.windows.storefile._LOCKED_SECONDS", 0)
     holder = Store(tmp_path / "store.db", pane_seconds=60)
     other = Store(tmp_path / "store.db")
     with (

@@ -219,7 +219,8 @@ class _Construction:
             where = (name, version, partner_name)
             mine = met & (model["who"] == code)
             ours, theirs = model["score"][mine], partner["score"][at[mine]]
-            difference = ours - theirs
+            with np.errstate(over="ignore"):  # the difference of two that are near the largest there are is infinite
+                difference = ours - theirs
             self._add_difference(where, model["id"][mine], difference)
             if self._grid.scale == "probability":
                 apart = bins_of(ours, "probability") - bins_of(theirs, "probability")

@@ -2,39 +2,24 @@
 
 Dashboards, notebooks and /metrics read it; only the tail (and what runs inside its transaction) writes it.
 
-Panes, offsets and notes carry a CRC-32: a pane that was damaged on its disk is left out, so that a rule sees no data
-rather than wrong data, and put aside in the table ``damaged``. Damaged offsets or pages cannot be done without: the store
-is refused then, with what to do.
+Panes carry a CRC-32: one that was damaged on its disk is left out, so that a rule sees no data rather than wrong data, and
+put aside in the table ``damaged``.
 """
 
 import logging
-import os
-import time
-import uuid
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
-import apsw
-import msgspec
 import numpy as np
 
-from birdwatch.disk import disk_full
-from birdwatch.errors import StoreBusyError, StoreError
 from birdwatch.records import Control, decode, encode
-from birdwatch.stats.grid import GRID_VERSION
 from birdwatch.streams import Partition
 from birdwatch.windows.pane import Counts, Pane, Series, merge
+from birdwatch.windows.storefile import StoreFile, check_sum
 
 __all__ = ["Arrivals", "Checkpoint", "Extreme", "Source", "Store"]
-
-SCHEMA_VERSION: Final = 3
-_LOCKED_SECONDS: Final = 10
-_WITHOUT_SUMS: Final = "2"
-_SUMMED: Final = ("panes", "offsets", "meta")
 
 _log: Final = logging.getLogger(__name__)
 
@@ -107,7 +92,7 @@ class Source(NamedTuple):
     idle: bool
 
 
-class Store:
+class Store(StoreFile):
     """Panes in one SQLite file.
 
     Parameters
@@ -126,163 +111,11 @@ class Store:
     """
 
     def __init__(self, path: str | Path, *, pane_seconds: int | None = None, readonly: bool = False) -> None:
-        self.path = Path(path)
-        if readonly and not self.path.exists():
-            raise StoreError(f"there is no store at {self.path}: start `birdwatch tail --store {self.path}` first")
-        flags = apsw.SQLITE_OPEN_READONLY if readonly else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
         self._series: dict[Series, int] = {}
         self._name_sums: dict[Series, int] = {}
         self._damaged: set[tuple[int, int]] = set()
         self._missed: set[tuple[int, int]] = set()
-        self._claim: str | None = None
-        self._readonly = readonly
-        with self._in_our_words():
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.connection = apsw.Connection(str(self.path), flags=flags)
-            self.connection.set_busy_timeout(_LOCKED_SECONDS * 1000)
-            if not readonly:
-                self.connection.pragma("journal_mode", "wal")
-                self.connection.pragma("synchronous", "normal")  # safe against kill -9
-                self.connection.execute(_TABLES)
-            self.pane_seconds = self._agree(pane_seconds, readonly=readonly)
-
-    def _agree(self, pane_seconds: int | None, *, readonly: bool) -> int:
-        """Check that the file speaks of the same bins and panes as this program, or say so in a new one."""
-        found: dict[str, str] = {}
-        rows: Any = self.connection.execute("SELECT * FROM meta WHERE key NOT GLOB 'note.*'").fetchall()
-        for key, value, *stored in rows:
-            self._check(f"what it says of its {key}", stored, _sum(key, value))
-            found[str(key)] = str(value)
-        if not found and not readonly:
-            if pane_seconds is None:
-                raise StoreError(f"{self.path} is new: say how long its panes are")
-            found = {"grid": str(GRID_VERSION), "schema": str(SCHEMA_VERSION), "pane_seconds": str(pane_seconds)}
-            self.connection.executemany(
-                "INSERT INTO meta VALUES (?, ?, ?)", [(key, value, _sum(key, value)) for key, value in found.items()]
-            )
-        if found.get("schema") == _WITHOUT_SUMS:
-            if not readonly:
-                self._add_sums()
-            found["schema"] = str(SCHEMA_VERSION)
-        self._sums = _has_sums(self.connection)
-        for key, mine in (("grid", GRID_VERSION), ("schema", SCHEMA_VERSION), ("pane_seconds", pane_seconds)):
-            if mine is not None and found.get(key) != str(mine):
-                raise StoreError(
-                    f"{self.path} was written with {key} {found.get(key)}, not {mine}: use another --store, or set it so"
-                )
-        return int(found["pane_seconds"])
-
-    def _add_sums(self) -> None:
-        """Have room for sums in a store of the schema before; what is in it gets its own when it is written again."""
-        with self._written_together():
-            if not _has_sums(self.connection):  # another may have been quicker
-                for table in _SUMMED:
-                    self.connection.execute(f"ALTER TABLE {table} ADD COLUMN sum INTEGER")
-                version = str(SCHEMA_VERSION)
-                self.connection.execute(
-                    "UPDATE meta SET (value, sum) = (?, ?) WHERE key = 'schema'", (version, _sum("schema", version))
-                )
-
-    def close(self) -> None:
-        """Close the file."""
-        self.connection.close()
-
-    def claim(self, now: float | None = None) -> None:
-        """Become the one that counts into this store: the transactions of whoever claimed it before fail from here on.
-
-        A process that was stopped, and goes on after another took its place, then writes nothing twice. Who only reads,
-        or keeps something of its own beside the panes, claims nothing.
-
-        Parameters
-        ----------
-        now
-            Unix seconds, for the one whose place is taken; the wall clock by default.
-
-        Raises
-        ------
-        StoreError
-            The file is damaged. All of it is looked through, which takes some seconds for a gigabyte.
-        """
-        claim = uuid.uuid4().hex
-        with self._in_our_words():
-            found: Any = self.connection.execute("PRAGMA integrity_check(1)").get
-        if found != "ok":
-            raise self._damage(" ".join(found.split()))
-        with self._written_together():
-            self._move_damaged()
-            self.note("owner", {"claim": claim, "pid": os.getpid(), "since": time.time() if now is None else now})
-        self._claim = claim
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Keep all that is written inside, or nothing of it.
-
-        Raises
-        ------
-        StoreError
-            This object claimed the store, and another has since: nothing is written.
-        DiskFullError
-            There is no room: nothing is written, and what was done inside can be done again when there is.
-        """
-        with self._written_together():
-            self._check_claim()
-            yield
-            self._move_damaged()
-
-    def _check_claim(self) -> None:
-        if self._claim is None:
-            return
-        owner = self.noted("owner")
-        if owner["claim"] != self._claim:
-            since = datetime.fromtimestamp(owner["since"], UTC)
-            raise StoreError(
-                f"another process ({owner['pid']}) has taken over {self.path} since {since:%Y-%m-%d %H:%M:%S} UTC: stop"
-                f" this one, or give it another --store; it has written nothing since"
-            )
-
-    @contextmanager
-    def _written_together(self) -> Iterator[None]:
-        # A transaction that reads before it writes fails at once when another process wrote in between (the delivery of
-        # alerts does): taking the write lock at the start waits for it instead. Not by `with connection`: that keeps
-        # Python's lock while it waits, and so waits in vain for another thread of the same process.
-        begin, keep, undo = ("BEGIN IMMEDIATE", "COMMIT", "ROLLBACK")
-        if self.connection.in_transaction:
-            begin, keep, undo = ("SAVEPOINT inside", "RELEASE inside", "ROLLBACK TO inside; RELEASE inside")
-        with self._in_our_words():
-            self.connection.execute(begin)
-            try:
-                yield
-                self.connection.execute(keep)
-            except BaseException:
-                self._series.clear()  # numbers given inside are forgotten by the file too
-                if self.connection.in_transaction:  # what SQLite cannot go on with, it has undone itself
-                    self.connection.execute(undo)
-                raise
-
-    @contextmanager
-    def _in_our_words(self) -> Iterator[None]:
-        """Say what to do where SQLite says that a disk is full, or a file damaged or locked."""
-        try:
-            yield
-        except apsw.BusyError as error:
-            raise StoreBusyError(
-                f"{self.path} has been locked by another process for {_LOCKED_SECONDS} s, as by one that was stopped (SIGSTOP)"
-                f" in the midst of writing: let it go on, or end it"
-            ) from error
-        except (apsw.CorruptError, apsw.NotADBError, UnicodeDecodeError) as error:
-            raise self._damage(str(error)) from error
-        except (apsw.Error, OSError) as error:
-            full = disk_full(error, self.path)
-            if full is not None:
-                raise full from error
-            raise
-
-    def _damage(self, what: str) -> StoreError:
-        return StoreError(
-            f"{self.path} is damaged ({what}): stop what uses it and move it away, with its -wal if there is one, say to"
-            f" {self.path.name}.damaged. A new one is then counted from what the streams still hold; alerts and verdicts"
-            f" of before stay in the old one"
-        )
+        super().__init__(path, _TABLES, pane_seconds=pane_seconds, readonly=readonly)
 
     def series_id(self, series: Series) -> int:
         """Give the number of a series, a new one when it is new."""
@@ -322,7 +155,7 @@ class Store:
             return False
         return stored is None or stored == self._pane_sum(start, series, bins, counts)
 
-    def _move_damaged(self) -> None:
+    def mend(self) -> None:
         """Put aside the panes that were found damaged, for people to look at."""
         for at in sorted(self._damaged):
             self.connection.execute(
@@ -332,6 +165,10 @@ class Store:
             )
             self.connection.execute("DELETE FROM panes WHERE (series, start) = (?, ?)", at)
         self._damaged.clear()
+
+    def forget(self) -> None:
+        """Forget the numbers that were given to series inside a transaction that is undone."""
+        self._series.clear()
 
     def damaged(self) -> int:
         """Give the number of pane rows that were found damaged, and put aside."""
@@ -380,8 +217,8 @@ class Store:
         # CROSS JOIN is SQLite's way to say which table comes first: of a few series over a quarter of a year, or of all
         # series in an hour, the other way round reads a thousand times as much.
         order = "panes p CROSS JOIN series s" if measure is None and model is None else "series s CROSS JOIN panes p"
-        stored = "p.sum" if self._sums else "NULL"
-        with self._in_our_words():
+        stored = "p.sum" if self.has_sums else "NULL"
+        with self.in_our_words():
             found: Any = self.connection.execute(
                 f"SELECT s.id, p.start, s.measure, s.model, s.version, s.partner, s.segment, p.bins, p.counts, {stored}"  # noqa: S608
                 f" FROM {order} ON s.id = p.series WHERE {' AND '.join(wanted)} ORDER BY s.id, p.start",
@@ -476,22 +313,18 @@ class Store:
         """Keep where to read on, together with what has been read."""
         self.connection.executemany(
             "INSERT OR REPLACE INTO offsets VALUES (?, ?, ?, ?, ?)",
-            [(*p, *c, _sum(*p, *c)) for p, c in sorted(checkpoints.items())],
+            [(*p, *c, check_sum(*p, *c)) for p, c in sorted(checkpoints.items())],
         )
 
     def checkpoints(self) -> dict[Partition, Checkpoint]:
         """Give where to read on, by partition."""
-        with self._in_our_words():
+        with self.in_our_words():
             rows: Any = self.connection.execute("SELECT * FROM offsets").fetchall()
         found = {}
         for stream, number, resume, position, *stored in rows:
-            self._check("the offsets", stored, _sum(stream, number, resume, position))
+            self.check("the offsets", stored, check_sum(stream, number, resume, position))
             found[Partition(stream, number)] = Checkpoint(resume, position)
         return found
-
-    def _check(self, what: str, stored: list[int | None], wanted: int) -> None:
-        if any(stored) and stored != [wanted]:
-            raise self._damage(f"{what} have a wrong sum")
 
     def put_sources(self, sources: list[Source]) -> None:
         """Keep how far each source has come."""
@@ -517,27 +350,3 @@ class Store:
         """Give every pane's bytes by (start, series): two stores are equal when these are."""
         rows = self.rows(-(2**62), 2**62)
         return {(start, series): (c.bins.tobytes(), c.counts.tobytes()) for start, series, c in rows}
-
-    def note(self, key: str, value: Any) -> None:
-        """Keep a small fact beside the panes, such as how far the judge has come."""
-        name, text = f"note.{key}", msgspec.json.encode(value).decode()
-        self.connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?, ?)", (name, text, _sum(name, text)))
-
-    def noted(self, key: str, default: Any = None) -> Any:
-        """Read a small fact back."""
-        name = f"note.{key}"
-        with self._in_our_words():
-            row: Any = self.connection.execute("SELECT * FROM meta WHERE key = ?", (name,)).fetchone()
-        if row is None:
-            return default
-        _, text, *stored = row
-        self._check(f"the notes {key!r}", stored, _sum(name, text))
-        return msgspec.json.decode(text)
-
-
-def _sum(*values: Any) -> int:
-    return zlib.crc32("\0".join(map(str, values)).encode())
-
-
-def _has_sums(connection: apsw.Connection) -> bool:
-    return any(column[1] == "sum" for column in connection.execute("PRAGMA table_info(panes)"))
