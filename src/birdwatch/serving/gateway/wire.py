@@ -87,6 +87,9 @@ class Wire:
             The streams cannot be read, or another gateway of this name reads them.
         """
         self._loop = loop
+        for stream in _READ:
+            # Where streams are made before they are used, nobody waits until readers hear of a new one.
+            self._streams.append(stream, [])
         self._await_all()
         for reader, names in ((self._control, ("control",)), (self._reader, _READ)):
             for messages in catch_up(self._streams, reader, names):

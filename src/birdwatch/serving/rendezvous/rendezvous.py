@@ -30,6 +30,7 @@ from birdwatch.streams.deadletters import dead_letter, dead_letters
 __all__ = ["Rendezvous"]
 
 _BATCH: Final = 1000
+_NEEDED: Final = ("requests", "scores", "results", "metrics")
 _IDLE_SECONDS: Final = 0.5
 _LOOK_SECONDS: Final = 0.02
 _LEARNER_SECONDS: Final = 5.0
@@ -82,6 +83,9 @@ class Rendezvous:
 
     def _open(self) -> None:
         """Begin to read where it would after a restart."""
+        for stream in _NEEDED:
+            # Where streams are made before they are used, nobody waits until readers hear of a new one.
+            self._streams.append(stream, [])
         self._streams.check_partitions(STREAMS_READ)
         begin = self._where_others_are()
         self._reader = self._streams.reader(STREAMS_READ, group=self.mailboxes.turns.name)
