@@ -4,6 +4,7 @@ A member of the group that has been replaced without knowing it cannot write: th
 the group for which they hold, and the coordinator refuses those of an older one.
 """
 
+import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -26,8 +27,12 @@ _PRODUCER: Final = {
     "partitioner": "murmur2_random",
     # Whoever takes over the partitions of a member that died in the midst of one waits so long.
     "transaction.timeout.ms": "10000",
+    # A coordinator is remembered so long, also one that is gone: asking it never ends (librdkafka's issue 5511).
+    "topic.metadata.refresh.interval.ms": "1000",
+    "metadata.max.age.ms": "2000",
 }
 _ANSWER_SECONDS = 30.0
+_OFFSETS_SECONDS: Final = 10.0
 _ANY: Final = -1
 _MOVED: Final = (
     KafkaError.ILLEGAL_GENERATION,
@@ -86,11 +91,13 @@ class KafkaTransactions:
                 self._produce(producer, entry)
             offsets = [TopicPartition(*at, committed.offset, committed.note) for at, committed in kept.items()]
             if offsets:
-                self._insist(
-                    lambda left: producer.send_offsets_to_transaction(offsets, self._reader.membership(), left)
-                )
+                membership = self._reader.membership()
+                self._insist(lambda left: _send_offsets(producer, offsets, membership, left))
             # A timeout of the commit itself would leave it open whether it happened: all is sent before.
             self._insist(lambda left: _flush(producer, left))
+        except TimeoutError as error:
+            self._producer = None  # it still asks; the broker drops what was begun when its time is over
+            raise StreamError(f"kafka://{self._at.servers}, {self._doing}: {error}; nothing was written") from error
         except KafkaException as error:
             raise self._given_up(producer, error) from error
         self._commit(producer, kept)
@@ -163,6 +170,31 @@ class KafkaTransactions:
     def _error(self, error: KafkaException) -> StreamError:
         said = f"{self._at.error(error, self._doing)}; nothing was written"
         return MovedError(said) if error.args[0].code() in _MOVED else StreamError(said)
+
+
+def _send_offsets(producer: Producer, offsets: list[TopicPartition], membership: Any, seconds: float) -> None:
+    """Add offsets to the transaction, and see that this ends: librdkafka may wait for ever (its issue 5456).
+
+    Raises
+    ------
+    TimeoutError
+        It goes on waiting, in a thread that keeps the producer: that one cannot be used again.
+    """
+    failed: list[BaseException] = []
+
+    def send() -> None:
+        try:
+            producer.send_offsets_to_transaction(offsets, membership, min(seconds, _OFFSETS_SECONDS))
+        except BaseException as error:  # noqa: BLE001 - it is raised in the other thread
+            failed.append(error)
+
+    sending = threading.Thread(target=send, name="offsets", daemon=True)
+    sending.start()
+    sending.join(1.1 * _OFFSETS_SECONDS)
+    if sending.is_alive():
+        raise TimeoutError(f"the group's coordinator did not answer within {_OFFSETS_SECONDS:.0f} s")
+    if failed:
+        raise failed[0]
 
 
 def _flush(producer: Producer, seconds: float) -> None:
