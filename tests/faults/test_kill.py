@@ -15,15 +15,17 @@ from .traffic import Traffic
 
 pytestmark = [pytest.mark.integration, pytest.mark.faults]
 
-MOMENTS = chosen(ci=3, nightly=50)
+MOMENTS = chosen(ci=2, nightly=50)
 AT_EACH_POINT = chosen(ci=1, nightly=12)
+# The group takes a worker for dead after six seconds, and the broker its transaction after ten.
+SOONER = chosen(ci="session.timeout.ms=2000&heartbeat.interval.ms=500&transaction.timeout.ms=2000", nightly="")
 
 
 @pytest.mark.parametrize("workers", [0, 2], ids=["tail", "workers"])
 def test_processes_that_are_killed_count_every_id_once(workers, servers, observe, faults):
     chance = random.Random(1)
     make_topics(servers)
-    watching = observe(servers, workers=workers)
+    watching = observe(servers, workers=workers, properties=SOONER if workers else "")
     run, ledger, alive = watching.processes, Ledger(rate=100), []
     points = [(point, name) for point, on in POINTS.items() for name in watching.names if name.partition("-")[0] in on]
     points = [chance.choice([place for place in points if place[0] == point]) for point in {p for p, _ in points}]

@@ -84,35 +84,37 @@ def test_a_worker_that_was_stopped_beyond_its_session_writes_nothing_twice(serve
     )
 
 
-@pytest.mark.parametrize("victim", ["tail", "judge"])
-def test_who_was_replaced_while_stopped_writes_nothing_twice(victim, servers, observe, faults):
-    chance, alive = random.Random(5), []
+def test_who_was_replaced_while_stopped_writes_nothing_twice(servers, observe, faults):
+    chance = random.Random(5)
     make_topics(servers)
-    watching = observe(servers, workers=0 if victim == "tail" else 2)
-    run, ledger = watching.processes, Ledger(rate=100)
+    victims = {"tail": observe(servers), "judge": observe(servers, workers=1)}
+    ledger, alive = Ledger(rate=100), {victim: [] for victim in victims}
     with Traffic(servers, ledger):
-        watching.start()
+        for watching in victims.values():
+            watching.start()
         for _ in range(STOPS):
-            time.sleep(chance.uniform(0, 0.5))
-            run.signal(victim, signal.SIGSTOP)
-            while watching.locked():  # in the midst of a transaction: nobody can take its place
-                run.signal(victim, signal.SIGCONT)
-                time.sleep(0.01)
+            for victim, watching in victims.items():
+                run = watching.processes
+                time.sleep(chance.uniform(0, 0.5))
                 run.signal(victim, signal.SIGSTOP)
-            zombie = run.put_aside(victim)
-            started = watching.launch(victim)
-            alive.append(watching.alive(started))
-            zombie.send_signal(signal.SIGCONT)
-            wait_for(lambda zombie=zombie: zombie.poll() is not None, what=watching.last_words)
-            assert "has taken over" in run.said(victim)
-        found = watching.audit(ledger)
-    assert watching.died() == []
-    faults.survived(
-        f"SIGSTOP of the {victim}, another one on its store, SIGCONT",
-        rounds=STOPS,
-        ids=found.ids,
-        lost=found.lost,
-        doubled=found.doubled,
-        alive=alive,
-        note="the one that was stopped ends and says who has taken over",
-    )
+                while watching.locked():  # in the midst of a transaction: nobody can take its place
+                    run.signal(victim, signal.SIGCONT)
+                    time.sleep(0.01)
+                    run.signal(victim, signal.SIGSTOP)
+                zombie = run.put_aside(victim)
+                alive[victim].append(watching.alive(watching.launch(victim)))
+                zombie.send_signal(signal.SIGCONT)
+                wait_for(lambda zombie=zombie: zombie.poll() is not None, what=watching.last_words)
+                assert "has taken over" in run.said(victim)
+        found = {victim: watching.audit(ledger) for victim, watching in victims.items()}
+    for victim, watching in victims.items():
+        assert watching.died() == []
+        faults.survived(
+            f"SIGSTOP of the {victim}, another one on its store, SIGCONT",
+            rounds=STOPS,
+            ids=found[victim].ids,
+            lost=found[victim].lost,
+            doubled=found[victim].doubled,
+            alive=alive[victim],
+            note="the one that was stopped ends and says who has taken over",
+        )
