@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from birdwatch.records import RECORDS, as_token, decode
+from birdwatch.serving.horizon import catch_up
 from birdwatch.streams import open_streams
 
 pytestmark = pytest.mark.integration
@@ -71,15 +72,22 @@ PARTS = {
     "bird": ["--model", "bird", "--target", "models:same", "--role", "canary"],
 }
 
-ROLES = {"gateway": "gateway", "rendezvous": "rendezvous", "second": "rendezvous", "decoy": "decoy"}
+ROLES = {
+    "gateway": "gateway",
+    "other": "gateway",
+    "rendezvous": "rendezvous",
+    "second": "rendezvous",
+    "helper": "rendezvous",
+    "decoy": "decoy",
+}
 
 
 class Pipeline:
-    """The processes, each under its name, in a folder of their own."""
+    """The processes, each under its name, in a folder of their own; the streams too, unless they are elsewhere."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, address=None):
         self.folder = folder
-        self.address = f"sqlite:{folder}/streams"
+        self.address = address or f"sqlite:{folder}/streams"
         self.processes = {}
         self.url = None
         (folder / "models.py").write_text(MODELS)
@@ -133,8 +141,8 @@ class Pipeline:
         """Give all records of a stream."""
         streams = open_streams(self.address)
         reader, found = streams.reader([stream]), []
-        while polled := reader.poll(timeout=0.0):
-            found += [decode(m.value, RECORDS[stream]) for m in polled if as_token(m.value) is None]
+        for messages in catch_up(streams, reader, [stream]):
+            found += [decode(m.value, RECORDS[stream]) for m in messages if as_token(m.value) is None]
         reader.close()
         streams.close()
         return found

@@ -33,6 +33,8 @@ _PRODUCER: Final = {
     "enable.idempotence": "true",
     "delivery.timeout.ms": "30000",
     "linger.ms": "0",
+    # All who write must soon know of partitions that were added: what belongs together is to meet in one.
+    "topic.metadata.refresh.interval.ms": "2000",
     "partitioner": "murmur2_random",  # that of the Java clients: their records and ours meet in one partition
 }
 

@@ -388,3 +388,14 @@ def test_what_was_decided_before_a_restart_is_not_decided_again_in_whatever_orde
     result, decision = message("results", a_result()), message("metrics", a_decision(request_id="r"))
     assert run(boxes, NOW + 5.0, decision, score("cheap"), result, score("champion"), request())[:2] == ([], [])
     assert boxes.open == 0
+
+
+def test_an_answer_that_does_not_come_back_is_written_again(boxes):
+    boxes.take([request(), score("champion")], NOW)
+    [lost], _ = boxes.settle(NOW)
+    assert boxes.settle(NOW + 30.0) == ([], [])
+    again = [result for seconds in (61.0, 62.0) for result in boxes.settle(NOW + seconds)[0]]
+    assert [(result.model, result.score) for result in again] == [(lost.model, lost.score)]
+    assert boxes.counts["unread_answers", "champion"] == 1
+    boxes.take(back(again), NOW + 63.0)
+    assert len(boxes.settle(NOW + 63.0)[1]) == 1

@@ -34,6 +34,8 @@ class Mailbox:
         The wall time at which the request was read.
     lane
         The number of the partition in which it lies.
+    sent
+        What this rendezvous has answered.
     mine
         Whether it is for this rendezvous to answer, and not for another one before or after a swap's cut.
     """
@@ -67,7 +69,7 @@ class Mailbox:
         self.scores: dict[str, Score] = {}
         self.draws: dict[int, tuple[Tier, Draw]] = {}
         self.answer: Result | None = None
-        self.sent = False
+        self.sent: Result | None = None
 
     @property
     def deadline(self) -> float:

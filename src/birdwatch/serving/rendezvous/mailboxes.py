@@ -275,22 +275,36 @@ class Mailboxes:
                 if now >= box.deadline:
                     self._close(box, now)
                 continue
-            if box.answer is None and not box.sent:
+            if box.answer is None and box.sent is None:
                 results += self._answer(box, now)
             if box.answer is not None and (now >= box.deadline or self._complete(box)):
                 decisions.append(self._decision(box, box.answer, now))
                 self._close(box, now)
+        results += self._not_read_back(now, lanes)
         self._forget(now)
         return results, decisions
+
+    def _not_read_back(self, now: float, lanes: Collection[int] | None) -> list[Result]:
+        """Give the oldest answer again if it has not come back: it lies in another lane, where partitions were added."""
+        box = next(iter(self._open.values()), None)
+        if box is None or box.sent is None or box.answer is not None or box.since >= now - self._horizon:
+            return []
+        if lanes is not None and box.lane not in lanes:
+            return []
+        box.since = now
+        del self._open[box.id]
+        self._open[box.id] = box  # they are in the order of time
+        self.counts["unread_answers", box.sent.model] += 1
+        return [box.sent]
 
     def _answer(self, box: Mailbox, now: float) -> list[Result]:
         choice = decide(box, self.fleet.schedule, now, self.fleet.admits, self.posteriors)
         if isinstance(choice, Wait):
             heapq.heappush(self._due, (choice.until, box.request.id))
             return []
-        box.sent = True
+        box.sent = make_result(box.request, choice, self.fleet.schedule, now)
         self.counts["answers", choice.model] += 1
-        return [make_result(box.request, choice, self.fleet.schedule, now)]
+        return [box.sent]
 
     def _complete(self, box: Mailbox) -> bool:
         return all(model in box.scores for model in self.fleet.live)
