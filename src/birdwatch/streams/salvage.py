@@ -10,7 +10,7 @@ import itertools
 import logging
 import os
 import shutil
-import sys
+import struct
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -20,9 +20,9 @@ from typing import Final, NamedTuple
 import apsw
 
 from birdwatch.errors import StreamError
-from birdwatch.streams.damage import add_sums, is_sound, summed
+from birdwatch.streams.damage import DamagedEndError, add_sums, is_sound, summed
 
-__all__ = ["Mended", "look_over", "lost_commits", "mend", "salvage"]
+__all__ = ["Mended", "look_over", "mend", "passed_over", "salvage"]
 
 _log: Final = logging.getLogger(__name__)
 
@@ -55,43 +55,52 @@ def salvage(path: Path) -> Iterator[Row]:
     yield from _rows([*pages.items(), *frames], latest.__getitem__)
 
 
-def lost_commits(path: Path) -> list[Row] | None:
-    """Give what can be saved of the commits at the end of the write-ahead log that SQLite passed over; None without any.
+def passed_over(path: Path) -> tuple[int, int] | None:
+    """Look whether SQLite has passed over whole commits at the end of a write-ahead log; nobody may write meanwhile.
 
-    SQLite reads it up to the first frame with a wrong sum, as one that its writer could not finish. Where whole commits
-    lie behind, that frame was damaged. Nobody else may write meanwhile.
+    It reads up to the first frame with a wrong sum, as one that its writer could not finish. Where whole commits lie
+    behind, that frame was damaged.
+
+    Returns
+    -------
+    tuple of int, or None
+        How many frames SQLite knows, and how many there are up to the last commit; None if that is all.
     """
-    wal, index = _wal_of(path), path.with_name(f"{path.name}-shm")
-    if not wal.exists() or wal.stat().st_size <= _WAL_HEADER:
-        return None
-    with index.open("rb") as file:
-        known = file.read(48)
-    reached, salt = int.from_bytes(known[16:20], sys.byteorder), known[32:40]
-    with wal.open("rb") as file:
+    # Neither the database nor its -shm is opened beside SQLite: to close them would give up the locks of this process.
+    with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)) as probe:
+        probe.execute("PRAGMA schema_version").get  # noqa: B018 - only one that has read knows of the log
+        reached, _ = probe.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
+    reached = max(reached, 0)
+    with _wal_of(path).open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
         header = file.read(_WAL_HEADER)
+        if size < _WAL_HEADER + (reached + 1) * _FRAME:
+            return None
+        file.seek(_WAL_HEADER + reached * _FRAME)
+        first = file.read(_FRAME)
+        salt = header[16:24]
         if not _adds_up(header):
-            reached, salt = 0, b""
-        elif header[16:24] != salt:
-            return None  # all that is there has been carried over
-        commits = 0
-        for number in itertools.count(reached):
+            reached, salt = 0, first[8:16]
+        else:
+            file.seek(_WAL_HEADER + (reached - 1) * _FRAME if reached else 8)
+            before = file.read(24)[16:24]
+            if first[8:16] == salt and _sum_of(header, first[:8] + first[24:], before) == first[16:24]:
+                return None  # it is not wrong: all of these have been carried over
+        commits = reached
+        for number in range(reached, (size - _WAL_HEADER) // _FRAME):
             file.seek(_WAL_HEADER + number * _FRAME)
             frame = file.read(24)
-            if len(frame) < 24:
-                break
-            salt = salt or frame[8:16]
-            commits = number + 1 if frame[8:16] == salt and any(frame[4:8]) else commits
-        if commits <= reached:
-            return None
-        file.seek(0)
-        frames = list(_frames(file.read(_WAL_HEADER + commits * _FRAME)))
-    latest = dict(frames)
-    with path.open("rb") as file:
+            if frame[8:16] == salt and any(frame[4:8]):
+                commits = number + 1
+    return (reached, commits) if commits > reached else None
 
-        def page_of(number: int) -> bytes:
-            return latest.get(number) or os.pread(file.fileno(), _PAGE, (number - 1) * _PAGE)
 
-        return list(_rows(frames[reached:], page_of))
+def _rows_between(path: Path, reached: int, commits: int) -> list[Row]:
+    """Give the sound rows of some frames of a write-ahead log."""
+    with _wal_of(path).open("rb") as wal:
+        frames = list(_frames(wal.read(_WAL_HEADER + commits * _FRAME)))
+    return list(_rows(frames[reached:], dict(frames).__getitem__))
 
 
 def mend(path: Path) -> Mended:
@@ -122,17 +131,23 @@ def mend(path: Path) -> Mended:
 
 
 def look_over(connection: apsw.Connection, path: Path) -> None:
-    """Look at a log when it is opened: save what a damaged end of its write-ahead log would have it lose."""
+    """Look at a log when it is opened: save what a damaged end of its write-ahead log would have it lose.
+
+    Raises
+    ------
+    DamagedEndError
+        What is left does not hang together.
+    """
     add_sums(connection)
     if not _wal_of(path).exists():
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        lost = lost_commits(path)
+        lost = passed_over(path)
         if lost is not None:
-            kept = _keep_wal(path)
-            before = connection.total_changes()
-            connection.executemany("INSERT OR IGNORE INTO messages (id, key, value, sum) VALUES (?, ?, ?, ?)", lost)
+            kept, before = _keep_wal(path), connection.total_changes()
+            rows = _rows_between(path, *lost)
+            connection.executemany("INSERT OR IGNORE INTO messages (id, key, value, sum) VALUES (?, ?, ?, ?)", rows)
             saved = connection.total_changes() - before
         connection.execute("COMMIT")
     except BaseException:
@@ -143,6 +158,9 @@ def look_over(connection: apsw.Connection, path: Path) -> None:
         _log.warning(
             "%s: its last commits lay behind damage; %d messages of them were saved from %s", path, saved, kept
         )
+        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)  # or the next to open it would find them again
+        if connection.execute("PRAGMA quick_check(1)").get != "ok":
+            raise DamagedEndError
 
 
 def _wal_of(path: Path) -> Path:
@@ -185,13 +203,17 @@ def _frames(content: bytes) -> Iterator[tuple[int, bytes]]:
 
 def _adds_up(header: bytes) -> bool:
     """Tell whether the header of a write-ahead log has its sum: frames after one that has not are all passed over."""
-    order = "big" if header[3] & 1 else "little"
-    words = [int.from_bytes(header[at : at + 4], order) for at in range(0, 24, 4)]
-    first = second = 0
+    return header[:3] == b"\x37\x7f\x06" and _sum_of(header, header[:24], bytes(8)) == header[24:32]
+
+
+def _sum_of(header: bytes, content: bytes, before: bytes) -> bytes:
+    """Give SQLite's sum of a part of a write-ahead log, which goes on from the one before."""
+    words = struct.unpack(f"{'>' if header[3] & 1 else '<'}{len(content) // 4}I", content)
+    first, second = struct.unpack(">2I", before)
     for one, other in zip(words[::2], words[1::2], strict=True):
         first = (first + one + second) & 0xFFFFFFFF
         second = (second + other + first) & 0xFFFFFFFF
-    return header[:3] == b"\x37\x7f\x06" and header[24:32] == first.to_bytes(4) + second.to_bytes(4)
+    return struct.pack(">2I", first, second)
 
 
 def _rows(pages: list[tuple[int, bytes]], page_of: Callable[[int], bytes]) -> Iterator[Row]:
