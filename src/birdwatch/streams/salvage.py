@@ -84,9 +84,12 @@ def passed_over(path: Path) -> tuple[int, int] | None:
             reached, salt = 0, first[8:16]
         else:
             file.seek(_WAL_HEADER + (reached - 1) * _FRAME if reached else 8)
-            before = file.read(24)[16:24]
-            if first[8:16] == salt and _sum_of(header, first[:8] + first[24:], before) == first[16:24]:
-                return None  # it is not wrong: all of these have been carried over
+            before, frame = file.read(24)[16:24], first
+            file.seek(_WAL_HEADER + (reached + 1) * _FRAME)
+            while len(frame) == _FRAME and _sum_of(header, frame[:8] + frame[24:], before) == frame[16:24]:
+                if any(frame[4:8]):
+                    return None  # a whole commit that SQLite does not know any more has been carried over
+                before, frame = frame[16:24], file.read(_FRAME)
         commits = reached
         for number in range(reached, (size - _WAL_HEADER) // _FRAME):
             file.seek(_WAL_HEADER + number * _FRAME)
