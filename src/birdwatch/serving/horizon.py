@@ -6,7 +6,7 @@ answered twice and none is lost.
 
 import math
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Final
 
 from birdwatch.streams import Message, Positions, Reader, Streams
@@ -32,7 +32,7 @@ class Horizon:
         self._past: deque[tuple[float, Positions]] = deque()
         self._committed: Positions = {}
 
-    def keep(self, now: float, oldest: float = math.inf, pending: Positions | None = None) -> None:
+    def keep(self, now: float, oldest: float = math.inf, pending: Callable[[], Positions] = dict) -> None:
         """Take note of the positions, and commit those that have become old enough.
 
         Parameters
@@ -42,13 +42,13 @@ class Horizon:
         oldest
             When the oldest message was read that is still needed: it stays after the committed positions.
         pending
-            The first message by partition that was read before one that it belongs to, in another partition: whoever reads
-            that one again must read this one as well.
+            Gives the first message by partition that was read before one that it belongs to, in another partition: whoever
+            reads that one again must read this one as well.
         """
         if self._past and now - self._past[-1][0] < _EVERY_SECONDS:
             return
         reached = self._reader.positions()
-        for partition, first in (pending or {}).items():
+        for partition, first in pending().items():
             if partition in reached:
                 reached[partition] = min(first, reached[partition])
         self._past.append((now, reached))

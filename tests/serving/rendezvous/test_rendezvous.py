@@ -313,7 +313,7 @@ def test_the_horizon_commits_nothing_beyond_what_came_before_what_it_belongs_to(
     put(streams, "requests", a_request(id="a"), a_request(id="b"))
     streams.append("results", [(b"", b"{}")] * 5)
     reader.poll(timeout=0.0)
-    horizon.keep(0.0, pending={Partition("results"): 3})  # its request has not been read
+    horizon.keep(0.0, pending=lambda: {Partition("results"): 3})  # its request has not been read
     reader.poll(timeout=0.0)
     horizon.keep(11.0)
     assert streams.committed("g", ["requests", "results"]) == {Partition("requests"): 2, Partition("results"): 3}

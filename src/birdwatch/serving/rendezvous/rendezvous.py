@@ -137,7 +137,7 @@ class Rendezvous:
         now = self._clock()
         results, decisions = self.mailboxes.settle(now, self._lanes.answered)
         written = self._write("results", results) + self._write("metrics", decisions)
-        self._horizon.keep(now, self.mailboxes.oldest(), self.mailboxes.unjoined())
+        self._horizon.keep(now, self.mailboxes.oldest(), self.mailboxes.unjoined)
         return written
 
     def _write(self, stream: str, records: Sequence[Result | Decision]) -> int:
