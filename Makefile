@@ -8,13 +8,16 @@ INSTALL = uv=$$(command -v uv || echo $(BIN)/uv); $$uv pip install --python $(BI
 COMPILE = uv=$$(command -v uv || echo $(BIN)/uv); $$uv pip compile --quiet --universal --python-version 3.11 --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint test-integration test-nightly test-faults test-unpinned bench-serving bench-detection docs lock clean
+.PHONY: help demo kafka test lint test-integration test-nightly test-faults test-unpinned bench-serving bench-detection docs lock clean
 
 help:  ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.demo  ## Run the whole story on real flights; options in ARGS, as in make demo ARGS="--days 3"
 	@exec $(BIN)/birdwatch demo $(ARGS)
+
+kafka: $(VENV)/.dev  ## Start a Kafka broker to try things on, until Ctrl-C; needs Java 17 and Maven
+	@exec $(BIN)/python tests/integration/kafka_broker.py
 
 test: lint  ## Check the code and run the unit tests; options for pytest in ARGS
 	$(BIN)/pytest -m "not integration and not e2e" $(ARGS)
@@ -33,7 +36,7 @@ test-integration: $(VENV)/.dev  ## Run the tests that need real servers, process
 test-nightly: $(VENV)/.dev  ## Kill the processes of the pipeline at fifty random moments
 	BIRDWATCH_KILLS=50 $(BIN)/pytest tests/integration/test_behaviours.py -k test_17 $(ARGS)
 
-test-faults: $(VENV)/.dev  ## Break everything, long and often (two hours), and write what came of it into docs/reliability.md
+test-faults: $(VENV)/.dev  ## Break everything, long and often (three hours), and write what came of it into docs/reliability.md
 	BIRDWATCH_FAULTS=nightly $(BIN)/pytest -m faults $(ARGS)
 
 test-unpinned: $(VENV)/.dev  ## Install the newest of everything, as a user would, and import every module

@@ -65,7 +65,7 @@ JAVA = ("java", "-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLev
 EXAMPLES = """
 It runs until Ctrl-C, and its data go with it. In another terminal:
 
-    .venv/bin/birdwatch demo --streams kafka://{address}
+    .venv/bin/birdwatch tail --streams kafka://{address}
     .venv/bin/birdwatch streams list --streams kafka://{address}
 """
 

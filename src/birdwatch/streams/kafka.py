@@ -14,7 +14,6 @@ from typing import Any, Final, Literal
 
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
-# ruff: noqa: SLF001 - librdkafka's names for its own errors begin with an underscore
 from birdwatch.errors import StreamError
 from birdwatch.streams.base import Headers, OnLost, Partition, Positions, Reader
 from birdwatch.streams.kafka_address import KafkaAddress
@@ -202,12 +201,18 @@ class KafkaStreams:
         with self._lock:
             if self._producer is None:
                 self._producer = Producer(self._at.client(_PRODUCER))
-            for row in rows:
-                self._produce(self._producer, stream, row, delivered)
-            while self._producer.flush(1.0):
-                pass
-            if any(error.fatal() or error.code() == KafkaError._FATAL for error in errors):
-                self._producer = None  # it can do nothing more; the next append makes another
+            try:
+                for row in rows:
+                    self._produce(self._producer, stream, row, delivered)
+                while self._producer.flush(1.0):
+                    pass
+            except (KafkaException, SystemError) as error:
+                # It can do nothing more, and the next append makes another. With deliveries to be told of in the same
+                # moment, the fatal error comes as the cause of a SystemError.
+                self._producer = None
+                if isinstance(error.__cause__, KafkaException):
+                    raise error.__cause__ from None
+                raise
         return errors
 
     def _produce(self, producer: Producer, stream: str, row: _Row, delivered: Any) -> None:

@@ -63,6 +63,7 @@ class KafkaTransactions:
         self._topics = topics
         self._reader = reader
         self._producer: Producer | None = None
+        self._cut_off = False
 
     def write(self, entries: Sequence[Entry], kept: Mapping[Partition, Committed]) -> None:
         """Write the entries, and keep these offsets and notes for the reader's group.
@@ -111,13 +112,23 @@ class KafkaTransactions:
         return f"writing for the group {self._reader.group!r}"
 
     def _ready(self) -> Producer:
+        if self._producer is not None:
+            self._producer.poll(0)  # hear what happened meanwhile
+            if self._cut_off:
+                # Made anew: one that has outlived its brokers was seen to wait for them for ever.
+                self._producer = None
         if self._producer is None:
+            self._cut_off = False
             # Each has an id of its own: who is replaced is known by the group's generation.
             identity = {"transactional.id": f"{self._reader.group}-{uuid.uuid4().hex}"}
-            producer = Producer(self._at.client({**_PRODUCER, **identity}))
+            producer = Producer(self._at.client({**_PRODUCER, **identity, "error_cb": self._heard}))
             self._insist(producer.init_transactions)
             self._producer = producer
         return self._producer
+
+    def _heard(self, error: KafkaError) -> None:
+        if error.fatal() or error.code() in (KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT):
+            self._cut_off = True
 
     def _produce(self, producer: Producer, entry: Entry) -> None:
         number = _ANY if entry.partition is None else entry.partition
