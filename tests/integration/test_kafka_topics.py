@@ -70,6 +70,12 @@ def test_a_topic_that_was_deleted_is_made_anew_by_the_append_after_the_one_that_
     assert streams.ends([topic]) == {Partition(topic): 1}
 
 
+def test_appending_nothing_makes_the_topic_and_no_message(place, name):
+    streams, topic = place("partitions=2"), name("scores")
+    streams.append(topic, [])
+    assert streams.ends([topic]) == {Partition(topic, 0): 0, Partition(topic, 1): 0}
+
+
 def test_headers_travel_beside_messages(kafka, place, name, open_reader):
     streams, topic = place(), name("deadletters")
     said = (("stream", b"scores"), ("offset", b"7"), ("stream", b"twice"))

@@ -67,6 +67,7 @@ def nowhere(monkeypatch):
         lambda streams: streams.ends(["scores"]),
         lambda streams: streams.committed("tail", ["scores"]),
         lambda streams: streams.append("scores", [(b"", b"{}")]),
+        lambda streams: streams.append("scores", []),
         lambda streams: streams.reader(["scores"]),
         lambda streams: streams.reader(["scores"], group="tail"),
         lambda streams: streams.reader(["scores"], start="latest"),
@@ -76,10 +77,6 @@ def test_where_no_broker_answers_the_error_names_it_and_what_to_look_at(nowhere,
     with pytest.raises(StreamError, match=r"^kafka://127\.0\.0\.1:1, .*is Kafka running there") as error:
         ask(nowhere)
     assert "hush" not in str(error.value)
-
-
-def test_appending_nothing_asks_nobody(nowhere):
-    nowhere.append("scores", [])
 
 
 def test_positions_are_partitions(mock):

@@ -192,7 +192,8 @@ class KafkaTopics:
         number = 1 if name in _ALONE else self._at.partitions
         topic = NewTopic(name, num_partitions=number, replication_factor=self._at.replication or -1, config=settings)
         try:
-            self._admin.create_topics([topic], operation_timeout=_ANSWER_SECONDS)[name].result()
+            seconds = {"operation_timeout": _ANSWER_SECONDS, "request_timeout": 2 * _ANSWER_SECONDS}
+            self._admin.create_topics([topic], **seconds)[name].result()
         except KafkaException as error:
             if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:  # somebody was faster
                 return
