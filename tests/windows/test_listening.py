@@ -64,9 +64,6 @@ def test_while_nobody_can_be_asked_nobody_is_heard(place, listening):
     place.gone = True
     assert listening.step(100.0, busy=False) == 1.0
     assert listening.step(200.0, busy=False) == 1.0
-    place.gone = False
-    listening.step(201.0, busy=False)
-    assert listening.step(202.0, busy=False) == 201.0
 
 
 def test_an_end_beyond_what_can_be_read_is_a_transactions_mark(place, listening):
@@ -91,3 +88,12 @@ def test_streams_in_memory_are_heard_as_they_are_read():
     reader.poll(timeout=0.0)
     assert listening.step(6.0, busy=True) == 0.0  # as of when it was asked
     assert listening.step(7.0, busy=True) == 6.0
+
+
+def test_after_an_outage_who_writes_has_time_to_come_back(place, listening):
+    listening.step(1.0, busy=False)
+    place.gone = True
+    assert [listening.step(float(now), busy=False) for now in range(2, 62)][-1] == 1.0
+    place.gone = False
+    assert [listening.step(float(now), busy=False) for now in range(62, 92)][-1] == 1.0
+    assert [listening.step(float(now), busy=False) for now in range(92, 95)][-1] >= 92.0

@@ -5,8 +5,8 @@ silence counted by the wall clock alone, a reader that has fallen behind would l
 read, and all that would come late.
 """
 
+import math
 from collections.abc import Collection, Sequence
-from contextlib import suppress
 
 from birdwatch.errors import StreamError
 from birdwatch.streams import Partition, Positions, Reader, Streams
@@ -37,6 +37,9 @@ class Listening:
         self._streams = streams
         self._reader = reader
         self._topics = topics
+        self._idle_seconds = idle_seconds
+        self._gone = False
+        self._back_until = -math.inf
         self._every = min(_EVERY_SECONDS, idle_seconds / 4)
         self._asked: tuple[float, Positions] | None = None
         self._ask_at = now
@@ -56,17 +59,25 @@ class Listening:
         Returns
         -------
         float
-            Everything written before has been read, but for what is paused.
+            Everything written before has been read, but for what is paused. After nobody could be asked it stands still for
+            ``idle_seconds``.
         """
         if self._asked is not None:
             at, ends = self._asked
             positions = self._reader.positions()
             behind = any(positions[p] < end for p, end in ends.items() if p in positions and p not in paused)
             if not busy or not behind:
-                self._until = at
+                if at >= self._back_until:
+                    self._until = at
                 self._asked = None
         if self._asked is None and now >= self._ask_at:
             self._ask_at = now + self._every
-            with suppress(StreamError):  # while nobody can be asked, nobody can be heard
+            try:
                 self._asked = (now, self._streams.ends(self._topics))
+            except StreamError:
+                self._gone = True  # while nobody can be asked, nobody can be heard
+            else:
+                if self._gone:
+                    # Those who write find the broker again in their own time, and have kept back what they could not write.
+                    self._gone, self._back_until = False, now + self._idle_seconds
         return self._until
