@@ -14,7 +14,7 @@ from .traffic import Traffic
 
 pytestmark = [pytest.mark.integration, pytest.mark.faults]
 
-ROUNDS = chosen(ci=3, nightly=30)
+ROUNDS = chosen(ci=1, nightly=30)
 HOUR = 3600.0
 CLOCKS = {
     "an hour ahead": lambda ts: ts + HOUR,
