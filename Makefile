@@ -37,7 +37,7 @@ test-nightly: $(VENV)/.dev  ## Kill the processes of the pipeline at fifty rando
 	BIRDWATCH_KILLS=50 $(BIN)/pytest tests/integration/test_behaviours.py -k test_17 $(ARGS)
 
 test-faults: $(VENV)/.dev  ## Break everything, long and often (three hours), and write what came of it into docs/reliability.md
-	BIRDWATCH_FAULTS=nightly $(BIN)/pytest -m faults $(ARGS)
+	BIRDWATCH_FAULTS=nightly $(BIN)/pytest -m faults -o faulthandler_timeout=7200 $(ARGS)
 
 test-unpinned: $(VENV)/.dev  ## Install the newest of everything, as a user would, and import every module
 	rm -rf $(VENV)-unpinned && $(PYTHON) -m venv --without-pip $(VENV)-unpinned
