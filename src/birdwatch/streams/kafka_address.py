@@ -1,6 +1,5 @@
 """An address of Kafka: where it is, how to speak with it, and what of that may be printed."""
 
-import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 # ruff: noqa: SLF001 - librdkafka's names for its own errors begin with an underscore
 from birdwatch.errors import AddressError, StreamError
+from birdwatch.streams.kafka_log import LOG
 
 __all__ = ["KafkaAddress"]
 
@@ -50,9 +50,6 @@ _REMEDIES: Final = {
     KafkaError.UNKNOWN_TOPIC_OR_PART: "was the topic deleted?",
     KafkaError.TOPIC_EXCEPTION: "a topic's name has letters, digits, '.', '_' and '-'",
 }
-
-# librdkafka's own log, instead of its lines on standard error.
-_LOG: Final = logging.getLogger("birdwatch.kafka")
 
 
 @dataclass(frozen=True)
@@ -113,7 +110,7 @@ class KafkaAddress:
 
     def client(self, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Give the configuration of a client: ``settings`` are the defaults, the address has the last word."""
-        return {"logger": _LOG, **_CLIENT, **(settings or {}), **self.properties, "bootstrap.servers": self.servers}
+        return {"logger": LOG, **_CLIENT, **(settings or {}), **self.properties, "bootstrap.servers": self.servers}
 
     def explain(self, error: KafkaError | Exception) -> str:
         """Say an error of librdkafka without secrets."""

@@ -1,6 +1,5 @@
 """Reading topics of Kafka, in a consumer group or alone."""
 
-import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -11,13 +10,13 @@ from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException
 from birdwatch.errors import StreamError
 from birdwatch.streams.base import Changes, Committed, Gap, Message, OnLost, Partition, Positions
 from birdwatch.streams.kafka_address import KafkaAddress
+from birdwatch.streams.kafka_log import LOG
 from birdwatch.streams.kafka_share import KafkaShare, Log
 from birdwatch.streams.kafka_topics import JOINED, KafkaTopics
 from birdwatch.streams.kafka_watch import KafkaWatch
 
 __all__ = ["KafkaReader"]
 
-_LOG: Final = logging.getLogger("birdwatch.kafka")
 _ANSWER_SECONDS = 10.0
 _STABLE_SECONDS: Final = 1.0
 _RETRY_SECONDS: Final = 0.5
@@ -153,7 +152,7 @@ class KafkaReader:
         for reason in refused:
             if reason.code() not in _MOVED:
                 raise self._error(reason)
-            _LOG.warning("group %s: partitions have moved, what was not committed is read again", self.group)
+            LOG.warning("group %s: partitions have moved, what was not committed is read again", self.group)
         if not refused:
             self._share.kept |= {at: Committed(offset) for at, offset in kept.items()}
 
@@ -265,7 +264,7 @@ class KafkaReader:
         elif code in _NOT_THERE_YET:
             self._watch.soon()
         elif code == KafkaError._MAX_POLL_EXCEEDED:
-            _LOG.warning("group %s: this process stood still, and has lost its partitions for now", self.group)
+            LOG.warning("group %s: this process stood still, and has lost its partitions for now", self.group)
         else:
             self._fault = self._error(fault)
 
@@ -290,7 +289,7 @@ class KafkaReader:
             begins, ends = self._topics.begins(waiting), self._topics.ends(waiting)
         except (KafkaException, StreamError) as error:
             # Among others while a transaction is open in which somebody who died has committed: it ends by itself.
-            _LOG.info("%s", self._error(error) if isinstance(error, KafkaException) else error)
+            LOG.info("%s", self._error(error) if isinstance(error, KafkaException) else error)
             return
         logs = {at: Log(identities[at.stream].identity, begins[at], ends[at], committed.get(at)) for at in waiting}
         self._share.start(logs)

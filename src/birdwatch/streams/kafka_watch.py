@@ -1,11 +1,11 @@
 """An eye on topics while they are read: which have appeared, and which were deleted and made anew."""
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from birdwatch.errors import StreamError
+from birdwatch.streams.kafka_log import LOG
 from birdwatch.streams.kafka_topics import KafkaTopics, Topic
 
 if TYPE_CHECKING:
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 __all__ = ["KafkaWatch"]
 
-_LOG: Final = logging.getLogger("birdwatch.kafka")
 _LOOK_SOON_SECONDS: Final = 0.5
 _LOOK_SECONDS: Final = 5.0
 
@@ -59,7 +58,7 @@ class KafkaWatch:
         try:
             found = self._topics.answer(asked)
         except StreamError as error:
-            _LOG.warning("%s", error)
+            LOG.warning("%s", error)
             return None
         if found.keys() != set(self._names):
             self._ask_at = now + _LOOK_SOON_SECONDS
