@@ -154,7 +154,9 @@ class GroupOffsets:
             connection = self._database.readable()
             if connection is None:
                 return {}
-            rows: Any = connection.execute('SELECT stream, next, sum FROM offsets WHERE "group" = ?', (group,)).fetchall()
+            rows: Any = connection.execute(
+                'SELECT stream, next, sum FROM offsets WHERE "group" = ?', (group,)
+            ).fetchall()
             if any(stored not in {None, _offset_sum(group, stream, offset)} for stream, offset, stored in rows):
                 raise apsw.CorruptError("an offset has a wrong sum")
             return {Partition(stream): offset for stream, offset, _ in rows if stream in streams}
