@@ -338,7 +338,7 @@ class PaneDelta(msgspec.Struct, kw_only=True, omit_defaults=True):
     closed_until
         Event time up to which the lane has told everything, but for what comes late.
     idle
-        Whether all its sources are silent: then nobody needs to wait for it.
+        Whether all its sources are silent, and all that it holds is told: then nobody needs to wait for it.
     sources, gaps
         How far its sources have come, and what was gone before it was read.
     """

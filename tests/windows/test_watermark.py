@@ -72,3 +72,10 @@ def test_it_goes_on_from_what_was_kept():
     mark = Watermark(idle_seconds=30)
     mark.restore([Source("scores", 0, "a", 100.0, idle=False), Source("scores", 0, "gone", 5.0, idle=True)], now=0)
     assert mark.value(now=0) == 100.0
+
+
+def test_what_has_not_been_read_yet_is_not_silent():
+    mark = Watermark(idle_seconds=30)
+    mark.await_(SCORES, until=30)
+    assert not mark.idle(now=30)
+    assert mark.idle(now=31)

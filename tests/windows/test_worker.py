@@ -158,3 +158,107 @@ def test_a_member_that_was_taken_for_dead_writes_nothing(tmp_path):
     with pytest.raises(MovedError):
         fleet.workers[0].step()
     assert len(fleet.broker.logs["panes", 0]) == before
+
+
+def said(broker):
+    """Give what lanes have said, in order."""
+    found = [m for at, log in broker.logs.items() if at.stream == "panes" for m in log]
+    return [records.decode(m.value, records.PaneDelta) for m in found]
+
+
+def test_a_lane_that_has_not_been_read_yet_is_waited_for(tmp_path):
+    fleet = Fleet(filled(traffic()), tmp_path / "all.db")
+    fleet.join()
+    fleet.step(0, 1)  # of all that lies there, one message
+    assert {word.lane for word in said(fleet.broker)} == set(range(LANES))
+    assert not any(word.idle for word in said(fleet.broker))
+
+
+def test_a_lane_that_reads_for_long_is_waited_for(tmp_path):
+    fleet = Fleet(MemoryBroker(LANES), tmp_path / "all.db")
+
+    def word(lane, closed_until):
+        delta = records.PaneDelta(group=GROUP, lane=lane, closed_until=closed_until)
+        fleet.broker.append("panes", [(str(lane).encode(), records.encode(delta))])
+
+    for _ in range(40):
+        fleet.clock.now += 2
+        word(1, None)
+        word(0, int(START) + 60)
+        fleet.merge.step()
+    assert fleet.store.noted("closed_until", None) is None
+    word(1, int(START) + 60)
+    fleet.merge.step()
+    fleet.merge.step()
+    assert fleet.store.noted("closed_until", None) == int(START) + 60
+
+
+def test_a_silent_lane_is_waited_for_until_it_has_told_what_it_holds(tmp_path):
+    fleet = Fleet(filled(traffic(seconds=50)), tmp_path / "all.db")
+    fleet.join()
+    while fleet.step(0, 500):
+        pass
+    for _ in range(40):  # of silence, one step each half second
+        fleet.clock.now += 1
+        fleet.step(0, 500)
+    silent = [word.idle for word in said(fleet.broker) if word.start is None]
+    assert not any(silent)
+    for _ in range(40):
+        fleet.clock.now += 1
+        fleet.step(0, 500)
+    words = said(fleet.broker)
+    told = {word.lane: place for place, word in enumerate(words) if word.start is not None}
+    assert all(place > told[word.lane] for place, word in enumerate(words) if word.idle)
+    assert any(word.idle for word in words)
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_what_nobody_can_read_holds_nothing_up_for_ever(tmp_path, many):
+    broker = filled(traffic(seconds=200), 1)
+    broker.logs.pop(("canary", 0))
+    broker.append("canary", [(b"", b"?")])
+    fleet = Fleet(broker, tmp_path / "all.db")
+    if many:
+        fleet.join()
+        store = fleet.finish()
+    else:
+        tail = Tail(broker, fleet.store, settings(), now=fleet.clock)
+        for _ in range(200):
+            fleet.clock.now += 1
+            tail.step(500)
+        store = fleet.store
+    assert store.is_closed(int(START) + 60)
+
+
+def test_panes_wait_for_what_operators_did(tmp_path):
+    class Slow(MemoryBroker):
+        def reader(self, streams, **options):
+            reader = super().reader(streams, **options)
+            if streams == ["control"]:
+                reader.pause({("control", 0)})  # as a consumer's first answer takes a while
+                self.control = reader
+            return reader
+
+    broker = Slow(LANES)
+    broker.logs |= filled(traffic()).logs
+    fleet = Fleet(broker, tmp_path / "all.db")
+    fleet.join()
+    for _ in range(50):
+        fleet.step(0, 500)
+    assert not said(broker)
+    broker.control.resume({("control", 0)})
+    plain = by_one_tail(filled(traffic()), tmp_path / "one.db")
+    assert fleet.finish().digest() == plain.digest()
+
+
+def test_a_lane_of_which_a_part_was_taken_is_read_anew(tmp_path):
+    fleet = Fleet(filled(traffic()), tmp_path / "all.db")
+    fleet.join()
+    for _ in range(3):
+        fleet.step(0, 500)
+    reader = fleet.workers[0]._reader
+    gone = next(at for at in reader.next if at.stream == "outcomes")
+    del reader.next[gone]
+    reader.taken.add(gone)
+    with pytest.raises(MovedError, match="read anew"):
+        fleet.workers[0].step()

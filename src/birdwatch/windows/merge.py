@@ -172,6 +172,8 @@ class Merge:
             self._lanes[word.lane] = _Said(word.closed_until, word.idle)
         if word.idle:
             self._watermark.rest(at)
+        elif word.closed_until is None:  # it reads, and has not come to the end of its first pane
+            self._watermark.await_(at, self._now() + self._watermark.idle_seconds)
         self._store.put_sources([Source(s.stream, s.partition, s.model, s.latest, s.idle) for s in word.sources])
         put_gaps(self._store, [Gap(Partition(g.stream, g.partition), g.wanted, g.found, g.reason) for g in word.gaps])
 

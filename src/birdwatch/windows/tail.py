@@ -4,6 +4,7 @@ With every commit the store keeps for each partition where to read again to refi
 panes have counted. Killed at any moment and started again, the tail gives the same panes bit for bit.
 """
 
+import math
 import time
 from collections.abc import Callable
 from typing import Final
@@ -100,7 +101,7 @@ class Tail:
                 watermark.await_(Partition(topic), now() + settings.idle_seconds)
         for at, end in streams.ends(timed).items():
             if end > (resumed[at].position if at in resumed else 0):
-                watermark.await_(at)
+                watermark.await_(at, math.inf if finite else now() + settings.idle_seconds)
 
     @property
     def dead_letters(self) -> int:

@@ -89,8 +89,9 @@ class Watermark:
                 self._heard[key] = -math.inf
 
     def idle(self, now: float) -> bool:
-        """Tell whether all sources are silent, or none was ever heard."""
-        return all(self._silent(key, now) for key in self._latest)
+        """Tell whether nothing is awaited, and all sources are silent, or none was ever heard."""
+        awaited = any(now <= until for until in self._awaited.values())
+        return not awaited and all(self._silent(key, now) for key in self._latest)
 
     def value(self, now: float) -> float:
         """Give the watermark; it never goes back."""

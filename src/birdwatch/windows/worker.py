@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from birdwatch.config import Settings
-from birdwatch.errors import RecordError
+from birdwatch.errors import MovedError, RecordError
 from birdwatch.records import Control, LaneGap, LaneSource, PaneDelta, decode, encode
 from birdwatch.streams import Changes, Committed, Entry, Gap, Partition, Positions, Streams
 from birdwatch.streams.deadletters import letters
@@ -87,9 +87,11 @@ class Worker:
         self._faults: dict[int, list[Fault]] = defaultdict(list)
         self._gaps: dict[int, list[Gap]] = defaultdict(list)
         self._said_at: dict[int, float] = {}
+        self._held: set[Partition] = set()
         control = self._counting.topic_of(CONTROL)
         self._topics = [topic for topic in self._counting.topics if topic != control]
         self._control = streams.reader([control])
+        self._unknown = streams.ends([control])  # until they have been read, nobody knows whom to compare with
         self._reader = streams.reader(self._topics, group=group, on_lost=settings.on_lost)
         self._transactions = streams.transactions(self._reader)
         self._pacing = Pacing(self._reader, settings.most_rows)
@@ -138,7 +140,13 @@ class Worker:
 
     def _rearrange(self, changes: Changes) -> None:
         """Drop lanes that were taken away, and take up those that were given."""
-        for number in {at.number for at in changes.taken}:
+        taken = {at.number for at in changes.taken}
+        self._held = {at for at in self._held if at.number not in taken} | changes.given.keys()
+        strays = self._reader.positions().keys() - self._held
+        if strays:
+            where = ", ".join(f"{at.stream}/{at.number}" for at in sorted(strays))
+            raise MovedError(f"only some partitions of a lane were taken away: {where} must be read anew")
+        for number in taken:
             self._lanes.pop(number, None)
             self._faults.pop(number, None)
             self._gaps.pop(number, None)
@@ -151,7 +159,6 @@ class Worker:
                 lane = self._lanes[number] = Lane(self._counting, self._settings, whole=False)
                 for topic in self._timed():
                     lane.watermark.await_(Partition(topic, number), self._now() + self._settings.idle_seconds)
-            ends = self._streams.ends([at.stream for at in partitions if at.stream in self._timed()])
             for at, committed in partitions.items():
                 if committed is not None:
                     note = _read_note(committed)
@@ -161,8 +168,8 @@ class Worker:
                         closed_until=note.closed_until,
                         kept_from=note.kept_from,
                     )
-                if ends.get(at, 0) > (_read_note(committed).position if committed is not None else 0):
-                    lane.watermark.await_(at)
+                if at.stream in self._timed():
+                    lane.watermark.await_(at, self._now() + self._settings.idle_seconds)
 
     def _lose(self, gap: Gap) -> Gap | None:
         """Take note of what was gone before it was read, to be told with what is counted next."""
@@ -186,6 +193,8 @@ class Worker:
                     continue  # the judge reads control too, and makes a dead letter of it
                 self._controls[Partition(message.stream, message.partition), message.offset] = control
                 fresh = True
+        positions = self._control.positions()
+        self._unknown = {at: end for at, end in self._unknown.items() if positions.get(at, 0) < end}
         if fresh:
             in_order = sorted(self._controls.items(), key=lambda item: (item[1].ts, item[0]))
             self._counting.controls = [control for _, control in in_order]
@@ -197,7 +206,7 @@ class Worker:
         for number, lane in self._lanes.items():
             mine = {at: position for at, position in positions.items() if at.number == number}
             lane.advance(mine)
-            if not mine or not lane.refilled(mine):
+            if not mine or self._unknown or not lane.refilled(mine):
                 continue  # while the group rebalances nothing is held, and nothing could be written
             counted = [*lane.settle(), *lane.close(lane.due(heard))]
             due = now - self._said_at.get(number, 0.0) >= _WORD_SECONDS
@@ -230,7 +239,7 @@ class Worker:
             group=self._group,
             lane=number,
             closed_until=lane.closed_until if lane.closed_until != NEVER else None,
-            idle=lane.watermark.idle(heard),
+            idle=lane.watermark.idle(heard) and lane.last() <= lane.closed_until,
             sources=sources,
             gaps=gaps,
         )
