@@ -28,7 +28,9 @@ def test_processes_that_are_killed_count_every_id_once(workers, servers, observe
     watching = observe(servers, workers=workers, properties=SOONER if workers else "")
     run, ledger, alive = watching.processes, Ledger(rate=100), []
     points = [(point, name) for point, on in POINTS.items() for name in watching.names if name.partition("-")[0] in on]
-    points = [chance.choice([place for place in points if place[0] == point]) for point in {p for p, _ in points}]
+    points = [
+        chance.choice([place for place in points if place[0] == point]) for point in sorted({p for p, _ in points})
+    ]
     with Traffic(servers, ledger):
         watching.start()
         for _ in range(MOMENTS):
