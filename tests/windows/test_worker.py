@@ -5,7 +5,7 @@ import pytest
 
 from birdwatch import records
 from birdwatch.config import Feature, Segment, Settings
-from birdwatch.errors import MovedError
+from birdwatch.errors import MovedError, StoreError
 from birdwatch.testing import FakeClock
 from birdwatch.windows.merge import Merge
 from birdwatch.windows.store import Store
@@ -222,11 +222,11 @@ def test_what_nobody_can_read_holds_nothing_up_for_ever(tmp_path, many):
         fleet.join()
         store = fleet.finish()
     else:
-        tail = Tail(broker, fleet.store, settings(), now=fleet.clock)
+        store = Store(tmp_path / "one.db", pane_seconds=60)
+        tail = Tail(broker, store, settings(), now=fleet.clock)
         for _ in range(200):
             fleet.clock.now += 1
             tail.step(500)
-        store = fleet.store
     assert store.is_closed(int(START) + 60)
 
 
@@ -262,3 +262,14 @@ def test_a_lane_of_which_a_part_was_taken_is_read_anew(tmp_path):
     reader.taken.add(gone)
     with pytest.raises(MovedError, match="read anew"):
         fleet.workers[0].step()
+
+
+def test_a_store_is_counted_into_by_one_group_or_a_tail_alone(tmp_path):
+    broker = filled(traffic(seconds=100))
+    shared = Fleet(broker, tmp_path / "all.db").store
+    with pytest.raises(StoreError, match=r"all\.db was counted by the group tail.*another --store"):
+        Tail(broker, shared, settings())
+    with pytest.raises(StoreError, match="by the group tail, not by the group other"):
+        Merge(broker, shared, settings(), group="other")
+    with pytest.raises(StoreError, match="by a tail alone"):
+        Merge(broker, by_one_tail(broker, tmp_path / "one.db"), settings(), group=GROUP)

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from birdwatch.config import Settings
-from birdwatch.errors import RecordError
+from birdwatch.errors import RecordError, StoreError
 from birdwatch.records import Control, PaneDelta, decode
 from birdwatch.streams import Gap, Message, Partition, Streams
 from birdwatch.streams.deadletters import dead_letters
@@ -26,7 +26,7 @@ from birdwatch.windows.inputs import Inputs
 from birdwatch.windows.lane import NEVER, TIMED
 from birdwatch.windows.listening import Listening
 from birdwatch.windows.reading import Reading
-from birdwatch.windows.store import Checkpoint, Source, Store
+from birdwatch.windows.store import COUNTED_BY, Checkpoint, Source, Store
 from birdwatch.windows.watermark import Watermark
 from birdwatch.windows.whole import whole
 from birdwatch.windows.worker import PANES
@@ -74,6 +74,11 @@ class Merge:
     ----------
     reading
         What was read since this object was made, and how far.
+
+    Raises
+    ------
+    StoreError
+        A tail alone, or another group, has counted into the store: all would be in it twice.
     """
 
     def __init__(
@@ -94,7 +99,13 @@ class Merge:
         self._length = store.pane_seconds
         self._horizon = 2 * self._length + math.ceil(settings.lateness_seconds)
         self._inputs = Inputs.of(settings)
+        counted: str | None = store.noted(COUNTED_BY, None)
+        if counted != group and (counted is not None or store.checkpoints()):
+            by = f"the group {counted}" if counted is not None else "a tail alone"
+            raise StoreError(f"{store.path} was counted by {by}, not by the group {group}: use another --store")
         store.connection.execute(_TABLE)
+        with store.transaction():
+            store.note(COUNTED_BY, group)
         self._closed_until: int = store.noted(_CLOSED_UNTIL, NEVER)
         self._kept_from: int = store.noted(_KEPT_FROM, NEVER)
         self._watermark = Watermark(settings.idle_seconds)

@@ -19,7 +19,10 @@ from birdwatch.streams import Partition
 from birdwatch.windows.pane import Counts, Pane, Series, merge
 from birdwatch.windows.storefile import StoreFile, check_sum
 
-__all__ = ["Arrivals", "Checkpoint", "Extreme", "Source", "Store"]
+__all__ = ["COUNTED_BY", "Arrivals", "Checkpoint", "Extreme", "Source", "Store"]
+
+COUNTED_BY: Final = "group"
+"""The note that names the group whose counts are added up in a store; none where a tail alone counts."""
 
 _log: Final = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from birdwatch.config import Settings
-from birdwatch.errors import RecordError
+from birdwatch.errors import RecordError, StoreError
 from birdwatch.records import Control, decode
 from birdwatch.streams import Message, Partition, Streams
 from birdwatch.streams.deadletters import dead_letters
@@ -21,7 +21,7 @@ from birdwatch.windows.lane import NEVER, TIMED, Counted, Lane
 from birdwatch.windows.listening import Listening
 from birdwatch.windows.pacing import Pacing
 from birdwatch.windows.reading import Reading
-from birdwatch.windows.store import Store
+from birdwatch.windows.store import COUNTED_BY, Store
 
 __all__ = ["Tail"]
 
@@ -59,6 +59,8 @@ class Tail:
     ------
     SettingsError
         A mapping cannot be used.
+    StoreError
+        A group has counted into the store.
     """
 
     def __init__(
@@ -72,6 +74,9 @@ class Tail:
         finite: bool = False,
         now: Callable[[], float] = time.time,
     ) -> None:
+        group: str | None = store.noted(COUNTED_BY, None)
+        if group is not None:
+            raise StoreError(f"{store.path} was counted by the group {group}, not by a tail alone: use another --store")
         self._streams = streams
         self._letters = letters or streams
         self._store = store
