@@ -327,6 +327,8 @@ class PaneDelta(msgspec.Struct, kw_only=True, omit_defaults=True):
     ----------
     group
         The tails that share the partitions; what other groups count is another count of the same.
+    pane_seconds
+        The length of their panes.
     start
         The pane that ``series`` is to be added to, by its first second of event time. A large addition comes in several
         messages. Without a start, this says only how far the lane has come.
@@ -344,6 +346,7 @@ class PaneDelta(msgspec.Struct, kw_only=True, omit_defaults=True):
     """
 
     group: str
+    pane_seconds: int
     lane: int
     start: int | None = None
     series: list[SeriesDelta] = []

@@ -11,6 +11,7 @@ from birdwatch.windows.lane import Counted
 from birdwatch.windows.pane import Counts, Series
 from birdwatch.windows.store import Extreme
 
+LANE = PaneDelta(group="tail", pane_seconds=60, lane=3)
 WIDE = Series("score", "m", "1")
 
 
@@ -35,7 +36,7 @@ def counted(built, **more):
 
 
 def test_a_large_pane_comes_in_several_messages_that_add_up():
-    deltas = as_deltas("tail", 3, counted(Built(pane(1), [], {})), most=500)
+    deltas = as_deltas(LANE, counted(Built(pane(1), [], {})), most=500)
     assert max(sum(len(s.bins) for s in d.series) for d in deltas) <= 500
     assert len(deltas) > 5
     assert same(pane_of(travelled(deltas)), pane(1))
@@ -44,15 +45,15 @@ def test_a_large_pane_comes_in_several_messages_that_add_up():
 
 def test_a_message_is_never_larger_than_what_brokers_take():
     wide = Counts(np.arange(40_000) + 10**17, np.full(40_000, 10**5))
-    deltas = as_deltas("tail", 3, counted(Built({WIDE: wide}, [], {})))
+    deltas = as_deltas(LANE, counted(Built({WIDE: wide}, [], {})))
     assert max(len(records.encode(delta)) for delta in deltas) < records.LARGEST
     assert same(pane_of(deltas), {WIDE: wide})
 
 
 def test_a_correction_says_what_has_changed():
     before, after = Built(pane(1), [], {"scores": 2}), Built(pane(2), [], {"scores": 3})
-    first = as_deltas("tail", 3, counted(before))
-    second = as_deltas("tail", 3, counted(after, before=before, late={"scores": 1}))
+    first = as_deltas(LANE, counted(before))
+    second = as_deltas(LANE, counted(after, before=before, late={"scores": 1}))
     assert same(pane_of(travelled([*first, *second])), pane(2))
     assert sum(d.duplicates.get("scores", 0) for d in [*first, *second]) == 3
 
@@ -60,7 +61,7 @@ def test_a_correction_says_what_has_changed():
 def test_the_largest_disagreements_of_all_lanes_are_kept_and_a_lane_may_correct_its_own():
     def said(lane, *differences):
         extremes = [Extreme("m", "1", "c", f"{lane}-{d}", d, 0.0) for d in differences]
-        return as_deltas("tail", lane, counted(Built({}, extremes, {})))
+        return as_deltas(msgspec.structs.replace(LANE, lane=lane), counted(Built({}, extremes, {})))
 
     found = extremes_of(travelled([*said(0, 0.9, 0.1), *said(1, -0.95, 0.2), *said(0, 0.3, 0.1)]), 3)
     assert [e.request_id for e in found] == ["1--0.95", "0-0.3", "1-0.2"]
@@ -68,11 +69,16 @@ def test_the_largest_disagreements_of_all_lanes_are_kept_and_a_lane_may_correct_
 
 def test_rows_that_are_only_added_take_nobodys_disagreements_back():
     extreme = Extreme("m", "1", "c", "r1", 0.9, 0.0)
-    first = as_deltas("tail", 0, counted(Built({}, [extreme], {})))
-    added = as_deltas("tail", 0, counted(Built(pane(1), [], {}), added=True))
+    first = as_deltas(msgspec.structs.replace(LANE, lane=0), counted(Built({}, [extreme], {})))
+    added = as_deltas(msgspec.structs.replace(LANE, lane=0), counted(Built(pane(1), [], {}), added=True))
     assert extremes_of(travelled([*first, *added]), 3) == [extreme]
 
 
 def test_progress_without_a_pane_is_small():
-    word = PaneDelta(group="tail", lane=0, closed_until=120)
-    assert msgspec.json.decode(records.encode(word)) == {"group": "tail", "lane": 0, "closed_until": 120}
+    word = msgspec.structs.replace(LANE, closed_until=120)
+    assert msgspec.json.decode(records.encode(word)) == {
+        "group": "tail",
+        "pane_seconds": 60,
+        "lane": 3,
+        "closed_until": 120,
+    }

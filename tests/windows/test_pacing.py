@@ -73,3 +73,11 @@ def test_silence_of_what_is_paused_is_not_silence():
         pacing.step(11, [mark], now=float(now))
     mark.see(SCORES, "m1", 5000.0, now=100.0)
     assert mark.value(now=100.0) == 1000.0  # the requests still count
+
+
+def test_what_was_taken_away_is_not_held_back_when_it_returns():
+    reader, mark = Paused(), seen(requests=1000.0, m1=100.0)
+    pacing = Pacing(reader, most_rows=10)
+    pacing.step(11, [mark], now=1.0)
+    pacing.forget([REQUESTS, SCORES])
+    assert reader == pacing.paused == set()

@@ -5,7 +5,8 @@ import pytest
 
 from birdwatch import records
 from birdwatch.config import Feature, Segment, Settings
-from birdwatch.errors import MovedError, StoreError
+from birdwatch.errors import MovedError, SettingsError, StoreError
+from birdwatch.streams import Partition
 from birdwatch.testing import FakeClock
 from birdwatch.windows.merge import Merge
 from birdwatch.windows.store import Store
@@ -178,7 +179,7 @@ def test_a_lane_that_reads_for_long_is_waited_for(tmp_path):
     fleet = Fleet(MemoryBroker(LANES), tmp_path / "all.db")
 
     def word(lane, closed_until):
-        delta = records.PaneDelta(group=GROUP, lane=lane, closed_until=closed_until)
+        delta = records.PaneDelta(group=GROUP, pane_seconds=60, lane=lane, closed_until=closed_until)
         fleet.broker.append("panes", [(str(lane).encode(), records.encode(delta))])
 
     for _ in range(40):
@@ -273,3 +274,29 @@ def test_a_store_is_counted_into_by_one_group_or_a_tail_alone(tmp_path):
         Merge(broker, shared, settings(), group="other")
     with pytest.raises(StoreError, match="by a tail alone"):
         Merge(broker, by_one_tail(broker, tmp_path / "one.db"), settings(), group=GROUP)
+
+
+def test_tails_and_judge_that_count_panes_of_different_lengths_are_told_so(tmp_path):
+    fleet = Fleet(filled(traffic()), tmp_path / "all.db")
+    fleet.store.close()
+    fleet.store = Store(tmp_path / "other.db", pane_seconds=120)
+    fleet.merge_anew()
+    fleet.join()
+    fleet.step(0, 500)
+    with pytest.raises(SettingsError, match=r"panes of 60 s.*panes of 120 s"):
+        fleet.merge.step()
+
+
+def test_one_tail_closes_no_pane_before_it_knows_what_operators_did(tmp_path):
+    broker = filled(traffic())
+    store = Store(tmp_path / "one.db", pane_seconds=60)
+    tail = Tail(broker, store, settings(), now=FakeClock(START + 1e6))
+    tail._reader.pause([Partition("control", 0)])  # as where its first messages take longer than the others'
+    for _ in range(10):
+        tail.step()
+    assert store.closed_range() is None
+    tail._reader.resume([Partition("control", 0)])
+    tail.step()
+    tail.step()
+    assert store.closed_range() is not None
+    assert any(series.measure == "pair" for _, series in store.digest())

@@ -16,8 +16,18 @@ LARGEST_BINS = 15_000
 """Bins in a message: of 20 digits and a count each they stay below what Kafka takes."""
 
 
-def as_deltas(group: str, lane: int, counted: Counted, most: int = LARGEST_BINS) -> list[PaneDelta]:
-    """Say what a lane has counted into a pane since it last spoke of it, in as many messages as it takes."""
+def as_deltas(said: PaneDelta, counted: Counted, most: int = LARGEST_BINS) -> list[PaneDelta]:
+    """Say what a lane has counted into a pane since it last spoke of it, in as many messages as it takes.
+
+    Parameters
+    ----------
+    said
+        Of which lane; nothing else is in it.
+    counted
+        What it has counted.
+    most
+        How many bins there are in a message.
+    """
     built, before = counted.built, counted.before
     pane = built.pane if before is None else subtract(built.pane, before.pane)
     seen = {} if before is None else before.duplicates
@@ -30,9 +40,8 @@ def as_deltas(group: str, lane: int, counted: Counted, most: int = LARGEST_BINS)
             room = most
         batches[-1].append(series)
         room -= len(series.bins)
-    first = PaneDelta(
-        group=group,
-        lane=lane,
+    first = msgspec.structs.replace(
+        said,
         start=counted.start,
         series=batches[0],
         extremes=None if counted.added else [ExtremeDelta(**extreme._asdict()) for extreme in built.extremes],
@@ -40,7 +49,7 @@ def as_deltas(group: str, lane: int, counted: Counted, most: int = LARGEST_BINS)
         late=counted.late,
         duplicates={} if counted.added else {stream: n for stream, n in duplicates.items() if n},
     )
-    return [first, *(PaneDelta(group=group, lane=lane, start=counted.start, series=batch) for batch in batches[1:])]
+    return [first, *(msgspec.structs.replace(said, start=counted.start, series=batch) for batch in batches[1:])]
 
 
 def _in_pieces(pane: Mapping[Series, Counts], most: int) -> Iterator[SeriesDelta]:

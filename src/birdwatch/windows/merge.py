@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from birdwatch.config import Settings
-from birdwatch.errors import RecordError, StoreError
+from birdwatch.errors import RecordError, SettingsError, StoreError
 from birdwatch.records import Control, PaneDelta, decode
 from birdwatch.streams import Gap, Message, Partition, Streams
 from birdwatch.streams.deadletters import dead_letters
@@ -144,7 +144,7 @@ class Merge:
             for start in sorted(again):
                 self._write(start)
             self._close(heard)
-            if messages:
+            if messages or gaps:
                 positions = self._reader.positions()
                 self._store.put_checkpoints({at: Checkpoint(offset, offset) for at, offset in positions.items()})
                 self._store.note(_LANES, {str(n): msgspec.to_builtins(said) for n, said in self._lanes.items()})
@@ -163,6 +163,11 @@ class Merge:
         delta = decode(message.value, PaneDelta)
         if delta.group != self._group:
             return set()
+        if delta.pane_seconds != self._length:
+            raise SettingsError(
+                f"the tails of the group {self._group} count panes of {delta.pane_seconds} s, and {self._store.path} has panes"
+                f" of {self._length} s: give tails and judge the same pane_seconds, and after a change a new group and store"
+            )
         if delta.start is None:
             self._hear(delta)
             return set()

@@ -47,3 +47,9 @@ class Pacing:
             self.paused = wanted
         for lane in lanes:
             lane.hold(self.paused, now)
+
+    def forget(self, partitions: Iterable[Partition]) -> None:
+        """Pause none of these any more: they were taken away, and may come back."""
+        gone = self.paused.intersection(partitions)
+        self._reader.resume(gone)
+        self.paused -= gone

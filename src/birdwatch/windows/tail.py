@@ -98,6 +98,8 @@ class Tail:
         timed = [topic for topic, ours in self._counting.topics.items() if any(stream in TIMED for stream in ours)]
         self._reader = streams.reader(list(self._counting.topics), on_lost=settings.on_lost)
         self._reader.seek({at: point.resume for at, point in resumed.items()})
+        # Until they have been read nobody knows whom to compare with; recorded streams are read to their ends anyway.
+        self._unknown = {} if finite else streams.ends([self._counting.topic_of(CONTROL)])
         self._pacing = Pacing(self._reader, settings.most_rows)
         self._listening = Listening(streams, self._reader, timed, settings.idle_seconds, now())
         self.reading = Reading(streams, self._reader, self._pacing, lambda: [watermark])
@@ -129,12 +131,13 @@ class Tail:
                 faults += self._lane.take(at, found, now)
             positions = self._reader.positions()
             self._lane.advance(positions)
-            if self._lane.refilled(positions):
+            self._unknown = {at: end for at, end in self._unknown.items() if positions.get(at, 0) < end}
+            if self._lane.refilled(positions) and not self._unknown:
                 self._write(self._lane.settle())
                 if self._finite and not messages:
                     self._end_what_is_read()
                 self._close_until(self._lane.due(heard))
-                if messages:
+                if messages or gaps:
                     self._commit(heard)
             self._pacing.step(self._lane.rows, [self._lane.watermark], heard)
             # Dead letters go out before the offsets are kept: after a crash one may be there twice, but none is lost.

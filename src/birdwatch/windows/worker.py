@@ -146,6 +146,7 @@ class Worker:
         if strays:
             where = ", ".join(f"{at.stream}/{at.number}" for at in sorted(strays))
             raise MovedError(f"only some partitions of a lane were taken away: {where} must be read anew")
+        self._pacing.forget(changes.taken)
         for number in taken:
             self._lanes.pop(number, None)
             self._faults.pop(number, None)
@@ -224,8 +225,9 @@ class Worker:
     def _entries(self, number: int, counted: list[Counted], heard: float) -> Iterator[Entry]:
         """Give what a lane has to say; how far it has come is said last, so that all before it has been heard by then."""
         lane, key = self._lanes[number], str(number).encode()
+        said = PaneDelta(group=self._group, pane_seconds=self._settings.pane_seconds, lane=number)
         for pane in counted:
-            for delta in as_deltas(self._group, number, pane):
+            for delta in as_deltas(said, pane):
                 yield Entry(PANES, key, encode(delta))
         sources = [
             LaneSource(stream=s.stream, partition=s.partition, latest=s.latest, model=s.model, idle=s.idle)
@@ -235,9 +237,8 @@ class Worker:
             LaneGap(stream=g.partition.stream, partition=number, wanted=g.wanted, found=g.found, reason=g.reason)
             for g in self._gaps[number]
         ]
-        word = PaneDelta(
-            group=self._group,
-            lane=number,
+        word = msgspec.structs.replace(
+            said,
             closed_until=lane.closed_until if lane.closed_until != NEVER else None,
             idle=lane.watermark.idle(heard) and lane.last() <= lane.closed_until,
             sources=sources,
