@@ -1,12 +1,12 @@
 """What is in the outbox reaches every sink at least once, each by itself."""
 
-import apsw
 import pytest
 
 from birdwatch.alerts.delivery import Attempts, deliver_due
 from birdwatch.alerts.lifecycle import advance
 from birdwatch.alerts.outbox import BACKOFF_SECONDS, due, put, subscribe, waiting
 from birdwatch.detect.verdict import Finding, Subject
+from birdwatch.errors import StoreBusyError
 from birdwatch.windows.store import Store
 
 
@@ -177,7 +177,7 @@ def test_a_transaction_that_only_reads_at_first_keeps_other_writers_waiting(stor
     deliverer.connection.set_busy_timeout(0)
     with store.transaction():
         waiting(store)
-        with pytest.raises(apsw.BusyError):
+        with pytest.raises(StoreBusyError):
             subscribe(deliverer, "sink")
     subscribe(deliverer, "sink")
     deliverer.close()

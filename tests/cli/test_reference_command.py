@@ -18,6 +18,7 @@ from birdwatch.windows.pane import Counts, Series
 from birdwatch.windows.store import Store
 
 HOUR, DAY = 3_600, 86_400
+MAY_14 = 1_368_489_600
 
 
 @pytest.fixture(autouse=True)
@@ -103,13 +104,14 @@ def test_what_rules_that_came_later_would_learn_is_shown_as_such():
 def test_recorded_streams_are_counted_and_frozen_at_once():
     place = open_streams("files:recorded")
     for n in range(49):
-        score = a_score(request_id=str(n), request_ts=n * HOUR + 1.0, ts=n * HOUR + 1.0, model="m", score=0.5)
+        ts = MAY_14 + n * HOUR + 1.0
+        score = a_score(request_id=str(n), request_ts=ts, ts=ts, model="m", score=0.5)
         place.append("scores", [(b"", encode(score))])
     place.append("scores", [(b"", b"{")])
     place.close()
     Path("birdwatch.db").unlink()
     result = run("freeze", "--streams", "files:recorded", "--out", "it.json")
-    assert "2 blocks of 1d from 1970-01-01 00:00 to 1970-01-03 00:00; scores: m 48" in result.output
+    assert "2 blocks of 1d from 2013-05-14 00:00 to 2013-05-16 00:00; scores: m 48" in result.output
     assert "1 rows could not be read" in result.output
     assert not Path("birdwatch.db").exists()
     with pytest.raises(SettingsError, match="are not recorded: write `files:DIR`"):

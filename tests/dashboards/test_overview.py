@@ -194,14 +194,14 @@ def test_a_file_that_is_no_store_is_named(tmp_path, view):
     (tmp_path / "broken.db").write_text("this is no store" * 100)
     app = view(tmp_path / "broken.db")
     assert not app.exception
-    assert f"the store {tmp_path / 'broken.db'} cannot be read" in app.error[0].value
+    assert f"{tmp_path / 'broken.db'} is damaged (file is not a database)" in app.error[0].value
 
 
 def test_a_store_of_another_grid_says_so(full, tmp_path, view):
     other = tmp_path / "other.db"
     shutil.copy(full, other)
     store = Store(other)
-    store.connection.execute("UPDATE meta SET value = '0' WHERE key = 'grid'")
+    store.connection.execute("UPDATE meta SET (value, sum) = ('0', NULL) WHERE key = 'grid'")
     store.close()
     assert "was written with grid 0, not 1" in view(other).error[0].value
 

@@ -305,7 +305,7 @@ def test_a_store_that_another_holds_locked_says_so(tmp_path, monkeypatch):
     other = Store(tmp_path / "store.db")
     with (
         holder.transaction(),
-        pytest.raises(StoreBusyError, match=r"store\.db has been locked.*let it go on, or end it"),
+        pytest.raises(StoreBusyError, match=r"store\.db is locked.*let it go on, or end it"),
     ):
         other.claim()
     other.claim()

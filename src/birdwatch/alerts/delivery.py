@@ -16,7 +16,7 @@ import apsw
 
 from birdwatch.alerts.outbox import due, mark_delivered, mark_failed, subscribe
 from birdwatch.alerts.sinks import Sink
-from birdwatch.errors import StoreError
+from birdwatch.errors import DiskFullError, StoreBusyError, StoreError
 from birdwatch.windows.store import Store
 
 __all__ = ["Attempts", "deliver", "deliver_due", "deliver_once"]
@@ -152,9 +152,9 @@ def _serve(path: Path, name: str, sink: Sink, stop: threading.Event, poll_second
                     subscribed = True
                 # One at a time, so that `stop` is heard between attempts.
                 made = deliver_due(store, {name: sink}, time.time, most=1)[name]
-            except apsw.BusyError:
+            except (apsw.BusyError, StoreBusyError, DiskFullError) as error:
                 # What was sent but could not be marked is sent again, with the same id.
-                _log.warning("%s: the store was busy for %g s", name, _WRITE_PATIENCE_MILLISECONDS / 1000)
+                _log.warning("%s: %s", name, error)
             if not any(made):
                 stop.wait(poll_seconds)
     finally:

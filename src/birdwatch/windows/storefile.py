@@ -187,8 +187,8 @@ class StoreFile:
             yield
         except apsw.BusyError as error:
             raise StoreBusyError(
-                f"{self.path} has been locked by another process for {_LOCKED_SECONDS} s, as by one that was stopped (SIGSTOP)"
-                f" in the midst of writing: let it go on, or end it"
+                f"{self.path} is locked by another process, as by one that was stopped (SIGSTOP) in the midst of writing:"
+                f" let it go on, or end it"
             ) from error
         except (apsw.CorruptError, apsw.NotADBError, UnicodeDecodeError) as error:
             raise self._damage(str(error)) from error
