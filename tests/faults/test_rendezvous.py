@@ -51,11 +51,14 @@ class Answering:
         return time.time()
 
     def _ready(self, name):
-        return self.said(name).count("ready\n")
+        return self._all(name).count("ready\n")
 
     def said(self, name):
+        return self._all(name)[-3000:]
+
+    def _all(self, name):
         try:
-            return self.processes.said(name)[-3000:]
+            return self.processes.said(name)
         except FileNotFoundError:
             return ""
 
