@@ -141,13 +141,13 @@ def test_a_version_is_ramped_up_and_rolled_back_by_the_guard(pipeline):
             "--scores",
             "40",
             "--timeout",
-            "60",
+            "240",
             "--max-seconds",
             "3",
             "--max-difference",
             "9",
         ) as warm:
-            said, complained = warm.communicate(timeout=90)
+            said, complained = warm.communicate(timeout=280)
         assert warm.returncode == 0, said + complained
         pipeline.deploy("ramp", "new", "1", "50", "--guard", "rollback")
         wait_for(lambda: "new" in {reply["model"] for reply in list(clients.replies.values())})
