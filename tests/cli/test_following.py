@@ -32,7 +32,7 @@ class Reads:
 def follow():
     made, clock = [], FakeClock(0.0)
 
-    def make(*script, **options):
+    def make(*script):
         script = list(script)
 
         def another():
@@ -41,7 +41,7 @@ def follow():
             made.append(Reads(script))
             return made[-1]
 
-        return Following(another, clock=clock, sleep=clock.sleep, **options), made
+        return Following(another, clock=clock, sleep=clock.sleep), made
 
     return make
 
@@ -55,7 +55,7 @@ def test_after_trouble_that_passes_it_is_made_anew_and_counts_on(follow, passing
     assert made[0].closed
     assert following.reading.messages == 14
     assert "no room" in capsys.readouterr().err
-    assert following.trouble is None
+    assert following.trouble.reason is None
 
 
 def test_while_it_lasts_it_says_so_once_and_waits_longer_each_time(follow, capsys):
@@ -65,8 +65,10 @@ def test_while_it_lasts_it_says_so_once_and_waits_longer_each_time(follow, capsy
     while not following.reading.messages:
         following.step()
         turns += 1
-        assert following.why() is not None or following.reading.messages
-    assert capsys.readouterr().err.count("what was kept counts") == 1
+        assert following.trouble.reason is not None or following.reading.messages
+    begun, over = capsys.readouterr().err.splitlines()
+    assert begun == "trying again: gone"
+    assert over.startswith("it is over: ")
     assert len(made) == 2
     assert turns > 100  # half a second, one, two, four, eight and ten, in turns of a tenth: it may be asked to stop
 
@@ -75,10 +77,4 @@ def test_while_it_lasts_it_says_so_once_and_waits_longer_each_time(follow, capsy
 def test_what_does_not_pass_ends_it(follow, lasting):
     following, _ = follow(lasting)
     with pytest.raises(type(lasting)):
-        following.step()
-
-
-def test_who_reads_to_an_end_does_not_insist(follow):
-    following, _ = follow(StreamError("gone"), insist=False)
-    with pytest.raises(StreamError):
         following.step()

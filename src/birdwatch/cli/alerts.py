@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from birdwatch.cli.options import SettingsFile, StoreFile
 from birdwatch.config import load_settings
 from birdwatch.detect.duration import parse_moment, say_moment
 from birdwatch.errors import BirdwatchError, SettingsError
@@ -18,17 +19,13 @@ __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
-_Store = Annotated[Path | None, typer.Option(help="The file with panes, verdicts and alerts.")]
-_SettingsFile = Annotated[
-    Path | None, typer.Option("--settings", help="A YAML file of settings; ./birdwatch.yaml by default.")
-]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()
 def deliver(
-    settings: _SettingsFile = None,
-    store: _Store = None,
+    settings: SettingsFile = None,
+    store: StoreFile = None,
     webhook: Annotated[str | None, typer.Option(help="Where alerts are posted.")] = None,
     log: Annotated[Path | None, typer.Option(help="A file of JSON lines with every alert.")] = None,
     streams: Annotated[str | None, typer.Option(help="Where the streams live; alerts go to `alerts` there.")] = None,
@@ -70,8 +67,8 @@ def deliver(
 
 @app.command("list")
 def list_(
-    settings: _SettingsFile = None,
-    store: _Store = None,
+    settings: SettingsFile = None,
+    store: StoreFile = None,
     since: Annotated[
         str | None, typer.Option(help="Leave out what resolved before: a date or time (UTC), or Unix seconds.")
     ] = None,
@@ -98,8 +95,8 @@ def list_(
 @app.command()
 def show(
     fingerprint: Annotated[str, typer.Argument(help="An alert's fingerprint, or its first digits.")],
-    settings: _SettingsFile = None,
-    store: _Store = None,
+    settings: SettingsFile = None,
+    store: StoreFile = None,
     as_json: _Json = False,
 ) -> None:
     """Show every change of one alert, and how each came to its receivers."""

@@ -1,11 +1,11 @@
 """``birdwatch budget``: what was promised of false alarms, what of it is spent, and how much evidence it takes to alarm."""
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from birdwatch.cli.options import SettingsFile, StoreFile
 from birdwatch.config import load_settings
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ _BAR: Final = 30
 
 @app.command()
 def budget(
-    settings: Annotated[Path | None, typer.Option(help="A YAML file of settings; ./birdwatch.yaml by default.")] = None,
-    store: Annotated[Path | None, typer.Option(help="The file with panes, verdicts and alerts.")] = None,
+    settings: SettingsFile = None,
+    store: StoreFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show the budgets of false alarms over their last period: the promise, what is spent and left, and what fired.

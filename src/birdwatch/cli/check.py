@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from birdwatch.cli.options import RulesFolder, SettingsFile
 from birdwatch.config import load_settings
 
 __all__ = ["app"]
@@ -19,8 +20,8 @@ _STYLES = {"pass": "green", "fail": "red", "inconclusive": "yellow"}
 def check(
     reference: Annotated[Path, typer.Option(help="What was in order: a file of scores, or a folder of streams.")],
     current: Annotated[Path, typer.Option(help="What is to be judged, likewise.")],
-    settings: Annotated[Path | None, typer.Option(help="A YAML file of settings; ./birdwatch.yaml by default.")] = None,
-    rules: Annotated[Path | None, typer.Option(help="The folder of rules; the starter set by default.")] = None,
+    settings: SettingsFile = None,
+    rules: RulesFolder = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON.")] = False,
 ) -> None:
     """Compare two stretches of scores by the rules. Exits 0 pass, 1 fail, 2 misuse, 3 inconclusive.

@@ -11,6 +11,7 @@ from typing import Annotated, Final
 
 import typer
 
+from birdwatch.cli.options import SettingsFile, StoreFile
 from birdwatch.config import load_settings
 from birdwatch.content import content
 from birdwatch.errors import BirdwatchError, SettingsError
@@ -25,8 +26,8 @@ _START_SECONDS: Final = 60.0
 
 @app.command()
 def dashboard(
-    settings: Annotated[Path | None, typer.Option(help="A YAML file of settings; ./birdwatch.yaml by default.")] = None,
-    store: Annotated[Path | None, typer.Option(help="The file with panes, verdicts and alerts.")] = None,
+    settings: SettingsFile = None,
+    store: StoreFile = None,
     host: Annotated[
         str, typer.Option(help="The address to listen on; beware, the pages ask nobody who they are.")
     ] = _HERE,

@@ -1,4 +1,4 @@
-"""What ``tail`` and ``judge`` share: a loop that reads on until it is asked to stop, whatever happens meanwhile."""
+"""What ``tail`` and ``judge`` share: they read on until they are asked to stop, whatever happens meanwhile."""
 
 import signal
 import time
@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import typer
 
-from birdwatch.errors import AddressError, DiskFullError, LostError, StoreBusyError, StreamError
+from birdwatch.errors import AddressError, LostError, StoreBusyError, StreamError
+from birdwatch.health import Health, Trouble
 
 if TYPE_CHECKING:
     from prometheus_client.registry import Collector
 
-    from birdwatch.health import Health
     from birdwatch.windows.reading import Reading
 
-__all__ = ["Following", "serving_health", "until_asked_to_stop"]
+__all__ = ["Following", "follow", "serving_health", "until_asked_to_stop"]
 
 _STILL_SECONDS: Final = 60.0
 """A tail that has fallen behind judges weeks at once."""
@@ -42,34 +42,32 @@ class Following:
     ----------
     make
         Makes what reads. It failing the first time is an error; later it is tried again.
-    insist
-        Whether to try again; what reads to an end and stops there gives up instead.
     clock, sleep
         Monotonic seconds, and how to wait for them to pass.
 
     Attributes
     ----------
+    reading
+        What was read since the start.
     trouble
-        Why nothing is read at present, or None.
+        Why nothing is read at present.
     """
 
     def __init__(
         self,
         make: Callable[[], _Reads],
         *,
-        insist: bool = True,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._make = make
-        self._insist = insist
         self._clock = clock
         self._sleep = sleep
         self._reads: _Reads | None = make()
         self.reading = self._reads.reading
+        self.trouble = Trouble(lambda reason: typer.echo(reason, err=True))
         self._pause = _FIRST_PAUSE_SECONDS
         self._again_at = 0.0
-        self.trouble: str | None = None
 
     def step(self) -> int:
         """Read once; give the number of messages read.
@@ -90,41 +88,69 @@ class Following:
             read = self._reads.step()
         except (AddressError, LostError):
             raise
-        except (StreamError, DiskFullError, StoreBusyError) as error:
-            if not self._insist:
-                raise
-            self._fail(str(error))
+        except (StreamError, StoreBusyError) as error:  # a full disk among them
+            self._fail(f"trying again: {error}")
             return 0
-        if self.trouble is not None:
-            typer.echo("it goes on", err=True)
-            self.trouble = None
+        self.trouble.ends()
         self._pause = _FIRST_PAUSE_SECONDS
         return read
 
     def _fail(self, why: str) -> None:
-        """Let go of what failed, say why once, and try again a little later, longer each time."""
-        if self.trouble is None:
-            typer.echo(f"{why}; what was kept counts, and is gone on from", err=True)
-        self.trouble = why
-        self._release()
+        """Let go of what failed, and try again a little later, longer each time."""
+        self.trouble.begins(why)
+        self.close()
         self._again_at = self._clock() + self._pause
         self._pause = min(2 * self._pause, _LONGEST_PAUSE_SECONDS)
 
-    def why(self) -> str | None:
-        """Say why nothing is read at present, or None."""
-        return self.trouble
-
     def close(self) -> None:
         """Let go of what is read."""
-        self._release()
-
-    def _release(self) -> None:
         reads, self._reads = self._reads, None
         if reads is not None:
             try:
                 reads.close()
             except StreamError as error:
-                typer.echo(f"{error}", err=True)
+                typer.echo(str(error), err=True)
+
+
+def follow(
+    make: Callable[[], _Reads],
+    stopping: Callable[[], bool],
+    *,
+    component: str,
+    port: int | None,
+    host: str,
+    shown: "Sequence[Collector]" = (),
+) -> "Reading":
+    """Read on until asked to stop; give what was read.
+
+    Parameters
+    ----------
+    make
+        Makes what reads.
+    component
+        Goes into the names of the metrics.
+    port, host
+        Where to answer for its health, if at all.
+    shown
+        What is shown at /metrics beside what is read.
+    """
+    from rich.console import Console  # noqa: PLC0415 - help should not wait for what only the work needs
+
+    from birdwatch.windows.metrics import ReadingMetrics  # noqa: PLC0415
+
+    following = Following(make)
+    collectors = [ReadingMetrics(lambda: following.reading), *shown]
+    with (
+        closing(following),
+        serving_health(port, host, component, collectors, lambda: following.trouble.reason) as health,
+        Console(stderr=True).status("reading") as status,
+    ):
+        typer.echo("ready")
+        while not stopping():
+            health.pulse.beat()
+            if following.step():
+                status.update(f"{following.reading.messages:,} messages read")
+    return following.reading
 
 
 @contextmanager
@@ -133,14 +159,12 @@ def serving_health(
     host: str,
     component: str,
     collectors: "Sequence[Collector]",
-    trouble: Callable[[], str | None],
+    trouble: Callable[[], str | None] = lambda: None,
     *,
     quiet: bool = False,
 ) -> "Iterator[Health]":
     """Answer /healthz, /readyz and /metrics meanwhile, where that is wanted."""
     from prometheus_client import CollectorRegistry  # noqa: PLC0415 - help should not wait for it
-
-    from birdwatch.health import Health  # noqa: PLC0415
 
     registry = CollectorRegistry()
     for collector in collectors:

@@ -28,16 +28,23 @@ def claimed(settings: Settings, stopping: Callable[[], bool]) -> Store:
     said = False
     while True:
         try:
-            store = Store(settings.store, pane_seconds=settings.pane_seconds)
-            store.claim()
+            return _claim(settings)
         except StoreBusyError as error:
             if stopping():
                 raise
             if not said:
                 typer.echo(str(error), err=True)
             said = True
-        else:
-            return store
+
+
+def _claim(settings: Settings) -> Store:
+    store = Store(settings.store, pane_seconds=settings.pane_seconds)
+    try:
+        store.claim()
+    except BaseException:
+        store.close()
+        raise
+    return store
 
 
 def judging(store: Store, settings: Settings) -> Callable[[int], None]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from birdwatch.cli.options import SettingsFile, StoreFile
 from birdwatch.config import Settings, load_settings
 from birdwatch.errors import ReferenceMissingError, SettingsError
 
@@ -22,9 +23,6 @@ __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
-_SettingsFile = Annotated[
-    Path | None, typer.Option("--settings", help="A YAML file of settings; ./birdwatch.yaml by default.")
-]
 _NUMBERS = ("blocks", "n", "mean", "sd", "p50", "p90", "p99")
 _MOST_SHOWN: Final = 3
 _RECORDED: Final = "files:"
@@ -38,8 +36,8 @@ _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @app.command()
 def freeze(
     out: Annotated[Path, typer.Option(help="The file to write; a name that ends in .gz is compressed.")],
-    settings: _SettingsFile = None,
-    store: Annotated[Path | None, typer.Option(help="The file with panes, verdicts and alerts.")] = None,
+    settings: SettingsFile = None,
+    store: StoreFile = None,
     streams: Annotated[
         str | None, typer.Option(help="Recorded streams in place of a store, `files:DIR`: they are counted first.")
     ] = None,
@@ -99,7 +97,7 @@ def list_(
     paths: Annotated[
         list[Path] | None, typer.Argument(help="Files, or folders of them; those of the settings by default.")
     ] = None,
-    settings: _SettingsFile = None,
+    settings: SettingsFile = None,
     as_json: _Json = False,
 ) -> None:
     """List frozen references."""
@@ -130,7 +128,7 @@ def list_(
 @app.command()
 def show(
     file: Annotated[Path, typer.Argument(help="A frozen reference.")],
-    settings: _SettingsFile = None,
+    settings: SettingsFile = None,
     rules: _RulesFolder = None,
     as_json: _Json = False,
 ) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from birdwatch.cli.options import SettingsFile
 from birdwatch.config import load_settings
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=N
 Folder = Annotated[
     Path | None, typer.Argument(help="A folder of rules; that of the settings, or the starter set, by default.")
 ]
-SettingsFile = Annotated[Path | None, typer.Option(help="A YAML file of settings; ./birdwatch.yaml by default.")]
 
 
 @app.callback()

@@ -1,19 +1,31 @@
 """``birdwatch tail``: the observing side in one process, or the counting of it in one of several."""
 
 import json
-from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from birdwatch.cli.following import Following, serving_health, until_asked_to_stop
+from birdwatch.cli.following import follow, serving_health, until_asked_to_stop
+from birdwatch.cli.options import (
+    HealthHost,
+    HealthPort,
+    PaneSeconds,
+    ReferenceFiles,
+    RulesFolder,
+    SettingsFile,
+    StoreFile,
+    StreamsPlace,
+)
 from birdwatch.config import load_settings
 from birdwatch.errors import SettingsError, StreamError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from birdwatch.config import Settings
+    from birdwatch.health import Pulse
     from birdwatch.windows.store import Store
+    from birdwatch.windows.tail import Tail
 
 __all__ = ["app"]
 
@@ -22,14 +34,12 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command()
 def tail(
-    settings: Annotated[Path | None, typer.Option(help="A YAML file of settings; ./birdwatch.yaml by default.")] = None,
-    streams: Annotated[str | None, typer.Option(help="Where the streams live.")] = None,
-    store: Annotated[Path | None, typer.Option(help="The file for panes, verdicts and alerts.")] = None,
-    rules: Annotated[Path | None, typer.Option(help="The folder of rules; the starter set by default.")] = None,
-    reference: Annotated[
-        list[Path] | None, typer.Option(help="A frozen reference, used in place of trailing ones; may be repeated.")
-    ] = None,
-    pane_seconds: Annotated[int | None, typer.Option(help="Event time in one pane.")] = None,
+    settings: SettingsFile = None,
+    streams: StreamsPlace = None,
+    store: StoreFile = None,
+    rules: RulesFolder = None,
+    reference: ReferenceFiles = None,
+    pane_seconds: PaneSeconds = None,
     group: Annotated[
         str | None,
         typer.Option(
@@ -39,13 +49,8 @@ def tail(
     until_end: Annotated[
         bool, typer.Option("--until-end", help="Stop when all that the streams hold has been counted.")
     ] = False,
-    health_port: Annotated[
-        int | None,
-        typer.Option(min=0, max=65535, help="Answer /healthz, /readyz and /metrics on this port; 0 takes a free one."),
-    ] = None,
-    health_host: Annotated[
-        str, typer.Option(help="The address of --health-port; in a container, 0.0.0.0.")
-    ] = "127.0.0.1",
+    health_port: HealthPort = None,
+    health_host: HealthHost = "127.0.0.1",
     as_json: Annotated[bool, typer.Option("--json", help="Print what was counted as JSON at the end.")] = False,
 ) -> None:
     """Follow the streams: count panes, judge them by the rules, raise alerts. Ends on SIGTERM, or with --until-end.
@@ -61,18 +66,16 @@ def tail(
         settings, streams=streams, store=store, rules=rules, references=reference, pane_seconds=pane_seconds
     )
     if group is None:
-        _alone(chosen, until_end=until_end, health_port=health_port, health_host=health_host, as_json=as_json)
+        _alone(chosen, until_end=until_end, port=health_port, host=health_host, as_json=as_json)
     elif until_end or as_json:
         raise SettingsError("--group shares streams that do not end: leave out --until-end and --json")
     else:
-        _one_of(group, chosen, health_port=health_port, health_host=health_host)
+        _one_of(group, chosen, port=health_port, host=health_host)
 
 
-def _alone(chosen: "Settings", *, until_end: bool, health_port: int | None, health_host: str, as_json: bool) -> None:
+def _alone(chosen: "Settings", *, until_end: bool, port: int | None, host: str, as_json: bool) -> None:
     """Read, judge and alert in this process."""
-    from rich.console import Console  # noqa: PLC0415 - help should not wait for what only the work needs
-
-    from birdwatch.alerts.metrics import StoreMetrics  # noqa: PLC0415
+    from birdwatch.alerts.metrics import StoreMetrics  # noqa: PLC0415 - help should not wait for what only the work needs
     from birdwatch.cli.judging import claimed, judging  # noqa: PLC0415
     from birdwatch.streams import open_streams  # noqa: PLC0415
     from birdwatch.windows.metrics import ReadingMetrics  # noqa: PLC0415
@@ -83,67 +86,60 @@ def _alone(chosen: "Settings", *, until_end: bool, health_port: int | None, heal
     letters = open_streams(f"sqlite:{chosen.store.with_suffix('.deadletters')}") if recorded else place
     stopping = until_asked_to_stop()
     kept = claimed(chosen, stopping)
-    tailing: Tail
+    shown = [StoreMetrics(kept.path)]
 
     def make() -> Tail:
-        nonlocal tailing
         # The judge is made anew as well: what it remembers of windows may have been undone with the transaction.
-        tailing = Tail(place, kept, chosen, on_closed=judging(kept, chosen), letters=letters, finite=until_end)
-        return tailing
+        return Tail(place, kept, chosen, on_closed=judging(kept, chosen), letters=letters, finite=until_end)
 
-    following = Following(make, insist=not until_end)
-    collectors = [ReadingMetrics(lambda: following.reading), StoreMetrics(kept.path)]
-    with (
-        closing(following),
-        serving_health(health_port, health_host, "tail", collectors, following.why, quiet=until_end) as health,
-        Console(stderr=True).status("reading") as status,
-    ):
-        if not until_end:
-            typer.echo("ready")
-        damaged: list[str] = []
-        while not stopping():
-            health.pulse.beat()
-            try:
-                read = following.step()
-            except StreamError as error:
-                if not until_end or str(error) in damaged:
-                    raise
-                damaged.append(str(error))  # a recorded file says so once, and the rest can be read
-                typer.echo(f"birdwatch: {error}", err=True)
-                continue
-            if until_end and not read:
-                tailing.finish()
-                break
-            if read:
-                status.update(f"{following.reading.messages:,} messages read")
+    whole = True
+    if until_end:
+        tailing = make()
+        reading = tailing.reading
+        with serving_health(port, host, "tail", [ReadingMetrics(lambda: reading), *shown], quiet=True) as health:
+            whole = _to_the_end(tailing, stopping, health.pulse)
+        tailing.close()
+    else:
+        reading = follow(make, stopping, component="tail", port=port, host=host, shown=shown)
     place.close()
     if until_end or as_json:
-        reading = following.reading
         found = {"messages": reading.messages, "dead_letters": reading.dead_letters, "store": str(kept.path)}
         _report(found | _closed(kept), letters.address, as_json=as_json)
     kept.close()
-    if damaged:
+    if not whole:
         raise typer.Exit(2)
 
 
-def _one_of(group: str, chosen: "Settings", *, health_port: int | None, health_host: str) -> None:
+def _to_the_end(tailing: "Tail", stopping: "Callable[[], bool]", pulse: "Pulse") -> bool:
+    """Count all there is; tell whether all of it could be read. A recorded file that is damaged says so once."""
+    from rich.console import Console  # noqa: PLC0415 - help should not wait for it
+
+    damaged: list[str] = []
+    with Console(stderr=True).status("reading") as status:
+        while not stopping():
+            pulse.beat()
+            try:
+                read = tailing.step()
+            except StreamError as error:
+                if str(error) in damaged:
+                    raise
+                damaged.append(str(error))  # and the rest can be read
+                typer.echo(f"birdwatch: {error}", err=True)
+                continue
+            if not read:
+                tailing.finish()
+                break
+            status.update(f"{tailing.reading.messages:,} messages read")
+    return not damaged
+
+
+def _one_of(group: str, chosen: "Settings", *, port: int | None, host: str) -> None:
     """Count the partitions that the group gives this process."""
-    from birdwatch.streams import open_streams  # noqa: PLC0415
-    from birdwatch.windows.metrics import ReadingMetrics  # noqa: PLC0415
+    from birdwatch.streams import open_streams  # noqa: PLC0415 - help should not wait for what only the work needs
     from birdwatch.windows.worker import Worker  # noqa: PLC0415
 
-    stopping = until_asked_to_stop()
     place = open_streams(chosen.streams)
-    following = Following(lambda: Worker(place, chosen, group=group))
-    collectors = [ReadingMetrics(lambda: following.reading)]
-    with (
-        closing(following),
-        serving_health(health_port, health_host, "tail", collectors, following.why) as health,
-    ):
-        typer.echo("ready")
-        while not stopping():
-            health.pulse.beat()
-            following.step()
+    follow(lambda: Worker(place, chosen, group=group), until_asked_to_stop(), component="tail", port=port, host=host)
     place.close()
 
 
