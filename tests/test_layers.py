@@ -11,7 +11,7 @@ PACKAGE = Path(birdwatch.__file__).parent
 
 # Each part may import the parts of the tiers above its own in this list, never of its own tier or below.
 TIERS = (
-    {"errors"},
+    {"deltas", "errors"},
     {"config", "content", "disk", "records"},
     {"stats"},
     {"health", "streams"},

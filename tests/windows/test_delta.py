@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 
 from birdwatch import records
-from birdwatch.records import PaneDelta
+from birdwatch.deltas import PaneDelta
 from birdwatch.windows.build import Built
 from birdwatch.windows.delta import as_deltas, extremes_of, pane_of
 from birdwatch.windows.lane import Counted

@@ -5,6 +5,7 @@ import pytest
 
 from birdwatch import records
 from birdwatch.config import Feature, Segment, Settings
+from birdwatch.deltas import PaneDelta
 from birdwatch.errors import MovedError, SettingsError, StoreError
 from birdwatch.streams import Partition
 from birdwatch.testing import FakeClock
@@ -164,7 +165,7 @@ def test_a_member_that_was_taken_for_dead_writes_nothing(tmp_path):
 def said(broker):
     """Give what lanes have said, in order."""
     found = [m for at, log in broker.logs.items() if at.stream == "panes" for m in log]
-    return [records.decode(m.value, records.PaneDelta) for m in found]
+    return [records.decode(m.value, PaneDelta) for m in found]
 
 
 def test_a_lane_that_has_not_been_read_yet_is_waited_for(tmp_path):
@@ -179,7 +180,7 @@ def test_a_lane_that_reads_for_long_is_waited_for(tmp_path):
     fleet = Fleet(MemoryBroker(LANES), tmp_path / "all.db")
 
     def word(lane, closed_until):
-        delta = records.PaneDelta(group=GROUP, pane_seconds=60, lane=lane, closed_until=closed_until)
+        delta = PaneDelta(group=GROUP, pane_seconds=60, lane=lane, closed_until=closed_until)
         fleet.broker.append("panes", [(str(lane).encode(), records.encode(delta))])
 
     for _ in range(40):

@@ -12,9 +12,12 @@ from birdwatch.windows.inputs import Inputs
 if TYPE_CHECKING:
     from birdwatch.records import Control
 
-__all__ = ["CONTROL", "Counting"]
+__all__ = ["CONTROL", "TIMED", "Counting"]
 
 CONTROL: Final = "control"
+
+TIMED: Final = frozenset({"requests", "scores", "canary", "metrics"})
+"""Streams whose times say how far the traffic has come."""
 
 
 class Counting:
@@ -69,6 +72,14 @@ class Counting:
             )
             for stream in COUNTED
         }
+
+    @property
+    def timed(self) -> list[str]:
+        """The topics whose times say how far the traffic has come.
+
+        Truth comes when it comes, and control when someone acts.
+        """
+        return [topic for topic, ours in self.topics.items() if not TIMED.isdisjoint(ours)]
 
     def topic_of(self, stream: str) -> str:
         """Name the topic on which a stream of ours is found."""

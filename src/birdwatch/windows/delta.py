@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 import numpy as np
 
-from birdwatch.records import ExtremeDelta, PaneDelta, SeriesDelta
+from birdwatch.deltas import ExtremeDelta, PaneDelta, SeriesDelta
 from birdwatch.windows.lane import Counted
 from birdwatch.windows.pane import Counts, Pane, Series, merge
 from birdwatch.windows.store import Extreme

@@ -18,15 +18,12 @@ import numpy as np
 from birdwatch.config import Settings
 from birdwatch.streams import Gap, Message, Partition, Positions
 from birdwatch.windows.build import Built
-from birdwatch.windows.counting import Counting
+from birdwatch.windows.counting import CONTROL, TIMED, Counting
 from birdwatch.windows.decode import Columns, Fault
 from birdwatch.windows.store import Checkpoint
 from birdwatch.windows.watermark import Watermark
 
-__all__ = ["NEVER", "TIMED", "Counted", "Lane"]
-
-TIMED: Final = ("requests", "scores", "canary", "metrics")
-"""Truth comes when it comes, and control when someone acts: neither says how far the traffic has come."""
+__all__ = ["NEVER", "Counted", "Lane"]
 
 NEVER: Final = -(2**62)
 """Event time before everything: no pane has closed yet."""
@@ -145,7 +142,7 @@ class Lane:
         counted = self._counted.get(at, 0)
         faults: list[Fault] = []
         for stream in self._counting.topics[at.stream]:
-            if stream != "control":
+            if stream != CONTROL:
                 faults += self._take(at, stream, messages, counted, now)
         self._counted[at] = max(messages[-1].offset + 1, counted)
         return [fault for fault in faults if fault.message.offset >= counted]

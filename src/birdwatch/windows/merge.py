@@ -13,8 +13,9 @@ from typing import Any, Final
 import msgspec
 
 from birdwatch.config import Settings
+from birdwatch.deltas import PaneDelta
 from birdwatch.errors import RecordError, SettingsError, StoreError
-from birdwatch.records import Control, PaneDelta, decode
+from birdwatch.records import Control, decode
 from birdwatch.streams import Gap, Message, Partition, Streams
 from birdwatch.streams.deadletters import dead_letters
 from birdwatch.windows.build import EXTREMES
@@ -23,7 +24,7 @@ from birdwatch.windows.decode import Fault
 from birdwatch.windows.delta import extremes_of, pane_of
 from birdwatch.windows.gaps import put_gaps
 from birdwatch.windows.inputs import Inputs
-from birdwatch.windows.lane import NEVER, TIMED
+from birdwatch.windows.lane import NEVER
 from birdwatch.windows.listening import Listening
 from birdwatch.windows.reading import Reading
 from birdwatch.windows.store import COUNTED_BY, Checkpoint, Source, Store
@@ -115,8 +116,7 @@ class Merge:
         )
         counting = Counting(settings, now=now)
         self._control = counting.topic_of(CONTROL)
-        timed = [topic for topic, ours in counting.topics.items() if any(stream in TIMED for stream in ours)]
-        for number in {at.number for at in streams.ends(timed)}:
+        for number in {at.number for at in streams.ends(counting.timed)}:
             self._watermark.await_(Partition(PANES, number), now() + settings.idle_seconds)
         self._reader = streams.reader([PANES, self._control], on_lost=settings.on_lost)
         self._reader.seek({at: point.position for at, point in store.checkpoints().items()})

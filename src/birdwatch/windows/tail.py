@@ -17,7 +17,7 @@ from birdwatch.streams.deadletters import dead_letters
 from birdwatch.windows.counting import CONTROL, Counting
 from birdwatch.windows.decode import Fault
 from birdwatch.windows.gaps import put_gaps
-from birdwatch.windows.lane import NEVER, TIMED, Counted, Lane
+from birdwatch.windows.lane import NEVER, Counted, Lane
 from birdwatch.windows.listening import Listening
 from birdwatch.windows.pacing import Pacing
 from birdwatch.windows.reading import Reading
@@ -95,7 +95,7 @@ class Tail:
         )
         watermark = self._lane.watermark
         watermark.restore(store.sources(), now())
-        timed = [topic for topic, ours in self._counting.topics.items() if any(stream in TIMED for stream in ours)]
+        timed = self._counting.timed
         self._reader = streams.reader(list(self._counting.topics), on_lost=settings.on_lost)
         self._reader.seek({at: point.resume for at, point in resumed.items()})
         # Until they have been read nobody knows whom to compare with; recorded streams are read to their ends anyway.

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from birdwatch.config import Settings
+from birdwatch.deltas import LaneGap, LaneSource, PaneDelta
 from birdwatch.errors import MovedError, RecordError
-from birdwatch.records import Control, LaneGap, LaneSource, PaneDelta, decode, encode
+from birdwatch.records import Control, decode, encode
 from birdwatch.streams import Changes, Committed, Entry, Gap, Partition, Positions, Streams
 from birdwatch.streams.deadletters import letters
 from birdwatch.windows.counting import CONTROL, Counting
 from birdwatch.windows.delta import as_deltas
-from birdwatch.windows.lane import NEVER, TIMED, Counted, Lane
+from birdwatch.windows.lane import NEVER, Counted, Lane
 from birdwatch.windows.listening import Listening
 from birdwatch.windows.pacing import Pacing
 from birdwatch.windows.reading import Reading
@@ -95,7 +96,7 @@ class Worker:
         self._reader = streams.reader(self._topics, group=group, on_lost=settings.on_lost)
         self._transactions = streams.transactions(self._reader)
         self._pacing = Pacing(self._reader, settings.most_rows)
-        self._listening = Listening(streams, self._reader, self._timed(), settings.idle_seconds, now())
+        self._listening = Listening(streams, self._reader, self._counting.timed, settings.idle_seconds, now())
         self.reading = Reading(
             streams, self._reader, self._pacing, lambda: [lane.watermark for lane in list(self._lanes.values())]
         )
@@ -158,7 +159,7 @@ class Worker:
             lane = self._lanes.get(number)
             if lane is None:
                 lane = self._lanes[number] = Lane(self._counting, self._settings, whole=False)
-                for topic in self._timed():
+                for topic in self._counting.timed:
                     lane.watermark.await_(Partition(topic, number), self._now() + self._settings.idle_seconds)
             for at, committed in partitions.items():
                 if committed is not None:
@@ -169,7 +170,7 @@ class Worker:
                         closed_until=note.closed_until,
                         kept_from=note.kept_from,
                     )
-                if at.stream in self._timed():
+                if at.stream in self._counting.timed:
                     lane.watermark.await_(at, self._now() + self._settings.idle_seconds)
 
     def _lose(self, gap: Gap) -> Gap | None:
@@ -179,9 +180,6 @@ class Worker:
         if lost is not None:
             self._gaps[gap.partition.number].append(lost)
         return lost
-
-    def _timed(self) -> list[str]:
-        return [topic for topic in self._topics if any(ours in TIMED for ours in self._counting.topics[topic])]
 
     def _read_control(self) -> None:
         """Know all that operators did so far: which panes are compared with whom depends on it."""
