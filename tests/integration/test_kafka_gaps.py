@@ -118,12 +118,10 @@ def test_a_topic_that_is_deleted_and_made_anew_is_read_from_its_beginning(
     write(streams, topic, *range(10))
     reader = open_reader(streams, [topic], group=name("tail") if group else None)
     poll_until([reader], lambda: reader.positions() == {at: 10})
-    before = streams.identities([topic])
     reader.changes()
     delete(topic)
     # It has outgrown the old one before anybody looks, or it has not.
     write(place(), topic, *range(100, 100 + size))
-    assert streams.identities([topic]) != before
     gaps, messages = [], []
     messages += poll_until([reader], lambda: gaps.extend(reader.gaps()) or gaps)
     messages += poll_until([reader], lambda: reader.positions() == {at: size})

@@ -79,7 +79,8 @@ class Gap(NamedTuple):
         The first offset that was not read, and the one at which reading goes on. ``found`` is the smaller one where the
         stream was made anew: its offsets began again.
     reason
-        ``trimmed``, as by retention, or ``made anew``.
+        ``trimmed``, as by retention; ``made anew``; ``cut short``, where the last messages are lost and what comes next
+        takes their offsets; or ``damaged``, where reading goes on behind what cannot be read.
     """
 
     partition: Partition
@@ -201,7 +202,8 @@ class Streams(Protocol):
     ) -> None:
         """Write (key, value) pairs to the end of a stream, durably before it returns.
 
-        ``headers`` are those of each message; places that have none leave them out.
+        ``headers`` are those of each message; places that have none leave them out. Without any message a topic of Kafka is
+        made all the same, so that readers hear of it before the first; elsewhere nothing happens.
         """
         ...
 
@@ -233,13 +235,6 @@ class Streams(Protocol):
 
     def begins(self, streams: Sequence[str]) -> Positions:
         """Give the first offset of each partition that is still there, or will be."""
-        ...
-
-    def identities(self, streams: Sequence[str]) -> dict[str, str]:
-        """Say by stream which one it is: a stream that was deleted and made anew is another one.
-
-        Streams that do not exist, or whose place cannot tell, are left out.
-        """
         ...
 
     def committed(self, group: str, streams: Sequence[str]) -> Positions:

@@ -130,10 +130,6 @@ class KafkaStreams:
         """Give the offset that the next message of each partition will have."""
         return self._topics.ends(self._topics.of(streams))
 
-    def identities(self, streams: Sequence[str]) -> dict[str, str]:
-        """Give the topic id of each stream that exists: a topic that is deleted and made anew has another."""
-        return {name: topic.identity for name, topic in self._topics.describe(streams).items()}
-
     def committed(self, group: str, streams: Sequence[str]) -> Positions:
         """Give what a group has committed; partitions without a commit are left out."""
         asked = [TopicPartition(*partition) for partition in self._topics.of(streams)]

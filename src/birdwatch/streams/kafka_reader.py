@@ -284,14 +284,14 @@ class KafkaReader:
             self._topics.check([stream for stream in self._streams if stream in JOINED])
         try:
             committed = self._committed(waiting)
-            identities = self._topics.describe(sorted({at.stream for at in waiting}))
-            waiting = [at for at in waiting if at.stream in identities and at.number < identities[at.stream].partitions]
+            there = self._topics.describe(sorted({at.stream for at in waiting}))
+            waiting = [at for at in waiting if at.stream in there and at.number < there[at.stream].partitions]
             begins, ends = self._topics.begins(waiting), self._topics.ends(waiting)
         except (KafkaException, StreamError) as error:
             # Among others while a transaction is open in which somebody who died has committed: it ends by itself.
             LOG.info("%s", self._error(error) if isinstance(error, KafkaException) else error)
             return
-        logs = {at: Log(identities[at.stream].identity, begins[at], ends[at], committed.get(at)) for at in waiting}
+        logs = {at: Log(there[at.stream].identity, begins[at], ends[at], committed.get(at)) for at in waiting}
         self._share.start(logs)
         self._assign()
 

@@ -32,11 +32,6 @@ class LocalStreams(ABC):
         there = set(self.names())
         return {Partition(stream): 0 for stream in streams if stream in there}
 
-    def identities(self, streams: Sequence[str]) -> dict[str, str]:
-        """Say which log each stream is, where that can be told: here it cannot."""
-        del streams
-        return {}
-
     def check_partitions(self, streams: Sequence[str]) -> None:
         """Find nothing: each stream has one."""
         del streams
