@@ -10,13 +10,14 @@ counts; without it the brokers decide.
 
 import threading
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from birdwatch.errors import StreamError
-from birdwatch.streams.base import Headers, OnLost, Partition, Positions, Reader
+from birdwatch.streams.base import Entry, Headers, OnLost, Partition, Positions, Reader
 from birdwatch.streams.kafka_address import KafkaAddress
+from birdwatch.streams.kafka_produce import PRODUCER, produce
 from birdwatch.streams.kafka_reader import KafkaReader
 from birdwatch.streams.kafka_topics import JOINED, KafkaTopics
 from birdwatch.streams.kafka_transactions import KafkaTransactions
@@ -24,20 +25,16 @@ from birdwatch.streams.kafka_transactions import KafkaTransactions
 __all__ = ["KafkaStreams"]
 
 _ANSWER_SECONDS = 10.0
-_ANY: Final = -1  # the partition that belongs to the key
 
 # Nobody waits half a minute for a record; what the brokers have not taken by then is an error.
 _PRODUCER: Final = {
-    "acks": "all",
+    **PRODUCER,
     "enable.idempotence": "true",
     "delivery.timeout.ms": "30000",
     "linger.ms": "0",
     # All who write must soon know of partitions that were added: what belongs together is to meet in one.
     "topic.metadata.refresh.interval.ms": "2000",
-    "partitioner": "murmur2_random",  # that of the Java clients: their records and ours meet in one partition
 }
-
-_Row = tuple[bytes, bytes, int, Headers]
 
 
 class KafkaStreams:
@@ -82,7 +79,8 @@ class KafkaStreams:
         if not pairs:
             self._topics.ensure(stream)
         beside = [()] * len(pairs) if headers is None else list(headers)
-        self._append(stream, [(key, value, _ANY, said) for (key, value), said in zip(pairs, beside, strict=True)])
+        entries = [Entry(stream, *pair, headers=said) for pair, said in zip(pairs, beside, strict=True)]
+        self._append(stream, entries)
 
     def broadcast(self, stream: str, key: bytes, value: bytes) -> None:
         """Write one message to every partition; returns when all in-sync replicas have all of them.
@@ -92,7 +90,7 @@ class KafkaStreams:
         StreamError
             One was not delivered; others may have been.
         """
-        self._append(stream, [(key, value, number, ()) for number in range(self._topics.ensure(stream))])
+        self._append(stream, [Entry(stream, key, value, number) for number in range(self._topics.ensure(stream))])
 
     def reader(
         self,
@@ -174,20 +172,20 @@ class KafkaStreams:
         with self._lock:
             self._producer = None
 
-    def _append(self, stream: str, rows: list[_Row]) -> None:
-        if not rows:
+    def _append(self, stream: str, entries: list[Entry]) -> None:
+        if not entries:
             return
         if not self._topics.known(stream):
             self._topics.ensure(stream)
         try:
-            errors = self._deliver(stream, rows)
+            errors = self._deliver(entries)
         except KafkaException as error:
             raise self._at.error(error, f"appending to {stream}") from error
         if errors:
             self._topics.forget(stream)  # perhaps it was deleted: the next append looks
-            raise self._at.error(errors[0], f"appending to {stream}, {len(errors)} of {len(rows)} messages")
+            raise self._at.error(errors[0], f"appending to {stream}, {len(errors)} of {len(entries)} messages")
 
-    def _deliver(self, stream: str, rows: list[_Row]) -> list[KafkaError]:
+    def _deliver(self, entries: list[Entry]) -> list[KafkaError]:
         errors: list[KafkaError] = []
 
         def delivered(error: KafkaError | None, _: object) -> None:
@@ -198,8 +196,8 @@ class KafkaStreams:
             if self._producer is None:
                 self._producer = Producer(self._at.client(_PRODUCER))
             try:
-                for row in rows:
-                    self._produce(self._producer, stream, row, delivered)
+                for entry in entries:
+                    produce(self._producer, entry, delivered)
                 while self._producer.flush(1.0):
                     pass
             except (KafkaException, SystemError) as error:
@@ -210,14 +208,3 @@ class KafkaStreams:
                     raise error.__cause__ from None
                 raise
         return errors
-
-    def _produce(self, producer: Producer, stream: str, row: _Row, delivered: Any) -> None:
-        key, value, number, headers = row
-        while True:
-            try:
-                producer.produce(stream, value, key or None, number, on_delivery=delivered, headers=list(headers))
-            except BufferError:
-                # The queue to the brokers is full: wait for some to be delivered.
-                producer.poll(0.1)
-            else:
-                return

@@ -16,15 +16,15 @@ from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from birdwatch.errors import MovedError, StreamError
 from birdwatch.streams.base import Committed, Entry, Partition
 from birdwatch.streams.kafka_address import KafkaAddress
+from birdwatch.streams.kafka_produce import PRODUCER, produce
 from birdwatch.streams.kafka_reader import KafkaReader
 from birdwatch.streams.kafka_topics import KafkaTopics
 
 __all__ = ["KafkaTransactions"]
 
 _PRODUCER: Final = {
-    "acks": "all",
+    **PRODUCER,
     "linger.ms": "5",
-    "partitioner": "murmur2_random",
     # Whoever takes over the partitions of a member that died in the midst of one waits so long.
     "transaction.timeout.ms": "10000",
     # A coordinator is remembered so long, also one that is gone: asking it never ends (librdkafka's issue 5511).
@@ -33,7 +33,6 @@ _PRODUCER: Final = {
 }
 _ANSWER_SECONDS = 30.0
 _OFFSETS_SECONDS: Final = 10.0
-_ANY: Final = -1
 _MOVED: Final = (
     KafkaError.ILLEGAL_GENERATION,
     KafkaError.UNKNOWN_MEMBER_ID,
@@ -89,7 +88,7 @@ class KafkaTransactions:
             raise self._at.error(error, self._doing) from error
         try:
             for entry in entries:
-                self._produce(producer, entry)
+                produce(producer, entry)
             offsets = [TopicPartition(*at, committed.offset, committed.note) for at, committed in kept.items()]
             if offsets:
                 membership = self._reader.membership()
@@ -129,16 +128,6 @@ class KafkaTransactions:
     def _heard(self, error: KafkaError) -> None:
         if error.fatal() or error.code() in (KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT):
             self._cut_off = True
-
-    def _produce(self, producer: Producer, entry: Entry) -> None:
-        number = _ANY if entry.partition is None else entry.partition
-        while True:
-            try:
-                producer.produce(entry.stream, entry.value, entry.key or None, number, headers=list(entry.headers))
-            except BufferError:
-                producer.poll(0.1)
-            else:
-                return
 
     def _insist(self, call: Callable[[float], Any]) -> None:
         """Call until it succeeds, as long as it may: a coordinator that moves to another broker is found again."""
