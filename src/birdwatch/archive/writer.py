@@ -2,9 +2,9 @@
 
 ``DIR/STREAM/dt=YYYY-MM-DD/STREAM+PARTITION+FIRST+LAST.parquet``: a temporary file, flushed to the disk, takes its name
 only when it is whole, and never that of another. So the names alone tell, after any crash, up to where a stream has been
-archived; offsets need no other memory. What is found damaged is renamed (`birdwatch.archive.verify`), and its offsets are
-archived again while the log has them. ``SHA256SUMS`` in each day's folder has every file's sum. Should a file be written twice over the same offsets by two writers, its rows are
-equal, and readers drop duplicates by (partition, offset).
+archived; offsets need no other memory. ``SHA256SUMS`` in each day's folder has every file's sum. What is found damaged is
+renamed (`birdwatch.archive.verify`), and its offsets are archived again while the log has them. Should two writers write
+files over the same offsets, their rows are equal, and readers drop duplicates by (partition, offset).
 """
 
 import hashlib

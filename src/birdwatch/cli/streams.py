@@ -266,8 +266,7 @@ def _as_text(message: "Message") -> Iterator[str]:
             pass  # somebody else's dead letter: as it lies
         else:
             cut = f" ({letter.length:,} bytes)" if len(letter.raw) < letter.length else ""
-            where = f"{letter.stream}/{letter.partition}@{letter.offset}"
-            yield f"{utc(letter.ts)}  {where}  {letter.reason}  {letter.value}{cut}"
+            yield f"{utc(letter.ts)}  {letter.where}  {letter.reason}  {letter.value}{cut}"
             return
     for value in _rows(message.value):
         yield value.decode(errors="backslashreplace")

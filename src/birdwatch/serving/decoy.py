@@ -124,7 +124,10 @@ class Decoy:
         """Give those not had before: a group gives messages again after it has given this process up for a while."""
         for gap in self._reader.gaps():
             self._next[gap.partition] = gap.found
-            _warn(f"{gap.partition}: {gap.reason} before it was archived: {gap.wanted} wanted, {gap.found} found")
+            _warn(
+                f"{gap.partition.stream}, partition {gap.partition.number}: messages from offset {gap.wanted} on were gone"
+                f" before they were archived ({gap.reason}); it goes on at {gap.found}"
+            )
         fresh = []
         for message in messages:
             partition = Partition(message.stream, message.partition)

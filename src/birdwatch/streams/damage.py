@@ -12,7 +12,25 @@ from typing import Any, Final, NamedTuple
 
 import apsw
 
-__all__ = ["UNREADABLE", "DamagedEndError", "Stepped", "add_sums", "end_of", "is_sound", "sound", "step_over", "summed"]
+__all__ = [
+    "SCHEMA",
+    "UNREADABLE",
+    "DamagedEndError",
+    "Stepped",
+    "add_sums",
+    "end_of",
+    "is_sound",
+    "sound",
+    "step_over",
+    "summed",
+]
+
+# STRICT, so that text is refused rather than read back as something that is not bytes. The key of the table is the
+# offset plus one: rows are never deleted, so they are numbered 1, 2, 3 … without gaps. Logs of earlier versions have no sums.
+SCHEMA: Final = (
+    "CREATE TABLE messages (id INTEGER PRIMARY KEY, key BLOB NOT NULL, value BLOB NOT NULL, sum INTEGER) STRICT"
+)
+"""The statement that makes the table of a log."""
 
 UNREADABLE: Final = (apsw.CorruptError, apsw.TooBigError, UnicodeDecodeError)
 """What reading a damaged page raises."""

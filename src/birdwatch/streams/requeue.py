@@ -157,8 +157,9 @@ class _Returned:
         reader = self._readers.get(letter.stream)
         if reader is None:
             reader = self._readers[letter.stream] = self._streams.reader(names)
-        reader.seek({**ends, here: letter.offset})
-        for messages in read_until(reader, {**ends, here: letter.offset}, {here: letter.offset + 1}, limit=_BATCH):
+        begin = ends | {here: letter.offset}
+        reader.seek(begin)
+        for messages in read_until(reader, begin, {here: letter.offset + 1}, limit=_BATCH):
             for message in messages:
                 if (message.partition, message.offset) == (letter.partition, letter.offset):
                     return message

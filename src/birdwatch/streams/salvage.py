@@ -20,9 +20,9 @@ from typing import Final, NamedTuple
 import apsw
 
 from birdwatch.errors import StreamError
-from birdwatch.streams.damage import DamagedEndError, add_sums, is_sound, summed
+from birdwatch.streams.damage import SCHEMA, DamagedEndError, add_sums, is_sound, summed
 
-__all__ = ["Mended", "look_over", "mend", "passed_over", "salvage"]
+__all__ = ["Mended", "look_over", "mend", "salvage"]
 
 _log: Final = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ def salvage(path: Path) -> Iterator[Row]:
     yield from _rows([*pages.items(), *frames], latest.__getitem__)
 
 
-def passed_over(path: Path) -> tuple[int, int] | None:
+def _passed_over(path: Path) -> tuple[int, int] | None:
     """Look whether SQLite has passed over whole commits at the end of a write-ahead log; nobody may write meanwhile.
 
     It reads up to the first frame with a wrong sum, as one that its writer could not finish. Where whole commits lie
@@ -146,7 +146,7 @@ def look_over(connection: apsw.Connection, path: Path) -> None:
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        lost = passed_over(path)
+        lost = _passed_over(path)
         if lost is not None:
             kept, before = _keep_wal(path), connection.total_changes()
             rows = _rows_between(path, *lost)
@@ -186,9 +186,7 @@ def _free(path: Path) -> Path:
 
 def _put_together(path: Path, draft: Path) -> tuple[int, list[tuple[int, int]]]:
     with closing(apsw.Connection(str(draft))) as connection:
-        connection.execute(
-            "CREATE TABLE messages (id INTEGER PRIMARY KEY, key BLOB NOT NULL, value BLOB NOT NULL, sum INTEGER) STRICT"
-        )
+        connection.execute(SCHEMA)
         with connection:
             for number, key, value, _ in salvage(path):
                 [row] = summed(number, [(key, value)])

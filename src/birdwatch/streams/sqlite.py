@@ -21,18 +21,13 @@ import apsw
 from birdwatch.errors import AddressError, StreamError
 from birdwatch.streams.base import Headers, Message, OnLost, Partition, Positions
 from birdwatch.streams.bell import Bell, ring
-from birdwatch.streams.damage import UNREADABLE, DamagedEndError, end_of, sound, step_over, summed
+from birdwatch.streams.damage import SCHEMA, UNREADABLE, DamagedEndError, end_of, sound, step_over, summed
 from birdwatch.streams.database import Database, GroupOffsets, naming, stream_error
 from birdwatch.streams.local import LocalReader, LocalStreams, Log
 from birdwatch.streams.salvage import look_over
 
 __all__ = ["SqliteStreams"]
 
-# STRICT, so that text is refused rather than read back as something that is not bytes. The key of the table is the
-# offset plus one: rows are never deleted, so they are numbered 1, 2, 3 … without gaps. Logs of earlier versions have no sums.
-_SCHEMA: Final = (
-    "CREATE TABLE messages (id INTEGER PRIMARY KEY, key BLOB NOT NULL, value BLOB NOT NULL, sum INTEGER) STRICT"
-)
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _OPTIONS: Final = {"synchronous": ("normal", "full")}
 
@@ -103,7 +98,7 @@ class SqliteStreams(LocalStreams):
     ) -> LocalReader:
         """Open a reader; it takes up streams that do not exist yet when they appear."""
         logs: dict[str, Log] = {
-            stream: _SqliteLog(stream, Database(self._path(stream), _SCHEMA, opened=look_over)) for stream in streams
+            stream: _SqliteLog(stream, Database(self._path(stream), SCHEMA, opened=look_over)) for stream in streams
         }
         begin = dict.fromkeys(map(Partition, streams), 0)
         if start == "latest":
@@ -143,10 +138,9 @@ class SqliteStreams(LocalStreams):
 
     def _database(self, stream: str) -> Database:
         if stream not in self._open:
-            self._open[stream] = Database(self._path(stream), _SCHEMA, self._synchronous, look_over)
+            self._open[stream] = Database(self._path(stream), SCHEMA, self._synchronous, look_over)
         if self._open[stream].is_replaced(or_gone=True):
             self._open[stream].close()  # what is written there nobody would see
-            self._ends.pop(stream, None)
             self._ends.pop(stream, None)
         return self._open[stream]
 

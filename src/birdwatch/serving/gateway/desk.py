@@ -133,11 +133,8 @@ class Desk:
 
     def _forget(self, now: float) -> None:
         before = now - self._horizon
-        for kept in (
-            self._answered,
-            self._open,
-            self._unconfirmed,
-        ):  # all in the order of time: the first to stay ends the search
+        # All are in the order of time: the first to stay ends the search.
+        for kept in (self._answered, self._open, self._unconfirmed):
             while kept and (len(kept) > self._most or kept[next(iter(kept))][0] < before):
                 del kept[next(iter(kept))]
 
