@@ -13,11 +13,6 @@ from birdwatch.testing import MemoryStreams
 from .gateways import PATIENT, a_result, answering, gateway, requests, wait_for
 
 
-@pytest.fixture
-def streams():
-    return MemoryStreams()
-
-
 def infer(*values, **fields):
     return {"inputs": [{"name": "x", "shape": [len(values)], "datatype": "FP64", "data": list(values)}], **fields}
 
