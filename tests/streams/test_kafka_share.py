@@ -11,17 +11,21 @@ FRESH = Log("id", 0, 100)
 NOTHING = Changes(frozenset(), {})
 
 
-def started(on_lost="earliest"):
+def back(*partitions):
+    return Changes(frozenset(), {}, frozenset(partitions))
+
+
+def started(on_lost="earliest", member=None):
     """A share that was given both partitions, and has been told of it."""
     share = KafkaShare({}, on_lost)
-    share.give([A, B])
+    share.give([A, B], member)
     share.start({A: FRESH, B: FRESH})
     assert share.changes() == Changes(frozenset(), {A: None, B: None})
     share.next |= {A: 10, B: 20}
     return share
 
 
-def test_what_comes_back_from_a_rebalance_goes_on_where_it_was_left_and_is_no_change():
+def test_what_comes_back_from_a_rebalance_goes_on_where_it_was_left():
     share = started()
     share.take_away()
     assert share.next == {}
@@ -29,7 +33,31 @@ def test_what_comes_back_from_a_rebalance_goes_on_where_it_was_left_and_is_no_ch
     share.give([A, B])
     share.start({A: FRESH, B: FRESH})
     assert share.next == {A: 10, B: 20}
+    assert share.changes() == back(A, B)
     assert share.changes() == NOTHING
+
+
+def test_who_is_another_member_after_a_rebalance_was_thought_dead_meanwhile():
+    share = started(member="first")
+    share.take_away()
+    share.give([A], "first")
+    share.start({A: FRESH})
+    assert share.changes() == Changes(frozenset({B}), {}, frozenset({A}))
+    share.take_away()
+    share.give([A], "second")
+    assert not share.holds([A])
+    share.start({A: FRESH})
+    assert share.next == {A: 0}
+    assert share.changes() == Changes(frozenset({A}), {A: None})
+
+
+def test_what_was_lost_right_after_it_came_back_is_only_lost():
+    share = started()
+    share.take_away()
+    share.give([A, B])
+    share.start({A: FRESH, B: FRESH})
+    share.lose()
+    assert share.changes() == Changes(frozenset({A, B}), {})
 
 
 def test_what_does_not_come_back_is_taken_and_begins_at_the_commit_when_it_comes_later():
@@ -37,13 +65,13 @@ def test_what_does_not_come_back_is_taken_and_begins_at_the_commit_when_it_comes
     share.take_away()
     share.give([A])
     share.start({A: FRESH})
-    assert share.changes() == Changes(frozenset({B}), {})
+    assert share.changes() == Changes(frozenset({B}), {}, frozenset({A}))
     assert not share.holds([B])
     share.take_away()
     share.give([A, B])
     share.start({A: FRESH, B: FRESH._replace(committed=Committed(5, "note"))})
     assert share.next == {A: 10, B: 5}
-    assert share.changes() == Changes(frozenset(), {B: Committed(5, "note")})
+    assert share.changes() == Changes(frozenset(), {B: Committed(5, "note")}, frozenset({A}))
 
 
 def test_what_comes_back_is_another_if_somebody_has_committed_in_between():
@@ -52,7 +80,7 @@ def test_what_comes_back_is_another_if_somebody_has_committed_in_between():
     share.give([A, B])
     share.start({A: FRESH._replace(committed=Committed(7)), B: FRESH})
     assert share.next == {A: 7, B: 20}
-    assert share.changes() == Changes(frozenset({A}), {A: Committed(7)})
+    assert share.changes() == Changes(frozenset({A}), {A: Committed(7)}, frozenset({B}))
 
 
 def test_ones_own_commits_do_not_make_it_another():
@@ -62,7 +90,7 @@ def test_ones_own_commits_do_not_make_it_another():
     share.give([A, B])
     share.start({A: FRESH._replace(committed=Committed(7, "note")), B: FRESH})
     assert share.next == {A: 10, B: 20}
-    assert share.changes() == NOTHING
+    assert share.changes() == back(A, B)
 
 
 def test_nothing_counts_after_it_was_lost_even_if_it_comes_back():
@@ -83,7 +111,7 @@ def test_a_second_rebalance_before_the_first_has_been_settled_changes_nothing():
     share.give([A, B])
     share.start({A: FRESH, B: FRESH})
     assert share.next == {A: 10, B: 20}
-    assert share.changes() == NOTHING
+    assert share.changes() == back(A, B)
 
 
 def test_what_is_not_told_yet_goes_on_waiting():

@@ -108,10 +108,14 @@ class Changes(NamedTuple):
         What is known of these must be dropped: others read them, or have read them in between.
     given
         Newly read ones, each with what the group has committed.
+    back
+        Those that a change of the group has taken away and given back: what is known of them counts still. Another member
+        may have held one for a moment, without committing anything of it.
     """
 
     taken: frozenset[Partition]
     given: dict[Partition, Committed | None]
+    back: frozenset[Partition] = frozenset()
 
 
 class Reader(Protocol):
@@ -154,7 +158,8 @@ class Reader(Protocol):
         """Give what happened to its partitions since this was last asked.
 
         Taken are those that were taken away or lost while this reader was thought dead, even if they came back; given are
-        those that are new. One that is taken away and given back at once, as at each change of a group, is neither.
+        those that are new. One that is taken away and given back at once, as at each change of a group, is neither: it is
+        back.
         Without a group, what appears is given and nothing is taken.
         """
         ...

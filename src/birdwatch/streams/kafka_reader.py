@@ -175,7 +175,7 @@ class KafkaReader:
     def changes(self) -> Changes:
         """Give what happened to its partitions since this was last asked; see `birdwatch.streams.Reader.changes`.
 
-        While a rebalance is under way nothing is held, so `positions` is empty; what comes back from it is in neither.
+        While a rebalance is under way nothing is held, so `positions` is empty.
         """
         return self._share.changes()
 
@@ -310,7 +310,7 @@ class KafkaReader:
 
     def _on_assign(self, consumer: Consumer, given: list[TopicPartition]) -> None:
         # Where to go on is asked in `poll`: it may take a while to be told, and then others are alive meanwhile.
-        self._share.give([Partition(at.topic, at.partition) for at in given])
+        self._share.give([Partition(at.topic, at.partition) for at in given], consumer.memberid())
         self._member = (consumer.memberid(), consumer.consumer_group_metadata())
         self._start_at = 0.0
         consumer.assign([])

@@ -64,14 +64,22 @@ class KafkaShare:
         self._back: set[Partition] = set()
         self._taken: set[Partition] = set()
         self._given: dict[Partition, Committed | None] = {}
+        self._returned: set[Partition] = set()
+        self._member: str | None = None
         self._gaps: list[Gap] = []
 
     def holds(self, partitions: Iterable[Partition]) -> bool:
         """Tell whether all of these are held, or may be given back in the rebalance that is under way."""
         return all(partition in self.next or partition in self._back for partition in partitions)
 
-    def give(self, partitions: Collection[Partition]) -> None:
-        """Take note of what a rebalance has given; what it has not given back is gone."""
+    def give(self, partitions: Collection[Partition], member: str | None = None) -> None:
+        """Take note of what a rebalance has given, and to which member; what it has not given back is gone.
+
+        A reader that was thought dead in the midst of a rebalance is told of nothing, but it is another member afterwards.
+        """
+        if member != self._member:
+            self.lose()
+            self._member = member
         self._drop(self._back.difference(partitions))
         self.waiting = set(partitions)
 
@@ -131,7 +139,9 @@ class KafkaShare:
         found = {at: self._where(at, log) for at, log in ready.items()}
         for at, (wanted, gap) in found.items():
             log = ready[at]
-            if at not in self.next and not self._is_back(at, log):
+            if self._is_back(at, log):
+                self._returned.add(at)
+            elif at not in self.next:
                 self._drop({at} & self._back)
                 self._given[at] = log.committed
             self.next[at] = wanted if gap is None else gap.found
@@ -144,8 +154,8 @@ class KafkaShare:
 
     def changes(self) -> Changes:
         """Give what was taken and given since this was last asked."""
-        changes = Changes(frozenset(self._taken), self._given)
-        self._taken, self._given = set(), {}
+        changes = Changes(frozenset(self._taken), self._given, frozenset(self._returned))
+        self._taken, self._given, self._returned = set(), {}, set()
         return changes
 
     def gaps(self) -> list[Gap]:
@@ -177,5 +187,6 @@ class KafkaShare:
         gone = set(partitions)
         self._taken |= gone
         self._back -= gone
+        self._returned -= gone
         for at in gone:
             self._given.pop(at, None)

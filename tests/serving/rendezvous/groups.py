@@ -1,7 +1,8 @@
 """Streams with lanes and a group that shares them, as Kafka's eager rebalance does it.
 
 A change of the group begins when somebody joins, leaves, or is given up; each member gives back what it holds at its next
-poll, and all is given out anew when all have. Who was given up finds out at its next poll.
+poll, and all is given out anew when all have. Who was given up finds out at its next poll. What a poll is given, the next
+one reads.
 """
 
 import zlib
@@ -103,15 +104,16 @@ class Reader:
     def __init__(self, place, streams, group):
         self.place, self.streams, self.group = place, streams, group
         self.next, self.left, self.sought = {}, {}, {}
-        self.taken, self.given = set(), {}
+        self.taken, self.given, self.back = set(), {}, set()
         self.generation = -1
         self.closed = False
         self.known = False
 
     def poll(self, limit=1000, timeout=1.0):
+        held = set(self.next)
         self._follow()
         found = []
-        for at in sorted(self.next):
+        for at in sorted(self.next.keys() & held):
             fresh = self.place.logs[at][self.next[at] :][: limit - len(found)]
             self.next[at] += len(fresh)
             found += fresh
@@ -127,7 +129,7 @@ class Reader:
             return
         if self not in self.group.members:
             self.taken |= self.next.keys() | self.left.keys()
-            self.given = {}
+            self.given, self.back = {}, set()
             self.next, self.left = {}, {}
             self.group.join(self)
         if self in self.group.waiting:
@@ -140,9 +142,11 @@ class Reader:
             for at in self.left.keys() - held:
                 self.taken.add(at)
                 self.given.pop(at, None)
+                self.back.discard(at)
             for at in held - self.next.keys():
                 if at in self.left:
                     self.next[at] = self.left[at]
+                    self.back.add(at)
                 else:
                     self._give(at, self.group.kept.get(at))
             self.left = {}
@@ -152,8 +156,8 @@ class Reader:
         self.next[at] = self.sought.pop(at, kept or 0)
 
     def changes(self):
-        found = Changes(frozenset(self.taken), self.given)
-        self.taken, self.given = set(), {}
+        found = Changes(frozenset(self.taken), self.given, frozenset(self.back))
+        self.taken, self.given, self.back = set(), {}, set()
         return found
 
     def positions(self):

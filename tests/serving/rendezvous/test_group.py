@@ -128,11 +128,15 @@ class Stage:
         score = a_score(request_id=request_id, model="m", score=0.5)
         self.place.append("scores", [(request_id.encode(), encode(score))])
 
-    def finish(self):
-        for round_ in range(80):
-            self.clock.sleep(0.5 if round_ % 10 == 0 else 0.0)
-            for name in self.instances:
+    def steps(self, names, rounds):
+        for _ in range(rounds):
+            for name in names:
                 self.step(name)
+
+    def finish(self):
+        for _ in range(8):
+            self.clock.sleep(0.5)
+            self.steps(list(self.instances), 10)
 
     def answered(self):
         return [decode(message.value, Result) for message in self.place.read("results")]
@@ -192,6 +196,42 @@ def test_one_that_was_stopped_at_any_moment_writes_nothing_after_its_successor()
         check(stage)
 
 
+def test_who_gets_a_lane_after_a_long_while_reads_what_was_written_there_before_it_answers():
+    stage = Stage("ab")
+    stage.clock.sleep(60.0)
+    for _ in range(24):
+        stage.ask()
+    stage.steps("ab", 20)
+    stage.clock.sleep(2.0)
+    stage.place.fail = "after"
+    with pytest.raises(KilledError):
+        stage.step("b")
+    stage.give_up("b")
+    del stage.instances["b"]
+    stage.finish()
+    check(stage)
+
+
+def test_a_lane_that_was_anothers_for_a_moment_of_which_nobody_has_told_is_read_before_it_is_answered():
+    stage = Stage("abc")
+    for _ in range(24):
+        stage.ask()
+    stage.finish()
+    for _ in range(24):
+        stage.ask()
+    stage.steps("abc", 20)
+    answered = len(stage.answered())
+    stage.join("d")  # the third lane, which was the second's, is to be the third's
+    stage.steps("bac", 1)
+    stage.clock.sleep(2.0)
+    stage.steps("c", 20)
+    assert len(stage.answered()) > answered
+    stage.leave("d")  # before the second has heard
+    stage.steps("bca", 1)
+    stage.finish()
+    check(stage)
+
+
 @pytest.mark.parametrize("how", ["taken", "lost"])
 def test_after_a_write_of_which_nobody_knows_the_log_is_read_again(how):
     stage = Stage("ab")
@@ -214,7 +254,7 @@ events = st.one_of(
     st.tuples(st.just("fail"), st.sampled_from(NAMES), st.sampled_from(["taken", "lost"])),
     st.tuples(st.just("pause"), st.sampled_from(NAMES), st.integers(1, 60)),
     st.tuples(st.just("kill"), st.sampled_from(NAMES), st.sampled_from(["before", "after"])),
-    st.tuples(st.just("wait"), st.floats(0.0, 0.6)),
+    st.tuples(st.just("wait"), st.one_of(st.floats(0.0, 0.6), st.just(20.0))),
 )
 
 

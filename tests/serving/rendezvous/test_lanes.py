@@ -89,6 +89,33 @@ def test_a_lane_is_answered_once_all_that_lay_in_it_when_it_came_is_read(streams
     assert lanes.answered == {1}
 
 
+def test_a_lane_that_comes_after_long_is_read_before_it_is_answered_however_late_its_first_messages_are(
+    clock, streams, reader, lanes
+):
+    streams.log = {REQUESTS: 10}
+    clock.sleep(60.0)
+    reader.give(requests=4)
+    lanes.poll(1000, 0.5)
+    lanes.poll(1000, 0.5)
+    assert lanes.answered == set()
+    reader.read_to(requests=10)
+    lanes.poll(1000, 0.5)
+    assert lanes.answered == {1}
+
+
+def test_a_lane_that_comes_back_may_have_been_anothers_for_a_moment(streams, reader, lanes):
+    reader.give(requests=0)
+    lanes.poll(1000, 0.0)
+    assert lanes.answered == {1}
+    streams.log = {REQUESTS: 10}
+    reader.news = Changes(frozenset(), {}, frozenset({REQUESTS}))
+    assert lanes.poll(1000, 0.0) == ([], set())
+    assert lanes.answered == set()
+    reader.read_to(requests=10)
+    lanes.poll(1000, 0.0)
+    assert lanes.answered == {1}
+
+
 def test_what_was_lost_and_given_again_is_forgotten_and_read_again(streams, reader, lanes):
     reader.give(requests=0)
     lanes.poll(1000, 0.0)

@@ -75,9 +75,12 @@ class Lanes:
     def _follow(self, messages: list[Message]) -> set[int]:
         changes = self._reader.changes()
         held = self._reader.positions()
-        if changes.given:
+        # Also what came back may have been another's for a moment, of which nobody has told.
+        come = changes.given.keys() | changes.back
+        if come:
             ends = self._streams.ends(self._names)
-            self._behind |= {partition: ends[partition] for partition in changes.given if partition in ends}
+            self._behind |= {partition: ends[partition] for partition in come if partition in ends}
+            self._heard_at = self._clock()
         if self._behind:
             for partition in changes.taken - changes.given.keys():
                 self._behind.pop(partition, None)
