@@ -6,6 +6,17 @@ import pytest
 
 from birdwatch.streams import open_streams
 
+from . import kafka_broker
+
+
+@pytest.fixture(scope="session")
+def kafka_cluster():
+    """Runs brokers of a test's own, which may be killed; the test is skipped where none can run."""
+    reason = kafka_broker.missing()
+    if reason is not None:
+        pytest.skip(reason)
+    return kafka_broker.cluster
+
 
 @pytest.fixture
 def name():

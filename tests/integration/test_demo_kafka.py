@@ -7,20 +7,16 @@ import pytest
 from birdwatch.demo.flights import load_year, start_of
 from birdwatch.streams import open_streams
 
-from . import kafka_broker
 from .test_demo import HOUR, Demo, gone
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
-def address():
+def address(kafka_cluster):
     """A broker of the demo's own: its streams have their own names, and it mixes with nobody's."""
-    reason = kafka_broker.missing()
-    if reason is not None:
-        pytest.skip(reason)
-    with kafka_broker.broker() as servers:
-        yield f"kafka://{servers}?partitions=2"
+    with kafka_cluster() as alone:
+        yield f"kafka://{alone.address}?partitions=2"
 
 
 @pytest.fixture

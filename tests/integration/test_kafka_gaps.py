@@ -32,8 +32,8 @@ def trim(admin):
 def delete(admin, place):
     def delete(topic):
         admin.delete_topics([topic])[topic].result(20.0)
-        while topic in place().names():
-            pass
+        streams = place()
+        poll_until([], lambda: topic not in streams.names())
 
     return delete
 

@@ -15,7 +15,6 @@ from confluent_kafka.admin import (
 from birdwatch.errors import StreamError
 from birdwatch.streams import Partition, open_streams
 
-from . import kafka_broker
 from .kafka_polling import poll_until
 
 pytestmark = pytest.mark.integration
@@ -62,10 +61,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def cluster(folder):
-    reason = kafka_broker.missing()
-    if reason is not None:
-        pytest.skip(reason)
+def cluster(kafka_cluster, folder):
     admin = {
         "security.protocol": "SASL_SSL",
         "sasl.mechanisms": "PLAIN",
@@ -73,7 +69,7 @@ def cluster(folder):
         "sasl.password": "admins",
         "ssl.ca.location": str(folder / "ca.pem"),
     }
-    with kafka_broker.cluster(properties=PROPERTIES.format(folder=folder, secret=SECRET), client=admin) as cluster:
+    with kafka_cluster(properties=PROPERTIES.format(folder=folder, secret=SECRET), client=admin) as cluster:
         yield cluster
 
 

@@ -27,7 +27,6 @@ from birdwatch.testing import MemoryStreams, an_outcome
 from birdwatch.windows.store import Store
 from birdwatch.windows.tail import Tail
 
-from .kafka_broker import broker, missing
 from .test_serving import Pipeline, wait_for
 
 pytestmark = pytest.mark.integration
@@ -40,13 +39,10 @@ LENGTH = 60
 
 
 @pytest.fixture(scope="module")
-def alone():
+def alone(kafka_cluster):
     """A broker on which nobody else writes."""
-    reason = missing()
-    if reason is not None:
-        pytest.skip(reason)
-    with broker() as address:
-        yield f"kafka://{address}"
+    with kafka_cluster() as cluster:
+        yield f"kafka://{cluster.address}"
 
 
 @pytest.fixture
@@ -300,8 +296,7 @@ def kcat(address, name):
 
 @pytest.mark.skipif(shutil.which("kcat") is None, reason="kcat is not there: apt-get install kcat")
 def test_kcat_finds_on_every_stream_what_its_published_schema_says(alone, tmp_path):
-    pipeline = Pipeline(tmp_path)
-    pipeline.address = f"{alone}?partitions=2"
+    pipeline = Pipeline(tmp_path, f"{alone}?partitions=2")
     try:
         pipeline.start(*PARTS)
         pipeline.deploy("champion", "champion", "--anyway")

@@ -13,7 +13,6 @@ from birdwatch.records import Alert, as_token, encode
 from birdwatch.serving.horizon import catch_up
 from birdwatch.streams import open_streams
 
-from . import kafka_broker
 from .test_serving import PARTS, Clients, Pipeline, check, first_results, wait_for
 
 pytestmark = pytest.mark.integration
@@ -23,12 +22,9 @@ MODELS = ("champion", "cheap", "bird")
 
 
 @pytest.fixture(scope="module")
-def own_broker():
+def own_broker(kafka_cluster):
     """A broker that no other test uses, so that it may be killed, and the streams may have their own names."""
-    reason = kafka_broker.missing()
-    if reason is not None:
-        pytest.skip(reason)
-    with kafka_broker.cluster() as cluster:
+    with kafka_cluster() as cluster:
         yield cluster
 
 

@@ -1,118 +1,12 @@
-import importlib
-import sys
-import threading
-
 import pytest
 from prometheus_client import generate_latest
 
-from birdwatch.errors import ServingError, StreamError
-from birdwatch.records import Control, Score, Token, decode, encode
-from birdwatch.serving.runner.model import Spec
-from birdwatch.serving.runner.runner import Runner
+from birdwatch.errors import StreamError
+from birdwatch.records import Token, encode
 from birdwatch.streams import Partition
-from birdwatch.testing import FakeClock, MemoryStreams, a_request
+from birdwatch.testing import a_request
 
-MODULE = """
-def large(batch):
-    return [{"score": row["x"], "output": "small" if row["x"] == 1 else "y" * 900_000} for row in batch]
-
-
-def twice(batch):
-    return [2 * row["x"] for row in batch]
-
-def thrice(batch):
-    return [3 * row["x"] for row in batch]
-
-def inverse(batch):
-    return [1 / row["x"] for row in batch]
-
-def sizes(batch):
-    return [len(batch)] * len(batch)
-
-def ranking(batch):
-    return [{"score": row["x"], "output": row["ranked"]} for row in batch]
-
-def makes(offset=0):
-    return lambda batch: [row["x"] + offset for row in batch]
-
-def ends(batch):
-    raise SystemExit(3)
-"""
-
-HANGS = """
-import threading
-gate = threading.Event()
-
-def score(batch):
-    if any(row["x"] == 13 for row in batch):
-        gate.wait(60)
-    return [row["x"] for row in batch]
-
-def make(path):
-    gate.wait(60)
-    return score
-"""
-
-
-@pytest.fixture
-def clock():
-    return FakeClock(1_368_532_800.0)
-
-
-@pytest.fixture
-def streams(clock):
-    return MemoryStreams(clock=clock, sleep=clock.sleep)
-
-
-@pytest.fixture
-def module(tmp_path, monkeypatch):
-    name = f"models_{tmp_path.name.replace('-', '_')}"
-    (tmp_path / f"{name}.py").write_text(MODULE)
-    monkeypatch.syspath_prepend(tmp_path)
-    return name
-
-
-@pytest.fixture
-def start(streams, clock, module):
-    def started(function="twice", model="m", version="1", **options):
-        return Runner(streams, model, Spec(version, f"{module}:{function}"), clock=clock, **options)
-
-    return started
-
-
-@pytest.fixture
-def hanging(tmp_path, monkeypatch):
-    """The name of a module whose models hang, as 13 tells them to, until they are let go."""
-    name = f"hangs_{tmp_path.name.replace('-', '_')}"
-    (tmp_path / f"{name}.py").write_text(HANGS)
-    monkeypatch.syspath_prepend(tmp_path)
-    importlib.import_module(name)  # a runner may be gone before it comes to that
-    yield name
-    let_go(name)
-
-
-def let_go(name):
-    sys.modules[name].gate.set()
-
-
-def ask(streams, clock, *xs, **fields):
-    records = [a_request(id=f"r{x}", received_ts=clock(), features={"x": x}, **fields) for x in xs]
-    streams.append("requests", [(r.id.encode(), encode(r)) for r in records])
-
-
-def control(streams, action, version="", model="m", **params):
-    record = Control(ts=0, action=action, author="ann", reason="a test", model=model, version=version, params=params)
-    streams.append("control", [(model.encode(), encode(record))])
-
-
-def load(runner):
-    """Have the runner read control, and wait until what it should serve is loaded or refused."""
-    runner.step(0.0)
-    runner.settle(60.0)
-
-
-def scores(streams, stream="scores"):
-    return [decode(m.value, Score) for m in streams.reader([stream]).poll(timeout=0.0)]
+from .runners import ask, control, load, scores
 
 
 def test_a_score_says_what_who_and_when(streams, clock, start):
@@ -201,92 +95,6 @@ def test_offsets_are_committed_after_the_scores_several_times_a_second_and_when_
     assert streams.committed(*group)[Partition("requests")] >= 10
 
 
-def test_a_registered_version_serves_when_it_is_loaded_and_a_rollback_at_the_next_request(
-    streams, clock, module, start
-):
-    runner = start()
-    ask(streams, clock, 1)
-    runner.step(0.0)
-    control(streams, "register", "2", target=f"{module}:thrice")
-    load(runner)
-    ask(streams, clock, 2)
-    runner.step(0.0)
-    control(streams, "rollback", "2", to="1")  # in memory: it is in force at once
-    ask(streams, clock, 3)
-    runner.step(0.0)
-    assert [(s.version, s.score) for s in scores(streams)] == [("1", 2.0), ("2", 6.0), ("1", 6.0)]
-
-
-def test_a_version_that_cannot_be_loaded_is_not_served_and_said_so(streams, clock, module, start, capsys):
-    runner = start()
-    control(streams, "register", "2", target=f"{module}:missing")
-    load(runner)
-    ask(streams, clock, 1)
-    runner.step(0.0)
-    assert [(s.version, s.score) for s in scores(streams)] == [("1", 2.0)]
-    assert "version '2' is not served" in capsys.readouterr().err
-    control(streams, "register", "2", target=f"{module}:thrice")
-    load(runner)
-    assert runner.version == "2"
-
-
-def test_control_is_remembered_over_a_restart(streams, clock, module, start):
-    control(streams, "register", "2", target=f"{module}:thrice")
-    control(streams, "register", "9", model="other", target="nowhere:nothing")
-    assert start().version == "2"
-
-
-def test_when_the_last_registered_version_cannot_be_loaded_on_start_the_given_one_serves(streams, module, start):
-    control(streams, "register", "2", target=f"{module}:missing")
-    assert start().version == "1"
-
-
-def test_a_version_is_rolled_back_although_a_later_one_could_not_be_loaded(streams, module, start):
-    def roll_back():
-        control(streams, "register", "2", target=f"{module}:thrice")
-        control(streams, "register", "3", target=f"{module}:missing")
-        control(streams, "rollback", "2", to="1")
-
-    runner = start()
-    roll_back()
-    load(runner)
-    assert runner.version == "1"
-    assert start().version == "1"
-
-
-def test_when_what_it_is_rolled_back_to_cannot_be_loaded_any_more_the_old_one_goes_on(streams, module, start, capsys):
-    runner = start("twice")
-    control(streams, "register", "2", target=f"{module}:thrice")
-    load(runner)
-    runner._workers.pop(Spec("1", f"{module}:twice"))
-    del sys.modules[module].twice
-    control(streams, "rollback", "2", to="1")
-    load(runner)
-    assert runner.version == "2"
-    assert "version '1' is not served" in capsys.readouterr().err
-
-
-def test_a_model_that_cannot_be_loaded_does_not_start(start):
-    with pytest.raises(ServingError, match="no 'missing'"):
-        start("missing")
-
-
-def test_a_retired_model_does_not_start_however_long_it_takes_to_fetch_that(remote, clock, module):
-    control(remote, "retire")
-    with pytest.raises(ServingError, match="retired"):
-        Runner(remote, "m", Spec("1", f"{module}:twice"), clock=clock)
-
-
-def test_a_retired_model_ends_and_does_not_start_again(streams, clock, start):
-    runner = start()
-    control(streams, "retire")
-    runner.run(lambda: False)
-    assert runner.retired
-    runner.close()
-    with pytest.raises(ServingError, match="retired"):
-        start()
-
-
 def test_it_stops_after_what_is_in_hand_and_commits(streams, clock, start):
     runner = start()
     ask(streams, clock, 1)
@@ -296,32 +104,12 @@ def test_it_stops_after_what_is_in_hand_and_commits(streams, clock, start):
     assert streams.committed("runner-m", ["requests"]) == {Partition("requests"): 1}
 
 
-def test_memory_keeps_few_versions(streams, clock, module, start):
-    before = sum(thread.name.startswith("model ") for thread in threading.enumerate())
-    runner = start()
-    for version in range(2, 12):
-        control(streams, "register", str(version), target=f"{module}:thrice")
-        load(runner)
-    assert len(runner._workers) <= 4
-    assert sum(thread.name.startswith("model ") for thread in threading.enumerate()) <= 4 + before
-    assert runner.version == "11"
-
-
 def test_what_the_model_gives_beside_the_number_travels_with_the_score(streams, start):
     runner = start("ranking")
     streams.append("requests", [(b"", encode(a_request(features={"x": 0.5, "ranked": ["b", {"a": 1}]})))])
     runner.step(0.0)
     [score] = scores(streams)
     assert (score.score, score.output, score.error) == (0.5, ["b", {"a": 1}], None)
-
-
-def test_a_version_comes_with_its_options(streams, clock, module, start):
-    runner = start()
-    control(streams, "register", "2", target=f"{module}:makes", options={"offset": 100})
-    load(runner)
-    ask(streams, clock, 1)
-    runner.step(0.0)
-    assert [(s.version, s.score) for s in scores(streams)] == [("2", 101.0)]
 
 
 def test_tokens_among_the_requests_are_passed_by(streams, clock, start):
@@ -333,89 +121,11 @@ def test_tokens_among_the_requests_are_passed_by(streams, clock, start):
     assert runner.counts == {("scores", "m"): 1, ("errors", "m"): 0}
 
 
-def test_a_model_that_takes_too_long_gives_errors_at_once_and_serves_again_when_it_comes_back(streams, clock, hanging):
-    runner = Runner(streams, "m", Spec("1", f"{hanging}:score"), clock=clock, timeout_seconds=0.0)
-    ask(streams, clock, 13, 14)
-    assert runner.step(0.0) == 2
-    assert runner.trouble() == "the model is still busy with request r13 and 1 more"
-    runner.timeout_seconds = 60.0
-    ask(streams, clock, 15)
-    assert runner.step(0.0) == 1
-    let_go(hanging)
-    assert runner._serving.stuck(60.0) == ""
-    ask(streams, clock, 16)
-    assert runner.step(0.0) == 1
-    assert runner.trouble() is None
-    late = "the model took longer than 0 s"
-    assert [(s.request_id, s.score, s.error) for s in scores(streams)] == [
-        ("r13", None, late),
-        ("r14", None, late),
-        ("r15", None, "the model is still busy with request r13 and 1 more"),
-        ("r16", 16.0, None),
-    ]
-    assert [s.elapsed_seconds is None for s in scores(streams)] == [False, False, True, False]
-    assert (runner.counts["timed_out", "m"], runner.counts["errors", "m"]) == (3, 3)
-
-
-def test_what_took_too_long_is_not_scored_again_after_a_restart(streams, clock, hanging, start):
-    runner = Runner(streams, "m", Spec("1", f"{hanging}:score"), clock=clock, timeout_seconds=0.0)
-    ask(streams, clock, 13)
-    runner.run(iter([False, True]).__next__)
-    assert start().step(0.0) == 0
-
-
-def test_another_version_serves_although_the_one_before_it_hangs(streams, clock, hanging, module):
-    runner = Runner(streams, "m", Spec("1", f"{hanging}:score"), clock=clock, timeout_seconds=0.0)
-    ask(streams, clock, 13)
-    runner.step(0.0)
-    runner.timeout_seconds = 60.0
-    control(streams, "register", "2", target=f"{module}:twice")
-    load(runner)
-    ask(streams, clock, 14)
-    runner.step(0.0)
-    assert [(s.version, s.score) for s in scores(streams)] == [("1", None), ("2", 28.0)]
-    runner.close()  # the one that hangs is not waited for
-
-
-def test_while_a_version_is_loaded_the_one_before_it_goes_on(streams, clock, hanging, start):
-    runner = start()
-    control(streams, "register", "2", target=f"{hanging}:make", artifact="any")
-    ask(streams, clock, 1, 2)
-    assert runner.step(0.0) == 2
-    assert runner.version == "1"
-    control(streams, "rollback", "2")  # it is not even waited for
-    load(runner)
-    control(streams, "register", "3", target=f"{hanging}:make", artifact="another")
-    runner.step(0.0)
-    let_go(hanging)
-    runner.settle(60.0)
-    ask(streams, clock, 3)
-    runner.step(0.0)
-    assert [(s.version, s.score) for s in scores(streams)] == [("1", 2.0), ("1", 4.0), ("3", 3.0)]
-
-
-def test_who_is_asked_to_stop_while_the_first_version_is_loaded_stops(streams, clock, hanging):
-    spec = Spec("1", f"{hanging}:make", "any")
-    ask(streams, clock, 1)
-    runner = Runner(streams, "m", spec, clock=clock, start="earliest", stopping=lambda: True)
-    runner.run(lambda: True)
-    assert (runner.version, runner.step(0.0)) == ("", 0)
-    runner.close()
-
-
 def test_a_model_that_would_end_the_process_gives_an_error(streams, clock, start):
     runner = start("ends")
     ask(streams, clock, 1, 2)
     assert [runner.step(0.0), runner.step(0.0)] == [2, 0]
     assert [s.error for s in scores(streams)] == ["SystemExit: 3"] * 2
-
-
-def test_pickles_are_loaded_only_where_the_command_line_allows_it(streams, start, capsys):
-    runner = start()
-    control(streams, "register", "2", target="pickle", artifact="model.pkl", options={"sha256": "ab", "allow": True})
-    load(runner)
-    assert runner.version == "1"
-    assert "start the runner with --allow-pickle" in capsys.readouterr().err
 
 
 def test_its_measures_say_how_long_requests_wait_and_what_serves(streams, clock, module, start):
