@@ -61,6 +61,13 @@ def test_a_difference_may_be_measured_without_a_canary():
         judge([], BAR)
 
 
+def test_where_the_canary_scores_as_the_champion_does_the_largest_difference_decides():
+    seen = some(canary_differs=0)
+    assert judge(seen, Bar(0.4, max_difference=0.03)).warm
+    (said,) = judge(seen, Bar(0.4, max_difference=0.01)).failed
+    assert "0.01 is allowed" in said
+
+
 def test_as_many_errors_as_are_allowed_pass():
     assert judge(some(errors=3), BAR).warm
     assert judge(some(errors=0), Bar(0.4, errors=0.0)).warm

@@ -109,6 +109,9 @@ def test_a_tail_on_a_full_disk_says_so_and_goes_on_when_there_is_room(tmp_path, 
             except StoreError:
                 return 0
 
+        def times_full() -> int:
+            return run.said("tail").count("\ntrying again: the disk is full")
+
         with LocalTraffic(streams, ledger):
             run.start("tail", "tail", "--health-port", "0")
             run.ready("tail")
@@ -116,9 +119,7 @@ def test_a_tail_on_a_full_disk_says_so_and_goes_on_when_there_is_room(tmp_path, 
             wait_for(closed, what=lambda: run.said("tail"))
             for turn in range(1, ROUNDS + 1):
                 disk.fill()
-                wait_for(
-                    lambda turn=turn: run.said("tail").count("disk is full") >= turn, 120, lambda: run.said("tail")
-                )
+                wait_for(lambda turn=turn: times_full() == turn, 120, lambda: run.said("tail"))
                 _, reason = wait_for(lambda: (found := asked(port, "/readyz"))[0] == 503 and found)
                 assert "the disk is full" in reason
                 time.sleep(1)
@@ -133,7 +134,8 @@ def test_a_tail_on_a_full_disk_says_so_and_goes_on_when_there_is_room(tmp_path, 
             wait_for(lambda: closed() >= until, what=lambda: run.said("tail"))
         with closing(Store(disk.folder / "store.db", readonly=True)) as store:
             found = ledger.audit(store, until)
-        assert run.said("tail").count("the disk is full") == ROUNDS  # once each time
+        assert times_full() == ROUNDS  # said once each time, and once that it is over
+        assert run.said("tail").count("\nit is over: ") == ROUNDS
     assert found.strange == []
     faults.survived(
         "disk full under the store",
@@ -162,7 +164,7 @@ def ask(port: int, name: str) -> tuple[int, dict[str, Any]]:
     return answer.status_code, answer.json() if answer.is_success else {}
 
 
-def test_serving_on_a_full_disk_answers_the_default_in_time_and_scores_again_when_there_is_room(tmp_path, faults):
+def test_serving_on_a_full_disk_answers_in_time_and_scores_again_when_there_is_room(tmp_path, faults):
     alive, told, asked_for = [], Counter(), []
     with small_disk(tmp_path / "disk", 24) as disk, Processes(tmp_path) as run:
         (tmp_path / "schedule.yaml").write_text(SCHEDULE)

@@ -64,7 +64,8 @@ class Bar(NamedTuple):
     tolerance
         How many times as far from the champion as the canary it may be.
     max_difference
-        How far from the champion it may be, in units of the score: where there is no canary, or beside it.
+        How far from the champion it may be, in units of the score: where there is no canary, or beside it. It decides alone
+        where the canary scores as the champion does, which tells no scale.
     """
 
     max_seconds: float
@@ -196,9 +197,10 @@ def _too_different(found: Evidence) -> list[str]:
     failed = []
     if found.tolerance is not None and (found.ratio_bound is None or not found.ratio_bound <= found.tolerance):
         if found.ratio is None:
-            failed.append(
-                "the canary's scores are the champion's, and tell no scale for a difference: set a largest one"
-            )
+            if found.max_difference is None:
+                failed.append(
+                    "the canary's scores are the champion's, and tell no scale for a difference: set a largest one"
+                )
         else:
             failed.append(
                 f"it differs from the champion {found.ratio:.2f} times as much as the canary does"
