@@ -11,7 +11,7 @@ PACKAGE = Path(birdwatch.__file__).parent
 
 # Each part may import the parts of the tiers above its own in this list, never of its own tier or below.
 TIERS = (
-    {"deltas", "errors"},
+    {"deltas", "errors", "signals"},
     {"config", "content", "disk", "records"},
     {"stats"},
     {"health", "streams"},
@@ -27,7 +27,7 @@ TIERS = (
     {"__main__"},
 )
 TIER = {part: number for number, tier in enumerate(TIERS) for part in tier}
-SERVING_MAY = {"archive", "errors", "health", "records", "stats", "streams"}
+SERVING_MAY = {"archive", "errors", "health", "records", "signals", "stats", "streams"}
 MAY_SERVE = {"serving", "testing", "demo", "cli"}
 
 

@@ -11,8 +11,8 @@ from starlette.routing import Route
 from birdwatch.records import new_id
 from birdwatch.serving.gateway.ask import parse_ask
 from birdwatch.serving.gateway.server import bind, serve_http
-from birdwatch.serving.process import until_signalled
 from birdwatch.serving.runner.model import Spec, load_model, score_batch
+from birdwatch.signals import until_signalled
 
 MODEL = load_model(Spec("1", "models:same"))
 

@@ -1,6 +1,5 @@
 """What ``tail`` and ``judge`` share: they read on until they are asked to stop, whatever happens meanwhile."""
 
-import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
     from birdwatch.windows.reading import Reading
 
-__all__ = ["Following", "follow", "serving_health", "until_asked_to_stop"]
+__all__ = ["Following", "follow", "serving_health"]
 
 _STILL_SECONDS: Final = 60.0
 """A tail that has fallen behind judges weeks at once."""
@@ -174,16 +173,3 @@ def serving_health(
         if health.port is not None:
             typer.echo(f"health on http://{host}:{health.port}", err=quiet)
         yield health
-
-
-def until_asked_to_stop() -> Callable[[], bool]:
-    """Have SIGTERM and Ctrl-C ask the process to stop, and give what tells whether one has."""
-    asked = False
-
-    def stop(_signal: int, _frame: object) -> None:
-        nonlocal asked
-        asked = True
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    return lambda: asked

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from birdwatch.cli.following import follow, until_asked_to_stop
+from birdwatch.cli.following import follow
 from birdwatch.cli.options import (
     HealthHost,
     HealthPort,
@@ -16,6 +16,7 @@ from birdwatch.cli.options import (
     StreamsPlace,
 )
 from birdwatch.config import load_settings
+from birdwatch.signals import until_signalled
 
 __all__ = ["app"]
 
@@ -47,14 +48,14 @@ def judge(
     chosen = load_settings(
         settings, streams=streams, store=store, rules=rules, references=reference, pane_seconds=pane_seconds
     )
-    stopping = until_asked_to_stop()
-    place = open_streams(chosen.streams)
-    kept = claimed(chosen, stopping)
+    with until_signalled() as stopping:
+        place = open_streams(chosen.streams)
+        kept = claimed(chosen, stopping)
 
-    def make() -> Merge:
-        # The judge is made anew as well: what it remembers of windows may have been undone with the transaction.
-        return Merge(place, kept, chosen, group=group, on_closed=judging(kept, chosen))
+        def make() -> Merge:
+            # The judge is made anew as well: what it remembers of windows may have been undone with the transaction.
+            return Merge(place, kept, chosen, group=group, on_closed=judging(kept, chosen))
 
-    follow(make, stopping, component="judge", port=health_port, host=health_host, shown=[StoreMetrics(kept.path)])
-    place.close()
-    kept.close()
+        follow(make, stopping, component="judge", port=health_port, host=health_host, shown=[StoreMetrics(kept.path)])
+        place.close()
+        kept.close()

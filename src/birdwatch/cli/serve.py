@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
+from birdwatch.signals import until_signalled
+
 if TYPE_CHECKING:
     from birdwatch.health import Health
 
@@ -57,7 +59,6 @@ def gateway(
     from birdwatch.serving.features.plugin import load_features  # noqa: PLC0415 - `--help` should not wait for a web server
     from birdwatch.serving.gateway.gateway import Gateway  # noqa: PLC0415
     from birdwatch.serving.gateway.server import bind, serve_http  # noqa: PLC0415
-    from birdwatch.serving.process import until_signalled  # noqa: PLC0415
     from birdwatch.streams import open_streams  # noqa: PLC0415
 
     plan = load_schedule(schedule)
@@ -110,7 +111,7 @@ def runner(
 ) -> None:
     """Score requests with one model."""
     from birdwatch.cli.values import json_object  # noqa: PLC0415
-    from birdwatch.serving.process import announce_ready, until_signalled  # noqa: PLC0415
+    from birdwatch.serving.process import announce_ready  # noqa: PLC0415
     from birdwatch.serving.runner.model import Spec  # noqa: PLC0415
     from birdwatch.serving.runner.runner import Runner  # noqa: PLC0415
     from birdwatch.streams import open_streams  # noqa: PLC0415
@@ -158,7 +159,7 @@ def rendezvous(
 ) -> None:
     """Choose the answer to each request among the scores, in time."""
     from birdwatch.serving.control.schedule import load_schedule  # noqa: PLC0415
-    from birdwatch.serving.process import announce_ready, until_signalled  # noqa: PLC0415
+    from birdwatch.serving.process import announce_ready  # noqa: PLC0415
     from birdwatch.serving.rendezvous.rendezvous import Rendezvous  # noqa: PLC0415
     from birdwatch.streams import open_streams  # noqa: PLC0415
 
@@ -192,7 +193,7 @@ def decoy(
 ) -> None:
     """Archive every request as the models see it, and score none."""
     from birdwatch.serving.decoy import Decoy  # noqa: PLC0415
-    from birdwatch.serving.process import announce_ready, until_signalled  # noqa: PLC0415
+    from birdwatch.serving.process import announce_ready  # noqa: PLC0415
     from birdwatch.streams import open_streams  # noqa: PLC0415
 
     with (
@@ -217,7 +218,7 @@ def guard(
 ) -> None:
     """Watch over ramps: hold or roll back the one that an alert names, as `deploy ramp --guard` asked for."""
     from birdwatch.serving.control.guard import Guard  # noqa: PLC0415
-    from birdwatch.serving.process import announce_ready, until_signalled  # noqa: PLC0415
+    from birdwatch.serving.process import announce_ready  # noqa: PLC0415
     from birdwatch.streams import open_streams  # noqa: PLC0415
 
     with (

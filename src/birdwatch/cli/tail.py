@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from birdwatch.cli.following import follow, serving_health, until_asked_to_stop
+from birdwatch.cli.following import follow, serving_health
 from birdwatch.cli.options import (
     HealthHost,
     HealthPort,
@@ -18,6 +18,7 @@ from birdwatch.cli.options import (
 )
 from birdwatch.config import load_settings
 from birdwatch.errors import SettingsError, StreamError
+from birdwatch.signals import until_signalled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,23 +85,23 @@ def _alone(chosen: "Settings", *, until_end: bool, port: int | None, host: str, 
     place = open_streams(chosen.streams)
     recorded = chosen.streams.startswith("files:")
     letters = open_streams(f"sqlite:{chosen.store.with_suffix('.deadletters')}") if recorded else place
-    stopping = until_asked_to_stop()
-    kept = claimed(chosen, stopping)
-    shown = [StoreMetrics(kept.path)]
+    with until_signalled() as stopping:
+        kept = claimed(chosen, stopping)
+        shown = [StoreMetrics(kept.path)]
 
-    def make() -> Tail:
-        # The judge is made anew as well: what it remembers of windows may have been undone with the transaction.
-        return Tail(place, kept, chosen, on_closed=judging(kept, chosen), letters=letters, finite=until_end)
+        def make() -> Tail:
+            # The judge is made anew as well: what it remembers of windows may have been undone with the transaction.
+            return Tail(place, kept, chosen, on_closed=judging(kept, chosen), letters=letters, finite=until_end)
 
-    whole = True
-    if until_end:
-        tailing = make()
-        reading = tailing.reading
-        with serving_health(port, host, "tail", [ReadingMetrics(lambda: reading), *shown], quiet=True) as health:
-            whole = _to_the_end(tailing, stopping, health.pulse)
-        tailing.close()
-    else:
-        reading = follow(make, stopping, component="tail", port=port, host=host, shown=shown)
+        whole = True
+        if until_end:
+            tailing = make()
+            reading = tailing.reading
+            with serving_health(port, host, "tail", [ReadingMetrics(lambda: reading), *shown], quiet=True) as health:
+                whole = _to_the_end(tailing, stopping, health.pulse)
+            tailing.close()
+        else:
+            reading = follow(make, stopping, component="tail", port=port, host=host, shown=shown)
     place.close()
     if until_end or as_json:
         found = {"messages": reading.messages, "dead_letters": reading.dead_letters, "store": str(kept.path)}
@@ -139,7 +140,8 @@ def _one_of(group: str, chosen: "Settings", *, port: int | None, host: str) -> N
     from birdwatch.windows.worker import Worker  # noqa: PLC0415
 
     place = open_streams(chosen.streams)
-    follow(lambda: Worker(place, chosen, group=group), until_asked_to_stop(), component="tail", port=port, host=host)
+    with until_signalled() as stopping:
+        follow(lambda: Worker(place, chosen, group=group), stopping, component="tail", port=port, host=host)
     place.close()
 
 

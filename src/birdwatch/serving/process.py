@@ -1,37 +1,18 @@
-"""What every serving process shares: how it says that it is ready, and how it is asked to stop."""
+"""What every serving process shares: how it says that it is ready, or in trouble, and who it is."""
 
 import gc
 import os
-import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib.metadata import version
-from types import FrameType
 from typing import Any, Final
 
 from birdwatch.errors import StreamError
 
-__all__ = ["announce", "announce_ready", "provenance", "retry", "until_signalled", "warn"]
+__all__ = ["announce", "announce_ready", "provenance", "retry", "warn"]
 
 _RETRY_SECONDS: Final = 1.0
-
-
-@contextmanager
-def until_signalled() -> Iterator[Callable[[], bool]]:
-    """Give a function that says whether SIGTERM or SIGINT has come; what is in hand can then be finished."""
-    caught: list[int] = []
-
-    def catch(number: int, _: FrameType | None) -> None:
-        caught.append(number)
-
-    before = {number: signal.signal(number, catch) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield lambda: bool(caught)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def announce(line: str) -> None:
