@@ -195,6 +195,21 @@ def test_a_lane_that_reads_for_long_is_waited_for(tmp_path):
     assert fleet.store.noted("closed_until", None) == int(START) + 60
 
 
+def test_lanes_that_came_after_the_judge_are_waited_for(tmp_path):
+    broker = MemoryBroker(2)
+    fleet = Fleet(broker, tmp_path / "all.db")
+    fleet.merge.step()
+    for event in filled(traffic()).logs[Partition("scores", 0)]:
+        broker.append("scores", [(event.key, event.value)])
+    for lane in (0, 1):
+        for _ in range(2):
+            delta = PaneDelta(group=GROUP, pane_seconds=60, lane=lane, closed_until=int(START) + 60)
+            broker.append("panes", [(b"", records.encode(delta))])
+            fleet.merge.step()
+        closed = fleet.store.noted("closed_until", None)
+        assert closed == (None if lane == 0 else int(START) + 60)
+
+
 def test_a_silent_lane_is_waited_for_until_it_has_told_what_it_holds(tmp_path):
     fleet = Fleet(filled(traffic(seconds=50)), tmp_path / "all.db")
     fleet.join()

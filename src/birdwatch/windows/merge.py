@@ -116,8 +116,9 @@ class Merge:
         )
         counting = Counting(settings, now=now)
         self._control = counting.topic_of(CONTROL)
-        for number in {at.number for at in streams.ends(counting.timed)}:
-            self._watermark.await_(Partition(PANES, number), now() + settings.idle_seconds)
+        self._timed = counting.timed
+        self._awaits = False
+        self._await_lanes()
         self._reader = streams.reader([PANES, self._control], on_lost=settings.on_lost)
         self._reader.seek({at: point.position for at, point in store.checkpoints().items()})
         self._listening = Listening(streams, self._reader, [PANES], settings.idle_seconds, now())
@@ -127,6 +128,8 @@ class Merge:
         """Read once, add, close what can be closed, and commit; give the number of messages read."""
         messages = self._reader.poll(limit, timeout)
         heard = self._listening.step(self._now(), busy=bool(messages))
+        if messages and not self._awaits:
+            self._await_lanes()
         faults: list[Fault] = []
         with self._store.transaction():
             again: set[int] = set()
@@ -157,6 +160,12 @@ class Merge:
     def close(self) -> None:
         """Let go of the streams."""
         self._reader.close()
+
+    def _await_lanes(self) -> None:
+        """Wait for all lanes there are to say how far they have come; before there are streams, nobody knows how many."""
+        for number in {at.number for at in self._streams.ends(self._timed)}:
+            self._watermark.await_(Partition(PANES, number), self._now() + self._watermark.idle_seconds)
+            self._awaits = True
 
     def _take(self, message: Message) -> set[int]:
         """Keep what a lane said; give the closed panes that it changes."""
