@@ -29,3 +29,8 @@ def test_another_thing_is_said_at_once():
     seldom = Seldom(FakeClock(0.0))
     assert said(seldom, GONE, 1, 1, 1)
     assert said(seldom, "SASL authentication failed")
+
+
+def test_that_producers_pass_by_what_is_said_to_consumers_in_one_address_is_not_said():
+    told = "CONFWARN [rdkafka#producer-1] [thrd:app]: Configuration property session.timeout.ms is a consumer property and will be ignored by this producer instance"
+    assert said(Seldom(FakeClock(0.0)), told) is None

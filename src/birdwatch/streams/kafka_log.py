@@ -10,10 +10,12 @@ __all__ = ["LOG", "Seldom"]
 
 _SECONDS: Final = 60.0
 _NUMBERS: Final = re.compile(r"\d+")
+_OTHERS: Final = "and will be ignored by this"
+"""One address has the properties of consumers and of producers: that each passes by the other's is as it should be."""
 
 
 class Seldom(logging.Filter):
-    """Lets the same be said once in a while; numbers in it do not make it another.
+    """Lets the same be said once in a while; numbers in it do not make it another. What means nothing is not said at all.
 
     Parameters
     ----------
@@ -28,6 +30,8 @@ class Seldom(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Tell whether to say it, and how often it was not said since the last time."""
+        if _OTHERS in record.getMessage():
+            return False
         what = _NUMBERS.sub("#", record.getMessage())
         now = self._clock()
         since, passed_over = self._said.get(what, (-_SECONDS, 0))
