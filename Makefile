@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL = uv=$$(command -v uv || echo $(BIN)/uv); $$uv pip install --python $(BIN)/python
+# A file's tests run one after the other, since they share what they set up; ARGS=-n0 runs all so, as debuggers need it.
+TOGETHER = -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 COMPILE = uv=$$(command -v uv || echo $(BIN)/uv); $$uv pip compile --quiet --universal --python-version 3.11 --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
@@ -20,7 +22,7 @@ kafka: $(VENV)/.dev  ## Start a Kafka broker to try things on, until Ctrl-C; nee
 	@exec $(BIN)/python tests/integration/kafka_broker.py
 
 test: lint  ## Check the code and run the unit tests; options for pytest in ARGS
-	$(BIN)/pytest -m "not integration and not e2e" $(ARGS)
+	$(BIN)/pytest -m "not integration and not e2e" $(TOGETHER) $(ARGS)
 
 lint: $(VENV)/.dev  ## Check style and types
 	$(BIN)/ruff check
@@ -31,7 +33,7 @@ test-integration: $(VENV)/.dev  ## Run the tests that need real servers, process
 	@for tool in buildah chromium debootstrap java kcat mvn; do \
 		command -v $$tool > /dev/null || echo "$$tool is not there: the tests that need it are skipped (.ci/run installs it)"; \
 	done
-	$(BIN)/pytest -m "integration or e2e" $(ARGS)
+	$(BIN)/pytest -m "integration or e2e" $(TOGETHER) $(ARGS)
 
 test-nightly: $(VENV)/.dev  ## Kill the processes of the pipeline at fifty random moments
 	BIRDWATCH_KILLS=50 $(BIN)/pytest tests/integration/test_behaviours.py -k test_17 $(ARGS)

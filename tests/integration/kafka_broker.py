@@ -214,7 +214,11 @@ def _fetched() -> Path:
             print("fetching Apache Kafka with Maven ...", file=sys.stderr)  # noqa: T201
             goal = ["dependency:copy-dependencies", f"-DoutputDirectory={draft}/jars"]
             subprocess.run(["mvn", "-q", "-B", "-f", str(POM), *goal], check=True, stdout=sys.stderr, timeout=600)
-            Path(draft, "jars").rename(jars)
+            try:
+                Path(draft, "jars").rename(jars)
+            except OSError:
+                if not jars.exists():  # else another run was sooner, with the same
+                    raise
     return jars
 
 
