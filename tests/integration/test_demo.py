@@ -28,10 +28,10 @@ DAY = 24 * HOUR
 class Demo:
     """A demo that runs, with its descendants."""
 
-    def __init__(self, *arguments, cwd):
+    def __init__(self, *arguments, cwd, first=()):
         self.lines = []
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "birdwatch", "demo", *map(str, arguments)],
+            [*first, sys.executable, "-m", "birdwatch", "demo", *map(str, arguments)],
             cwd=cwd,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -257,3 +257,18 @@ def test_ctrl_c_stops_everything_and_a_taken_port_is_reported(tmp_path):
             assert gone(pids)
         finally:
             demo.close()
+
+
+def test_started_by_a_script_in_the_background_which_ctrl_c_does_not_reach_it_ends_when_it_is_told_to(tmp_path):
+    deaf = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]
+    demo = Demo("--no-dashboard", "--from", "2013-05-12", "--run-dir", "run", cwd=tmp_path, first=deaf)
+    try:
+        demo.read_until(r"\S")
+        pids = demo.descendants()
+        demo.process.send_signal(signal.SIGTERM)
+        assert demo.finish() == 130
+        assert "Stopped" in demo.text
+        assert gone(pids)
+    finally:
+        demo.process.kill()
+        demo.close()

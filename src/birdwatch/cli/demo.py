@@ -66,7 +66,7 @@ def demo(
     )
     # Whatever asks it to end, it ends as by Ctrl-C: in order, with all that it started.
     asked = (signal.SIGTERM, signal.SIGHUP)
-    before = [signal.signal(number, lambda *_: os.kill(os.getpid(), signal.SIGINT)) for number in asked]
+    before = [signal.signal(number, signal.default_int_handler) for number in asked]
     try:
         run(options, console)
     except KeyboardInterrupt:
