@@ -84,7 +84,7 @@ def test_no_instance_that_takes_it_is_a_failure_that_is_tried_again_soon():
         DeliveryError, match=r"none of 2 instances took it: cannot be reached: .*; answered 500"
     ) as raised:
         both.sink.send(alert(), "id")
-    assert raised.value.retry_after == 15.0
+    assert raised.value.retry_after == 5.0
 
 
 def test_what_stands_is_said_in_one_message_and_nothing_is_not_said():

@@ -69,7 +69,7 @@ def _alert(severity: Severity, now: float) -> "Alert":
         rule="test",
         severity=severity,
         attribution="this is a test",
-        model="test",
+        model="",  # of no model: where it goes to the stream, a guard has nothing to roll back
         version="",
         reason="This is a test: somebody asked with `birdwatch alerts test` whether alerts arrive. There is nothing to do.",
     )
@@ -92,7 +92,8 @@ def enable(sink: _Name, settings: SettingsFile = None, store: StoreFile = None) 
         receivers.enable(kept, sink)
     finally:
         kept.close()
-    typer.echo(f"{sink} is enabled: {waiting.get(sink, 0)} changes wait, and are due now")
+    count = waiting.get(sink, 0)
+    typer.echo(f"{sink} is enabled: {'1 change is' if count == 1 else f'{count} changes are'} due now")
 
 
 def say_disabled(store: "Store") -> None:

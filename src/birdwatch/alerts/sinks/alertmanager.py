@@ -27,7 +27,7 @@ REPEAT_SECONDS: Final = 60.0
 FIRES_FOR_SECONDS: Final = 240.0
 """For how long an alert fires that is not said again."""
 
-_RETRY_SECONDS: Final = 15.0  # it is ours, near, and made to be asked often
+_RETRY_SECONDS: Final = 5.0  # it is ours, near, and made to be asked often
 
 
 class Alertmanager(Sink):
