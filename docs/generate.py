@@ -23,6 +23,7 @@ __all__ = ["pages"]
 _HERE: Final = Path(__file__).parent / "reference"
 _WRITTEN: Final[dict[str, type[msgspec.Struct]]] = RECORDS | {DEADLETTERS: DeadLetter}
 _NOTE: Final = "<!-- Written by `make docs`: change the code instead. -->\n\n"
+_FORMATS: Final = {"path": "path", "password": "string, kept secret"}
 
 
 def pages() -> dict[Path, str]:
@@ -74,9 +75,7 @@ def _settings() -> str:
         "\n## A segment\n\nWhat stands under `segments: {NAME: ...}` is a dimension: scores, and what a model and its partner"
         " differ by, are counted\nfor each part of it as well.\n\n"
     )
-    sinks = (
-        "\n## A sink\n\nWhat stands under `sinks: {NAME: {kind: ...}}` is a receiver of alerts: [how they arrive](../guide/alerts.md).\n"
-    )
+    sinks = "\n## A sink\n\nWhat stands under `sinks: {NAME: {kind: ...}}` is a receiver of alerts: [how they arrive](../guide/alerts.md).\n"
     return (
         _NOTE
         + intro
@@ -108,20 +107,16 @@ def _values(schema: dict[str, Any]) -> str:
     """Say in words which values a JSON Schema allows."""
     if "anyOf" in schema:
         return " or ".join(_values(one) for one in schema["anyOf"])
-    if "enum" in schema:
-        return " or ".join(f"`{value}`" for value in schema["enum"])
+    if "enum" in schema or "const" in schema:
+        return " or ".join(f"`{value}`" for value in schema.get("enum", [schema.get("const")]))
     if "$ref" in schema:
         return "a mapping"
-    if "const" in schema:
-        return f"`{schema['const']}`"
-    if schema.get("format") == "password":
-        return "string, kept secret"
     kind = str(schema.get("type", "anything"))
     kind = {"object": "names and values", "null": "nothing"}.get(kind, kind)
     if kind == "array":
         return f"list of {_values(schema['items'])}"
-    if schema.get("format") == "path":
-        return "path"
+    if schema.get("format") in _FORMATS:
+        return _FORMATS[schema["format"]]
     above = f" > {schema['exclusiveMinimum']:g}" if "exclusiveMinimum" in schema else ""
     return kind + above + (f" ≥ {schema['minimum']:g}" if "minimum" in schema else "")
 

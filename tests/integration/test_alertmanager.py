@@ -256,3 +256,12 @@ def test_a_test_alert_arrives(server, tmp_path, monkeypatch):
     assert said.exit_code == 0
     (alert,) = one.alerts()
     assert alert["labels"] == {"alertname": "test", "severity": "info", "attribution": "this is a test"}
+
+
+def test_the_configuration_that_containers_are_given_is_one(root):
+    amtool = shutil.which("amtool")
+    checked = subprocess.run(
+        [amtool, "check-config", root / "containers/alertmanager.yml"], check=False, capture_output=True, text=True
+    )
+    assert checked.returncode == 0, checked.stderr
+    assert "1 receivers" in checked.stdout
