@@ -131,7 +131,7 @@ def hostile():
         one.close()
 
 
-def signed(url, seconds=0.5):
+def signed(url, seconds=1.0):
     return Webhook(url, key=read_key(SECRET), poster=Poster(timeout_seconds=seconds))
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Final
 
 import httpx
@@ -63,14 +64,15 @@ class Poster:
         *,
         timeout_seconds: float = 10.0,
         allow: Sequence[str] = (),
-        transport: Callable[[], httpx.AsyncBaseTransport] = httpx.AsyncHTTPTransport,
+        transport: Callable[[], httpx.AsyncBaseTransport] | None = None,
         resolve: Resolve = resolve,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.timeout_seconds = timeout_seconds
         self.now = now
         self._allow = allow
-        self._transport = transport
+        # Whom to trust is read once: it takes longer than an attempt.
+        self._transport = transport or partial(httpx.AsyncHTTPTransport, verify=httpx.create_ssl_context())
         self._resolve = resolve
 
     def post(self, url: str, content: bytes, headers: Mapping[str, str]) -> None:
