@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as _NotRead
 
 from birdwatch.errors import SettingsError
 
@@ -332,6 +333,8 @@ def load_settings(path: Path | None = None, **given: Any) -> Settings:
         return Settings(**{**below, **said})
     except ValidationError as error:
         raise SettingsError(_explain(error, chosen if from_file else None)) from error
+    except _NotRead as error:  # its causes hold the text, secrets included
+        raise SettingsError(f"{error}: an environment variable of names and values holds JSON") from None
 
 
 def _yaml_fault(error: yaml.YAMLError) -> str:

@@ -166,6 +166,16 @@ def test_misuse_is_said_with_its_place_and_without_secrets(settings, sink, said)
     assert "token-of-mine" not in str(raised.value)
 
 
+def test_an_environment_that_is_no_json_is_not_repeated(settings, monkeypatch):
+    monkeypatch.setenv("BIRDWATCH_SINKS", '{"x": {"url": "https://token-of-mine"')
+    with pytest.raises(
+        SettingsError, match=r'"sinks" .*: an environment variable of names and values holds JSON'
+    ) as raised:
+        settings("{}")
+    assert "token-of-mine" not in str(raised.value)
+    assert raised.value.__cause__ is None
+
+
 @pytest.mark.parametrize("name", ["webhook", "log", "stream"])
 def test_the_names_of_the_short_forms_are_taken(settings, name):
     with pytest.raises(SettingsError, match=f"sinks: '{name}' is what the setting .* is called as a sink"):
