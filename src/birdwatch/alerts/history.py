@@ -18,7 +18,8 @@ class AlertRow(msgspec.Struct, kw_only=True, frozen=True):
     started, fired, resolved
         Event time of the first evidence, of the alert, and of its end (None while it fires).
     reason
-        Why it fired; ``statistic``, ``value``, ``tolerance`` and ``n`` are the numbers of that moment.
+        Why it fired; ``statistic``, ``value``, ``tolerance``, ``n`` and the rest are of that moment, see
+        `birdwatch.records.Alert`.
     delivered
         By sink, the wall time at which it took the news that this fires; None while it has not.
     """
@@ -41,6 +42,11 @@ class AlertRow(msgspec.Struct, kw_only=True, frozen=True):
     tolerance: float | None
     n: int
     delivered: dict[str, float | None]
+    effect: float = 0.0
+    since: float | None = None
+    evidence: float | None = None
+    cost: float | None = None
+    runbook: str = ""
 
 
 class Delivery(msgspec.Struct, frozen=True):
@@ -97,6 +103,11 @@ def _episode(store: Store, number: int, alert: Alert, resolved: float | None) ->
         value=alert.value,
         tolerance=alert.tolerance,
         n=alert.n,
+        effect=alert.effect,
+        since=alert.since,
+        evidence=alert.evidence,
+        cost=alert.cost,
+        runbook=alert.runbook,
         delivered={delivery.sink: delivery.delivered for delivery in _deliveries(store, number)},
     )
 
