@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 import apsw
 
 from birdwatch.alerts.outbox import due, mark_delivered, mark_failed, subscribe
+from birdwatch.alerts.silences import settle
 from birdwatch.alerts.sinks import Sink
 from birdwatch.errors import DiskFullError, StoreBusyError, StoreError
 from birdwatch.windows.store import Store
@@ -54,6 +55,7 @@ def deliver_due(
     dict[str, Attempts]
         By sink. What failed is due again after the back-off.
     """
+    settle(store, now())
     results: dict[str, Attempts] = {}
     for name, sink in sinks.items():
         delivered = failed = 0

@@ -4,6 +4,8 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from birdwatch.alerts.acknowledgements import Acknowledgement, read_acknowledgements
+from birdwatch.alerts.held import read_held
 from birdwatch.records import Alert, decode
 from birdwatch.windows.store import Store
 
@@ -22,6 +24,12 @@ class AlertRow(msgspec.Struct, kw_only=True, frozen=True):
         `birdwatch.records.Alert`.
     delivered
         By sink, the wall time at which it took the news that this fires; None while it has not.
+    inhibited_by, silenced_by
+        The fingerprint of an alert that explains it, the number of a silence: what keeps it back, or did.
+    held
+        It is kept back now, or was until it resolved.
+    acknowledged
+        Who looks after it.
     """
 
     fingerprint: str
@@ -47,6 +55,10 @@ class AlertRow(msgspec.Struct, kw_only=True, frozen=True):
     evidence: float | None = None
     cost: float | None = None
     runbook: str = ""
+    inhibited_by: str = ""
+    silenced_by: str = ""
+    held: bool = False
+    acknowledged: Acknowledgement | None = None
 
 
 class Delivery(msgspec.Struct, frozen=True):
@@ -59,10 +71,14 @@ class Delivery(msgspec.Struct, frozen=True):
 
 
 class Change(msgspec.Struct, frozen=True):
-    """One change of an alert, and its deliveries."""
+    """One change of an alert, its deliveries, and of a firing what keeps it back, or did, and who looks after it."""
 
     alert: Alert
     deliveries: list[Delivery]
+    inhibited_by: str = ""
+    silenced_by: str = ""
+    held: bool = False
+    acknowledged: Acknowledgement | None = None
 
 
 # An episode counts as seen in [since, until) when it fired before the end and had not resolved before the start.
@@ -81,7 +97,22 @@ def read_alerts(store: Store, since: float, until: float) -> list[AlertRow]:
     if not store.connection.table_exists(None, "outbox"):
         return []
     rows: Any = store.connection.execute(_EPISODES, (until, since)).fetchall()
-    return [_episode(store, number, decode(record, Alert), resolved) for number, record, resolved in rows]
+    marks = _marks(store)
+    return [
+        msgspec.structs.replace(_episode(store, number, decode(record, Alert), resolved), **marks.get(number, {}))
+        for number, record, resolved in rows
+    ]
+
+
+def _marks(store: Store) -> dict[int, dict[str, Any]]:
+    """Give what keeps firings back, and who looks after them, by number and by the names of `AlertRow`."""
+    marks: dict[int, dict[str, Any]] = {
+        number: {"inhibited_by": h.inhibited_by, "silenced_by": h.silenced_by, "held": h.inhibited or h.silenced}
+        for number, h in read_held(store).items()
+    }
+    for number, seen in read_acknowledgements(store).items():
+        marks.setdefault(number, {})["acknowledged"] = seen
+    return marks
 
 
 def _episode(store: Store, number: int, alert: Alert, resolved: float | None) -> AlertRow:
@@ -119,7 +150,10 @@ def read_changes(store: Store, fingerprint: str) -> list[Change]:
     rows: Any = store.connection.execute(
         "SELECT id, record FROM alerts WHERE substr(fingerprint, 1, ?) = ? ORDER BY id", (len(fingerprint), fingerprint)
     ).fetchall()
-    return [Change(decode(record, Alert), _deliveries(store, number)) for number, record in rows]
+    marks = _marks(store)
+    return [
+        Change(decode(record, Alert), _deliveries(store, number), **marks.get(number, {})) for number, record in rows
+    ]
 
 
 def _deliveries(store: Store, number: int) -> list[Delivery]:

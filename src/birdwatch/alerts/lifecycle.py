@@ -5,14 +5,17 @@ restart changes nothing.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any, Final
 
 import msgspec
 
 from birdwatch.alerts.condition import FLAPS, Condition, decide, end
+from birdwatch.alerts.inhibition import inhibit
 from birdwatch.alerts.outbox import create_tables, put, subscribe
+from birdwatch.alerts.silences import settle
 from birdwatch.detect.verdict import Finding, Subject
 from birdwatch.records import Alert
 from birdwatch.windows.store import Store
@@ -32,8 +35,13 @@ def fingerprint(rule: str, subject: Subject, attribution: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()[:16]
 
 
-def advance(store: Store, findings: Sequence[Finding], *, sinks: Sequence[str] = ()) -> list[Alert]:
+def advance(
+    store: Store, findings: Sequence[Finding], *, sinks: Sequence[str] = (), now: Callable[[], float] = time.time
+) -> list[Alert]:
     """Take findings into account and write what changes: to the history, and to the outbox for every sink.
+
+    What another alert explains (`birdwatch.alerts.inhibition`) or somebody silenced (`birdwatch.alerts.silences`) is in
+    the history alone.
 
     All or nothing is kept; called inside the store's transaction, it is part of that.
 
@@ -48,6 +56,8 @@ def advance(store: Store, findings: Sequence[Finding], *, sinks: Sequence[str] =
         What the judge found, in any order.
     sinks
         Sinks to subscribe first (see `birdwatch.alerts.outbox.subscribe`); those subscribed earlier stay.
+    now
+        The wall clock, in Unix seconds, by which silences begin and end; nothing else goes by it.
 
     Returns
     -------
@@ -60,13 +70,24 @@ def advance(store: Store, findings: Sequence[Finding], *, sinks: Sequence[str] =
         _create_table(store)
         for sink in sinks:
             subscribe(store, sink)
-        for (_, rule, subject), group in groupby(sorted(findings, key=_window), key=_window):
-            for cause, condition, alert in _step(_read(store, rule, subject), list(group)):
-                _write(store, rule, subject, cause, condition)
-                if alert is not None:
-                    put(store, alert)
-                    changes.append(alert)
+        for ts, at_once in groupby(sorted(findings, key=_window), key=lambda finding: finding.ts):
+            fresh = list(_at(store, at_once))
+            for alert in fresh:
+                put(store, alert)
+            if fresh:
+                inhibit(store, ts)
+            changes += fresh
+        settle(store, now())
     return changes
+
+
+def _at(store: Store, findings: Iterable[Finding]) -> Iterator[Alert]:
+    """Take the findings of one moment into account; give what changes."""
+    for (_, rule, subject), group in groupby(findings, key=_window):
+        for cause, condition, alert in _step(_read(store, rule, subject), list(group)):
+            _write(store, rule, subject, cause, condition)
+            if alert is not None:
+                yield alert
 
 
 def _window(finding: Finding) -> tuple[int, str, Subject]:
