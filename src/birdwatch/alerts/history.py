@@ -26,8 +26,8 @@ class AlertRow(msgspec.Struct, kw_only=True, frozen=True):
         By sink, the wall time at which it took the news that this fires; None while it has not.
     inhibited_by, silenced_by
         The fingerprint of an alert that explains it, the number of a silence: what keeps it back, or did.
-    held
-        It is kept back now, or was until it resolved.
+    inhibited, silenced
+        It does so now, or did until the alert resolved.
     acknowledged
         Who looks after it.
     """
@@ -57,8 +57,14 @@ class AlertRow(msgspec.Struct, kw_only=True, frozen=True):
     runbook: str = ""
     inhibited_by: str = ""
     silenced_by: str = ""
-    held: bool = False
+    inhibited: bool = False
+    silenced: bool = False
     acknowledged: Acknowledgement | None = None
+
+    @property
+    def held(self) -> bool:
+        """Tell whether anything keeps it back, or did so until it resolved."""
+        return self.inhibited or self.silenced
 
 
 class Delivery(msgspec.Struct, frozen=True):
@@ -77,8 +83,14 @@ class Change(msgspec.Struct, frozen=True):
     deliveries: list[Delivery]
     inhibited_by: str = ""
     silenced_by: str = ""
-    held: bool = False
+    inhibited: bool = False
+    silenced: bool = False
     acknowledged: Acknowledgement | None = None
+
+    @property
+    def held(self) -> bool:
+        """Tell whether anything keeps it back, or did so until it resolved."""
+        return self.inhibited or self.silenced
 
 
 # An episode counts as seen in [since, until) when it fired before the end and had not resolved before the start.
@@ -106,10 +118,7 @@ def read_alerts(store: Store, since: float, until: float) -> list[AlertRow]:
 
 def _marks(store: Store) -> dict[int, dict[str, Any]]:
     """Give what keeps firings back, and who looks after them, by number and by the names of `AlertRow`."""
-    marks: dict[int, dict[str, Any]] = {
-        number: {"inhibited_by": h.inhibited_by, "silenced_by": h.silenced_by, "held": h.inhibited or h.silenced}
-        for number, h in read_held(store).items()
-    }
+    marks: dict[int, dict[str, Any]] = {number: held._asdict() for number, held in read_held(store).items()}
     for number, seen in read_acknowledgements(store).items():
         marks.setdefault(number, {})["acknowledged"] = seen
     return marks
