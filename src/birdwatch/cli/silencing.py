@@ -196,13 +196,13 @@ def _print_table(found: "Sequence[Silence]", now: float) -> None:
     from rich.text import Text  # noqa: PLC0415
 
     table = Table(box=box.SIMPLE)
-    for name in ("silence", "state", "from (UTC)", "until"):
+    for name in ("silence", "state", "until (UTC)"):
         table.add_column(name, no_wrap=True)
     for name in ("what", "by", "why"):
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     for one in found:
         what = " ".join(str(matcher) for matcher in one.matchers)
-        times = say_moment(one.starts), say_moment(one.ends)
+        stands = f"from {say_moment(one.starts)}" if one.state(now) == "pending" else one.state(now)
         # As text: a regular expression may look like rich's markup.
-        table.add_row(str(one.id), one.state(now), *times, Text(what), Text(one.author), Text(one.reason))
+        table.add_row(str(one.id), stands, say_moment(one.ends), Text(what), Text(one.author), Text(one.reason))
     Console().print(table)
