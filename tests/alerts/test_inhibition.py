@@ -2,11 +2,12 @@
 
 import pytest
 
+from birdwatch.alerts.condition import fingerprint
 from birdwatch.alerts.delivery import deliver_due
 from birdwatch.alerts.held import Firing
 from birdwatch.alerts.history import read_alerts, read_changes
 from birdwatch.alerts.inhibition import explainers
-from birdwatch.alerts.lifecycle import advance, fingerprint
+from birdwatch.alerts.lifecycle import advance
 from birdwatch.alerts.outbox import subscribe, waiting
 from birdwatch.detect.attribution import (
     DRIFTS_ALONE,

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from birdwatch.alerts import lifecycle
-from birdwatch.alerts.condition import Condition, decide
-from birdwatch.alerts.lifecycle import advance, fingerprint
+from birdwatch.alerts.condition import Condition, decide, fingerprint
+from birdwatch.alerts.lifecycle import advance
 from birdwatch.alerts.outbox import put
 from birdwatch.detect.verdict import Finding, Subject
 from birdwatch.records import Alert, decode

@@ -4,13 +4,14 @@ An alert that comes and goes says nothing new each time it does. So one that fir
 twenty windows is *flapping*: it goes on firing until as many windows in a row are clean.
 """
 
+import hashlib
 from typing import Final, Literal
 
 import msgspec
 
-from birdwatch.detect.verdict import CLEAN_WINDOWS, FLAP_WINDOWS, Severity
+from birdwatch.detect.verdict import CLEAN_WINDOWS, FLAP_WINDOWS, Severity, Subject
 
-__all__ = ["FLAPS", "Condition", "decide", "end"]
+__all__ = ["FLAPS", "Condition", "decide", "end", "fingerprint"]
 
 FLAPS: Final = 3
 """So many times an alert may fire within a stretch of windows; once more is flapping."""
@@ -47,6 +48,18 @@ class Condition(msgspec.Struct, kw_only=True, frozen=True):
     windows: int = 0
     fires: tuple[int, ...] = ()
     flapping: bool = False
+
+
+def fingerprint(rule: str, subject: Subject, attribution: str) -> str:
+    """Name an alert for all time: the same rule, subject and cause give the same 16 hex digits.
+
+    >>> fingerprint("disagreement", Subject("challenger", "2", "champion"), "the model changed")
+    'd02f88c1e01db82b'
+    """
+    # The unit separator stands in no name, so ("ab", "c") and ("a", "bc") differ.
+    name = f"{rule}\x1f{subject.model}\x1f{subject.version}\x1f{subject.partner}\x1f{attribution}"
+    name += f"\x1f{subject.feature}" if subject.feature else ""
+    return hashlib.sha256(name.encode()).hexdigest()[:16]
 
 
 def decide(

@@ -6,6 +6,7 @@ import msgspec
 
 from birdwatch.alerts.acknowledgements import Acknowledgement, read_acknowledgements
 from birdwatch.alerts.held import read_held
+from birdwatch.alerts.watchdog import WATCHDOG_FINGERPRINT
 from birdwatch.records import Alert, decode
 from birdwatch.windows.store import Store
 
@@ -97,18 +98,18 @@ class Change(msgspec.Struct, frozen=True):
 _EPISODES: Final = """
 SELECT f.id, f.record, r.ts FROM alerts f LEFT JOIN alerts r ON r.id = (
     SELECT min(id) FROM alerts n WHERE n.fingerprint = f.fingerprint AND n.id > f.id AND n.state = 'resolved')
-WHERE f.state = 'firing' AND f.ts < ? AND (r.ts IS NULL OR r.ts >= ?) ORDER BY f.ts, f.id
+WHERE f.state = 'firing' AND f.ts < ? AND (r.ts IS NULL OR r.ts >= ?) AND f.fingerprint != ? ORDER BY f.ts, f.id
 """
 
 
 def read_alerts(store: Store, since: float, until: float) -> list[AlertRow]:
     """Give the alerts that fired at some time in [since, until) of event time, the oldest first.
 
-    Empty where nothing was judged yet.
+    Empty where nothing was judged yet. The watchdog (`birdwatch.alerts.watchdog`) is not among them.
     """
     if not store.connection.table_exists(None, "outbox"):
         return []
-    rows: Any = store.connection.execute(_EPISODES, (until, since)).fetchall()
+    rows: Any = store.connection.execute(_EPISODES, (until, since, WATCHDOG_FINGERPRINT)).fetchall()
     marks = _marks(store)
     return [
         msgspec.structs.replace(_episode(store, number, decode(record, Alert), resolved), **marks.get(number, {}))

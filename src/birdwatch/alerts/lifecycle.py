@@ -4,7 +4,6 @@ The decision is a pure function (`birdwatch.alerts.condition`); the table keeps 
 restart changes nothing.
 """
 
-import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
@@ -12,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from birdwatch.alerts.condition import FLAPS, Condition, decide, end
+from birdwatch.alerts.condition import FLAPS, Condition, decide, end, fingerprint
 from birdwatch.alerts.inhibition import inhibit
 from birdwatch.alerts.outbox import create_tables, put, subscribe
 from birdwatch.alerts.silences import settle
@@ -20,19 +19,7 @@ from birdwatch.detect.verdict import Finding, Subject
 from birdwatch.records import Alert
 from birdwatch.windows.store import Store
 
-__all__ = ["advance", "fingerprint"]
-
-
-def fingerprint(rule: str, subject: Subject, attribution: str) -> str:
-    """Name an alert for all time: the same rule, subject and cause give the same 16 hex digits.
-
-    >>> fingerprint("disagreement", Subject("challenger", "2", "champion"), "the model changed")
-    'd02f88c1e01db82b'
-    """
-    # The unit separator stands in no name, so ("ab", "c") and ("a", "bc") differ.
-    name = f"{rule}\x1f{subject.model}\x1f{subject.version}\x1f{subject.partner}\x1f{attribution}"
-    name += f"\x1f{subject.feature}" if subject.feature else ""
-    return hashlib.sha256(name.encode()).hexdigest()[:16]
+__all__ = ["advance"]
 
 
 def advance(

@@ -14,6 +14,7 @@ import msgspec
 from birdwatch.alerts.held import free, hold, read_firing
 from birdwatch.alerts.matchers import Matcher
 from birdwatch.alerts.outbox import create_tables
+from birdwatch.alerts.watchdog import WATCHDOG_FINGERPRINT
 from birdwatch.detect.duration import say_moment
 from birdwatch.errors import BirdwatchError, SettingsError
 from birdwatch.records import Alert, decode
@@ -30,7 +31,7 @@ CREATE TABLE IF NOT EXISTS silences (
 # What no receiver may have heard of yet, though it may be over.
 _UNTOLD: Final = """
 SELECT DISTINCT a.id, a.record FROM outbox o JOIN alerts a ON a.id = o.alert
-WHERE o.delivered IS NULL AND a.state = 'firing' ORDER BY a.id
+WHERE o.delivered IS NULL AND a.state = 'firing' AND a.fingerprint != ? ORDER BY a.id
 """
 
 
@@ -175,8 +176,8 @@ def _due(store: Store, now: float) -> _Due:
     held: Any = store.connection.execute("SELECT 1 FROM held WHERE silenced LIMIT 1").fetchone()
     if not active and held is None:
         return _Due({}, [])
-    firing = read_firing(store)
-    rows: Any = store.connection.execute(_UNTOLD)
+    firing = [f for f in read_firing(store) if f.alert.fingerprint != WATCHDOG_FINGERPRINT]
+    rows: Any = store.connection.execute(_UNTOLD, (WATCHDOG_FINGERPRINT,))
     loud = {f.number: f.alert for f in firing if not f.silenced}
     loud |= {number: decode(record, Alert) for number, record in rows}
     found = {number: silence.id for number, alert in sorted(loud.items()) if (silence := _first(active, alert))}
