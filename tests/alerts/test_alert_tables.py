@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from birdwatch.alerts.acknowledgements import acknowledge
 from birdwatch.alerts.lifecycle import advance
 from birdwatch.alerts.matchers import parse_matcher
 from birdwatch.alerts.silences import add_silence, expire_silence
@@ -125,3 +126,10 @@ def test_what_is_silenced_is_counted_and_not_named(store):
     assert found == ("ok", "All in order: no alert firing (1 silenced), 1 model judged")
     expire_silence(store, made.id, now=1.5e9)
     assert fleet_state(alert_table(store, 0, 3 * DAY), fleet(m="ok")).level == "page"
+
+
+def test_who_looks_after_an_alert_is_in_the_table_by_name(store):
+    tell(store, [2], active=True)
+    assert list(alert_table(store, 0, 3 * DAY)["acknowledged"]) == [""]
+    acknowledge(store, "", author="ann", now=1e9)
+    assert list(alert_table(store, 0, 3 * DAY)["acknowledged"]) == ["ann"]

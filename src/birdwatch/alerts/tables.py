@@ -25,8 +25,9 @@ def alert_table(store: Store, since: float, until: float) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        The fields of `birdwatch.alerts.history.AlertRow`, with ``started, fired, resolved`` as times in UTC. What was
-        resolved only after ``until`` is still ``firing``, so that the past looks as it did.
+        The fields of `birdwatch.alerts.history.AlertRow`, with ``since, started, fired, resolved`` as times in UTC, and
+        in ``acknowledged`` the name of who looks after it, or nothing. What was resolved only after ``until`` is still
+        ``firing``, so that the past looks as it did.
     """
     frame = pd.DataFrame(
         [msgspec.structs.asdict(row) for row in read_alerts(store, since, math.nextafter(until, math.inf))],
@@ -35,7 +36,8 @@ def alert_table(store: Store, since: float, until: float) -> pd.DataFrame:
     later = frame["resolved"].astype(float) > until
     frame.loc[later, "resolved"] = None
     frame.loc[later, "state"] = "firing"
-    for time in ("started", "fired", "resolved"):
+    frame["acknowledged"] = [seen.author if seen else "" for seen in frame["acknowledged"]]
+    for time in ("since", "started", "fired", "resolved"):
         frame[time] = pd.to_datetime(frame[time].astype(float), unit="s", utc=True)
     return frame.sort_values("fired", ascending=False, kind="stable", ignore_index=True)
 
