@@ -28,7 +28,7 @@ lint: $(VENV)/.dev  ## Check style and types
 	$(BIN)/mypy
 
 test-integration: $(VENV)/.dev  ## Run the tests that need real servers, processes and a browser
-	@for tool in buildah chromium debootstrap java kcat mvn; do \
+	@for tool in buildah chromium debootstrap java kcat mvn prometheus prometheus-alertmanager; do \
 		command -v $$tool > /dev/null || echo "$$tool is not there: the tests that need it are skipped (.ci/run installs it)"; \
 	done
 	$(BIN)/pytest -m "integration or e2e" $(ARGS)

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from birdwatch.cli.main import app
-from birdwatch.config import Feature, Mapping, Segment, Settings
+from birdwatch.config import SINK_KINDS, Feature, Mapping, Segment, Settings
 from birdwatch.content import content
 from birdwatch.detect.rules import load_kinds
 from birdwatch.detect.schema import rules_schema
@@ -23,6 +23,7 @@ __all__ = ["pages"]
 _HERE: Final = Path(__file__).parent / "reference"
 _WRITTEN: Final[dict[str, type[msgspec.Struct]]] = RECORDS | {DEADLETTERS: DeadLetter}
 _NOTE: Final = "<!-- Written by `make docs`: change the code instead. -->\n\n"
+_FORMATS: Final = {"path": "path", "password": "string, kept secret"}
 
 
 def pages() -> dict[Path, str]:
@@ -74,6 +75,7 @@ def _settings() -> str:
         "\n## A segment\n\nWhat stands under `segments: {NAME: ...}` is a dimension: scores, and what a model and its partner"
         " differ by, are counted\nfor each part of it as well.\n\n"
     )
+    sinks = "\n## A sink\n\nWhat stands under `sinks: {NAME: {kind: ...}}` is a receiver of alerts: [how they arrive](../guide/alerts.md).\n"
     return (
         _NOTE
         + intro
@@ -85,6 +87,8 @@ def _settings() -> str:
         + _table(Feature)
         + segment
         + _table(Segment)
+        + sinks
+        + "".join(f"\n{inspect.cleandoc(kind.__doc__ or '')}\n\n{_table(kind)}" for kind in SINK_KINDS)
     )
 
 
@@ -92,7 +96,8 @@ def _table(model: Any, prefix: str = "") -> str:
     schema = model.model_json_schema()["properties"]
     lines = ["| setting | values | default | what it is |", "|---|---|---|---|"]
     for name, field in model.model_fields.items():
-        default = msgspec.json.encode(field.get_default(call_default_factory=True), enc_hook=str).decode()
+        value = field.get_default(call_default_factory=True)
+        default = "none: needed" if field.is_required() else msgspec.json.encode(value, enc_hook=str).decode()
         where = f"`{name}`" + (f"<br>`{prefix}{name.upper()}`" if prefix else "")
         lines.append(f"| {where} | {_values(schema[name])} | `{default}` | {field.description} |")
     return "\n".join(lines) + "\n"
@@ -102,16 +107,16 @@ def _values(schema: dict[str, Any]) -> str:
     """Say in words which values a JSON Schema allows."""
     if "anyOf" in schema:
         return " or ".join(_values(one) for one in schema["anyOf"])
-    if "enum" in schema:
-        return " or ".join(f"`{value}`" for value in schema["enum"])
+    if "enum" in schema or "const" in schema:
+        return " or ".join(f"`{value}`" for value in schema.get("enum", [schema.get("const")]))
     if "$ref" in schema:
         return "a mapping"
     kind = str(schema.get("type", "anything"))
     kind = {"object": "names and values", "null": "nothing"}.get(kind, kind)
     if kind == "array":
         return f"list of {_values(schema['items'])}"
-    if schema.get("format") == "path":
-        return "path"
+    if schema.get("format") in _FORMATS:
+        return _FORMATS[schema["format"]]
     above = f" > {schema['exclusiveMinimum']:g}" if "exclusiveMinimum" in schema else ""
     return kind + above + (f" ≥ {schema['minimum']:g}" if "minimum" in schema else "")
 

@@ -145,6 +145,15 @@ def test_all_meet_on_the_kafka_that_is_started():
     assert SERVICES["kafka"]["image"].endswith(f"/kafka:{tested}")
 
 
+def test_alerts_reach_the_alertmanager_that_is_started():
+    service = SERVICES["alertmanager"]
+    assert "profiles" not in service
+    (sink,) = load_settings(ROOT / "containers/birdwatch.yaml").sinks.values()
+    assert [url.get_secret_value() for url in sink.urls] == ["http://alertmanager:9093"]
+    assert service["ports"] == ["127.0.0.1:9093:9093"]
+    assert f"--config.file={next(place for place in mounts(service) if place.endswith('.yml'))}" in service["command"]
+
+
 def test_only_this_machine_reaches_the_ports():
     ports = [port for service in SERVICES.values() for port in service.get("ports", [])]
     assert ports

@@ -1,16 +1,29 @@
 """Settings: the command line over the environment (``BIRDWATCH_*``) over a YAML file over the defaults."""
 
 import difflib
+import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from birdwatch.errors import SettingsError
 
-__all__ = ["Feature", "Mapping", "Segment", "Settings", "load_settings"]
+__all__ = [
+    "SINK_KINDS",
+    "AlertmanagerSink",
+    "AppriseSink",
+    "Feature",
+    "LogSink",
+    "Mapping",
+    "Segment",
+    "Settings",
+    "StreamSink",
+    "WebhookSink",
+    "load_settings",
+]
 
 _Name = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
 """What measures, segments and mappings can have as a part of their own names."""
@@ -93,10 +106,107 @@ class Segment(_Watched):
         return self
 
 
+class WebhookSink(_Strict):
+    """A receiver of Alertmanager's webhook body, signed by Standard Webhooks."""
+
+    kind: Literal["webhook"] = Field(description="`webhook`: Alertmanager's body (v4), signed by Standard Webhooks.")
+    url: SecretStr = Field(description="Where alerts are posted.")
+    secret: SecretStr | None = Field(
+        default=None, description="The key of the signature: `whsec_` and base64 of 24 to 64 bytes."
+    )
+    secret_env: str | None = Field(default=None, description="The environment variable that holds the secret.")
+    signed: bool = Field(default=True, description="`false` sends without a signature: anybody could have sent it.")
+    timeout_seconds: Annotated[float, Field(gt=0)] = Field(
+        default=10.0, description="How long an attempt may take in all."
+    )
+    allow_hosts: list[str] = Field(
+        default_factory=list,
+        description="Hosts, addresses or networks that may be posted to, though link-local or a cloud's metadata service.",
+    )
+
+    @model_validator(mode="after")
+    def _one_key(self) -> Self:
+        keys = (self.secret is not None) + (self.secret_env is not None)
+        if self.signed and keys != 1:
+            raise ValueError(
+                "the key of the signature is missing or given twice: give `secret` or `secret_env`; `signed: false` does without"
+            )
+        if not self.signed and keys:
+            raise ValueError("there is a key, and `signed: false` does not use it: leave out one of them")
+        return self
+
+    @field_validator("url")
+    @classmethod
+    def _address(cls, url: SecretStr) -> SecretStr:
+        return _web_address(url)
+
+
+class AlertmanagerSink(_Strict):
+    """Alertmanager, all of its instances: each is told everything, for they don't hand alerts on."""
+
+    kind: Literal["alertmanager"] = Field(description="`alertmanager`: its API v2.")
+    urls: Annotated[list[SecretStr], Field(min_length=1)] = Field(
+        description="Its instances, such as `http://alertmanager:9093`."
+    )
+    timeout_seconds: Annotated[float, Field(gt=0)] = Field(
+        default=10.0, description="How long an attempt may take in all."
+    )
+    allow_hosts: list[str] = Field(default_factory=list, description="As for a webhook.")
+
+    @field_validator("urls")
+    @classmethod
+    def _addresses(cls, urls: list[SecretStr]) -> list[SecretStr]:
+        return [_web_address(url) for url in urls]
+
+
+class AppriseSink(_Strict):
+    """Whatever apprise knows: PagerDuty, Slack, Teams, mail and a hundred more."""
+
+    kind: Literal["apprise"] = Field(description="`apprise`: PagerDuty, Slack, mail …; needs `birdwatch[apprise]`.")
+    urls: Annotated[list[SecretStr], Field(min_length=1)] = Field(
+        description="apprise's addresses, such as `pagerduty://…` or `slack://…`."
+    )
+
+
+class LogSink(_Strict):
+    """A file of JSON lines."""
+
+    kind: Literal["log"] = Field(description="`log`: a file of JSON lines.")
+    path: Path = Field(description="The file.")
+
+
+class StreamSink(_Strict):
+    """The stream `alerts` somewhere else."""
+
+    kind: Literal["stream"] = Field(description="`stream`: the stream `alerts` at another place.")
+    streams: str = Field(description="Where that place is, as in the setting `streams`.")
+
+
+SINK_KINDS: Final = (WebhookSink, AlertmanagerSink, AppriseSink, LogSink, StreamSink)
+"""What a sink can be."""
+
+_Sink = Annotated[
+    WebhookSink | AlertmanagerSink | AppriseSink | LogSink | StreamSink,
+    Field(discriminator="kind"),
+]
+
+_SHORT: Final = {"webhook": "webhook", "log": "alert_log", "stream": "streams"}
+
+
+def _web_address(url: SecretStr) -> SecretStr:
+    # What is wrong is said without the address, which may hold a secret.
+    scheme, found, rest = url.get_secret_value().partition("://")
+    if scheme not in ("http", "https") or not found or not rest.strip("/"):
+        raise ValueError("an address begins with http:// or https:// and names a host")
+    return url
+
+
 class Settings(BaseSettings):
     """All that can be set for the observing side."""
 
-    model_config = SettingsConfigDict(env_prefix="BIRDWATCH_", env_nested_delimiter="__", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="BIRDWATCH_", env_nested_delimiter="__", extra="forbid", frozen=True, hide_input_in_errors=True
+    )
 
     streams: str = Field(default="sqlite:birdwatch-streams", description="Where the streams live.")
     store: Path = Field(default=Path("birdwatch.db"), description="The SQLite file with panes, verdicts and alerts.")
@@ -151,8 +261,32 @@ class Settings(BaseSettings):
         default=None,
         description="How often an alert says that the judge works, so that its absence is noticed; or never.",
     )
-    webhook: str | None = Field(default=None, description="Where alerts are posted.")
-    alert_log: Path | None = Field(default=None, description="A file of JSON lines with every alert.")
+    webhook: str | None = Field(
+        default=None, description="Where alerts are posted: short for a sink `webhook` of that kind."
+    )
+    webhook_secret: SecretStr | None = Field(
+        default=None, description="The key that signs what goes to `webhook`; without it nothing is signed there."
+    )
+    alert_log: Path | None = Field(
+        default=None, description="A file of JSON lines with every alert: short for a sink `log` of that kind."
+    )
+    sinks: dict[_Name, _Sink] = Field(default_factory=dict, description="Receivers of alerts, by name.")
+    dashboard_url: str | None = Field(
+        default=None, description="Where people find the dashboard: alerts carry a link to it at their time."
+    )
+    runbook_url: str | None = Field(
+        default=None, description="Where people read what to do; `{rule}` in it becomes the rule's name."
+    )
+
+    @field_validator("sinks")
+    @classmethod
+    def _not_taken(cls, sinks: dict[str, Any]) -> dict[str, Any]:
+        for name in sinks:
+            if name in _SHORT:
+                raise ValueError(
+                    f"{name!r} is what the setting `{_SHORT[name]}` is called as a sink: name it otherwise"
+                )
+        return sinks
 
     @classmethod
     def settings_customise_sources(
@@ -189,7 +323,9 @@ def load_settings(path: Path | None = None, **given: Any) -> Settings:
     if path is not None or chosen.exists():
         try:
             from_file = yaml.safe_load(chosen.read_text()) or {}
-        except (OSError, yaml.YAMLError) as error:
+        except yaml.YAMLError as error:
+            raise SettingsError(f"{chosen} cannot be read as settings: {_yaml_fault(error)}") from None
+        except OSError as error:
             raise SettingsError(f"{chosen} cannot be read as settings: {error}") from error
     if not isinstance(from_file, dict):
         raise SettingsError(f"{chosen} holds {type(from_file).__name__}, not settings: write `name: value` lines")
@@ -202,16 +338,34 @@ def load_settings(path: Path | None = None, **given: Any) -> Settings:
         raise SettingsError(_explain(error, chosen if from_file else None)) from error
 
 
+def _yaml_fault(error: yaml.YAMLError) -> str:
+    """Say what is wrong and where, without the line itself: it may hold a secret."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or type(error).__name__
+    said = re.sub(r"'[^']{2,}'", "'…'", str(problem))
+    return f"line {mark.line + 1}, column {mark.column + 1}: {said}" if mark else said
+
+
 def _explain(error: ValidationError, path: Path | None) -> str:
     place = f"{path}: " if path else ""
     lines = []
     for fault in error.errors():
-        name = ".".join(str(part) for part in fault["loc"])
+        where = list(fault["loc"])
+        secret = where[:1] in (["sinks"], ["webhook"], ["webhook_secret"])
+        if where[:1] == ["sinks"] and len(where) > 3:
+            del where[2]  # the kind, which nobody wrote there
+        name = ".".join(str(part) for part in where)
         if fault["type"] == "extra_forbidden":
-            known = [field for model in (Settings, Mapping, Feature, Segment) for field in model.model_fields]
-            near = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1)
+            known = [
+                field for model in (Settings, Mapping, Feature, Segment, *SINK_KINDS) for field in model.model_fields
+            ]
+            near = difflib.get_close_matches(str(where[-1]), known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(Settings.model_fields)}"
             lines.append(f"{place}unknown setting {name!r}: {hint}")
+        elif fault["type"] == "union_tag_not_found":
+            kinds = ", ".join(kind.__name__.removesuffix("Sink").lower() for kind in SINK_KINDS)
+            lines.append(f"{place}{name}: say in `kind` what it is: {kinds}")
+        elif secret:
+            lines.append(f"{place}{name}: {fault['msg'].removeprefix('Value error, ')}")
         else:
             lines.append(f"{place}{name} = {fault['input']!r}: {fault['msg']}")
     return "\n".join(lines)

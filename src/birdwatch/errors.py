@@ -13,6 +13,7 @@
     ├── StoreError             a store of another grid, pane length or schema; two writers at once
     │   └── StoreBusyError     a store that another process holds locked at the moment
     ├── DeliveryError          a receiver that did not take an alert
+    │   └── GoneError          a receiver that wants no more of them, ever
     ├── ReferenceMissingError   a reference that is missing, too small or overlaps what it judges
     └── ServingError           a model or a process of the serving side that cannot start
 
@@ -24,6 +25,7 @@ __all__ = [
     "BirdwatchError",
     "DeliveryError",
     "DiskFullError",
+    "GoneError",
     "LostError",
     "MovedError",
     "RecordError",
@@ -77,7 +79,21 @@ class StoreBusyError(StoreError):
 
 
 class DeliveryError(BirdwatchError):
-    """A receiver did not take an alert; it is tried again."""
+    """A receiver did not take an alert; it is tried again.
+
+    Attributes
+    ----------
+    retry_after
+        Seconds for which it asks to be left alone; None where it does not say.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class GoneError(DeliveryError):
+    """A receiver wants no more alerts: what there is waits until somebody enables it again."""
 
 
 class ReferenceMissingError(BirdwatchError):

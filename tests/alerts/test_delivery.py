@@ -1,29 +1,40 @@
 """What is in the outbox reaches every sink at least once, each by itself."""
 
+from functools import partial
+
 import pytest
 
-from birdwatch.alerts.delivery import Attempts, deliver_due
+from birdwatch.alerts import delivery
+from birdwatch.alerts.delivery import RESOLVED_FOR_SECONDS, Attempts, deliver_once, repeat
 from birdwatch.alerts.lifecycle import advance
-from birdwatch.alerts.outbox import BACKOFF_SECONDS, due, put, subscribe, waiting
+from birdwatch.alerts.outbox import JITTER, due, put, subscribe, waiting
+from birdwatch.alerts.receivers import disabled, enable, enter
+from birdwatch.alerts.sinks.sink import Sink
 from birdwatch.detect.verdict import Finding, Subject
-from birdwatch.errors import StoreBusyError
+from birdwatch.errors import DeliveryError, GoneError, StoreBusyError
 from birdwatch.windows.store import Store
 
+deliver_due = partial(delivery.deliver_due, jitter=lambda: 0.0)
 
-class Receiver:
+
+class Receiver(Sink):
     """Takes alerts, unless it is told to fail."""
 
     def __init__(self):
         self.down = False
+        self.error = OSError("the receiver is down")
         self.got = []
+        self.heard_again = []
 
     def send(self, alert, message_id):
         if self.down:
-            raise OSError("the receiver is down")
+            raise self.error
         self.got.append((alert.state, message_id))
 
-    def close(self):
-        pass
+    def repeat(self, alerts):
+        if self.down:
+            raise self.error
+        self.heard_again.append([alert.state for alert in alerts])
 
 
 class Clock:
@@ -79,8 +90,16 @@ def test_a_sink_that_fails_is_tried_again_later_and_later(store, clock):
         if deliver_due(store, {"sink": sink}, clock)["sink"].failed:
             tried.append(clock.now - 1000)
         clock.now += 1
-    assert tried == [0, 5, 35, 335, 2135, 9335, 16535]
-    assert BACKOFF_SECONDS[0] == 5
+    assert tried == [0, 5, 305, 2105, 9305, 16505]
+
+
+def test_a_wait_is_longer_by_chance_so_that_not_all_ask_at_once(store, clock):
+    sink = Receiver()
+    sink.down = True
+    tell(store, 60, sinks=["sink"])
+    deliver_due(store, {"sink": sink}, clock, jitter=lambda: 0.5)
+    assert due(store, "sink", clock.now + 5 * (1 + JITTER / 2) - 0.01) == []
+    assert len(due(store, "sink", clock.now + 5 * (1 + JITTER / 2))) == 1
 
 
 def test_the_same_message_id_is_sent_until_it_is_taken(store, clock):
@@ -185,3 +204,116 @@ def test_a_transaction_that_only_reads_at_first_keeps_other_writers_waiting(stor
 
 def test_the_outbox_of_a_store_without_alerts_is_empty(store):
     assert waiting(store) == {}
+
+
+def test_a_receiver_that_is_down_for_an_hour_gets_everything_in_order(store, clock):
+    sink = Receiver()
+    sink.down = True
+    for minute in range(60):
+        tell(store, 60 * (minute + 1), active=minute % 20 == 0, over=minute % 20 == 10, sinks=["sink"])
+        for _ in range(60):
+            deliver_due(store, {"sink": sink}, clock)
+            clock.now += 1
+    assert sink.got == []
+    kept = waiting(store)["sink"]
+    sink.down = False
+    for _ in range(7200):
+        deliver_due(store, {"sink": sink}, clock)
+        clock.now += 1
+    assert [state for state, _ in sink.got] == ["firing", "resolved"] * 3
+    assert (kept, waiting(store)) == (6, {})
+
+
+def test_a_receiver_that_asks_for_time_is_given_it_for_all_that_is_due(store, clock):
+    sinks = {"busy": Receiver(), "other": Receiver()}
+    sinks["busy"].down, sinks["busy"].error = True, DeliveryError("answered 429", retry_after=120.0)
+    for model in "abc":
+        tell(store, 60, model=model, sinks=sinks)
+    assert deliver_due(store, sinks, clock) == {"busy": Attempts(0, 1), "other": Attempts(3, 0)}
+    sinks["busy"].down = False
+    clock.now += 119
+    tell(store, 120, model="d")
+    assert deliver_due(store, {"busy": sinks["busy"]}, clock)["busy"] == Attempts()
+    clock.now += 1
+    assert deliver_due(store, {"busy": sinks["busy"]}, clock)["busy"] == Attempts(4, 0)
+
+
+def gone(store, clock):
+    sink = Receiver()
+    sink.down, sink.error = True, GoneError("answered 410 Gone")
+    for model in "ab":
+        tell(store, 60, model=model, sinks=["sink"])
+    enter(store, "sink", "here")
+    assert deliver_due(store, {"sink": sink}, clock)["sink"] == Attempts(0, 1)
+    sink.down = False
+    clock.now += 1_000_000
+    assert deliver_due(store, {"sink": sink}, clock)["sink"] == Attempts()
+    return sink
+
+
+def test_a_receiver_that_is_gone_is_disabled_loudly_and_nothing_is_thrown_away(store, clock, caplog):
+    gone(store, clock)
+    (found,) = disabled(store).values()
+    assert (found.sink, found.since, found.why, found.waiting) == ("sink", 1000.0, "answered 410 Gone", 2)
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert "2 changes wait" in caplog.text
+    assert "`birdwatch alerts enable sink`" in caplog.text
+    assert waiting(store) == {"sink": 2}
+
+
+def test_a_sink_that_is_enabled_again_gets_what_waited(store, clock):
+    sink = gone(store, clock)
+    enable(store, "sink")
+    assert disabled(store) == {}
+    assert deliver_due(store, {"sink": sink}, clock)["sink"] == Attempts(2, 0)
+
+
+def test_a_sink_of_another_address_is_enabled_and_one_of_the_same_is_not(store, clock):
+    sink = gone(store, clock)
+    enter(store, "sink", "here")
+    assert list(disabled(store)) == ["sink"]
+    enter(store, "sink", "elsewhere")
+    assert disabled(store) == {}
+    assert deliver_due(store, {"sink": sink}, clock)["sink"] == Attempts(2, 0)
+
+
+def test_what_waits_for_a_disabled_sink_is_not_passed_over_in_silence(store, clock):
+    sink = gone(store, clock)
+    sink.place = "here"
+    assert deliver_once(store.path, {"sink": sink}) == 2
+
+
+def test_what_stands_is_said_again_while_it_fires_and_for_five_minutes_more(store, clock):
+    sink = Receiver()
+    tell(store, 60, model="fires", sinks=["sink"])
+    tell(store, 60, model="ends")
+    deliver_due(store, {"sink": sink}, clock)
+    tell(store, 120, model="ends", active=False, over=True)
+    tell(store, 120, model="not taken yet")
+    repeat(store, "sink", sink, clock.now)
+    deliver_due(store, {"sink": sink}, clock)
+    for seconds in (0, RESOLVED_FOR_SECONDS - 1, RESOLVED_FOR_SECONDS):
+        repeat(store, "sink", sink, clock.now + seconds)
+    both = ["firing", "resolved", "firing"]
+    assert sink.heard_again == [["firing", "firing"], both, both, ["firing", "firing"]]
+
+
+def test_what_cannot_be_said_again_now_is_said_the_next_time(store, clock, caplog):
+    sink = Receiver()
+    tell(store, 60, sinks=["sink"])
+    deliver_due(store, {"sink": sink}, clock)
+    sink.down = True
+    repeat(store, "sink", sink, clock.now)
+    assert "could not be said again: the receiver is down" in caplog.text
+    sink.down = False
+    repeat(store, "sink", sink, clock.now + 60)
+    assert sink.heard_again == [["firing"]]
+
+
+def test_a_store_from_before_receivers_were_known_is_taken_up(store, clock):
+    sink = Receiver()
+    tell(store, 60, sinks=["sink"])
+    store.connection.execute("DROP TABLE receivers")
+    assert disabled(store) == {}
+    subscribe(store, "sink")
+    assert deliver_due(store, {"sink": sink}, clock)["sink"] == Attempts(1, 0)

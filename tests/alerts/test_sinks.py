@@ -1,13 +1,13 @@
-"""Sinks take an alert, or raise."""
+"""Sinks take an alert, or raise; the settings say which there are."""
 
 import json
+import sys
 
-import httpx
 import pytest
 
-from birdwatch.alerts.sinks import Log, Stream, Webhook, open_sinks, sink_names
-from birdwatch.config import Settings
-from birdwatch.errors import AddressError, DeliveryError
+from birdwatch.alerts.sinks import Alertmanager, Apprise, Log, Stream, Webhook, open_sink, open_sinks, sink_names
+from birdwatch.config import Settings, load_settings
+from birdwatch.errors import AddressError, DeliveryError, SettingsError
 from birdwatch.records import Alert, decode
 from birdwatch.streams import open_streams
 
@@ -23,62 +23,6 @@ ALERT = Alert(
     version="2",
     reason="moved",
 )
-
-
-def webhook(answer):
-    hook = Webhook("http://receiver.test/secret-token")
-    hook._client = httpx.Client(transport=httpx.MockTransport(answer), follow_redirects=False)
-    return hook
-
-
-def test_a_webhook_posts_the_record_with_its_id():
-    seen = []
-
-    def answer(request):
-        seen.append(request)
-        return httpx.Response(204)
-
-    hook = webhook(answer)
-    hook.send(ALERT, "ab12-120-firing")
-    hook.close()
-    (request,) = seen
-    assert request.method == "POST"
-    assert request.headers["webhook-id"] == "ab12-120-firing"
-    assert request.headers["content-type"] == "application/json"
-    assert decode(request.content, Alert) == ALERT
-
-
-@pytest.mark.parametrize("status", [301, 302, 307, 400, 404, 410, 500, 503])
-def test_a_webhook_takes_nothing_but_2xx_for_an_answer(status):
-    hook = webhook(lambda _request: httpx.Response(status, headers={"location": "http://elsewhere.test/"}))
-    with pytest.raises(DeliveryError, match=f"answered {status}"):
-        hook.send(ALERT, "id")
-    hook.close()
-
-
-@pytest.mark.parametrize(
-    ("error", "said"),
-    [
-        (httpx.ReadTimeout("late"), "no answer within 10 s"),
-        (httpx.ConnectError("http://receiver.test/secret-token refused"), "cannot be reached: ConnectError"),
-    ],
-)
-def test_a_webhook_that_fails_says_so_without_its_address(error, said):
-    def answer(_request):
-        raise error
-
-    hook = webhook(answer)
-    with pytest.raises(DeliveryError) as raised:
-        hook.send(ALERT, "id")
-    hook.close()
-    assert str(raised.value) == said
-
-
-def test_a_webhook_whose_address_is_none_fails_as_an_attempt():
-    hook = Webhook("nowhere")
-    with pytest.raises(DeliveryError, match="cannot be reached"):
-        hook.send(ALERT, "id")
-    hook.close()
 
 
 def test_the_log_has_an_alert_a_line(tmp_path):
@@ -128,3 +72,156 @@ def test_the_settings_say_which_sinks_there_are(tmp_path):
         assert sink_names(settings) == tuple(sinks) == names
         for sink in sinks.values():
             sink.close()
+
+
+SECRET = "whsec_c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0"  # noqa: S105 - of nobody
+
+EVERY_KIND = f"""
+streams: files:recorded
+sinks:
+  hook: {{kind: webhook, url: "https://receiver.test/token-of-mine", secret: {SECRET}}}
+  plain: {{kind: webhook, url: "https://receiver.test/token-of-mine", signed: false}}
+  pages: {{kind: alertmanager, urls: ["http://one.test:9093", "http://user:token-of-mine@two.test"]}}
+  kept: {{kind: log, path: alerts.jsonl}}
+  there: {{kind: stream, streams: "sqlite:elsewhere"}}
+"""
+
+
+@pytest.fixture
+def settings(tmp_path):
+    def load(text):
+        path = tmp_path / "birdwatch.yaml"
+        path.write_text(text)
+        return load_settings(path)
+
+    return load
+
+
+def test_every_kind_of_sink_is_opened_by_its_name(settings):
+    sinks = open_sinks(settings(EVERY_KIND))
+    kinds = {name: type(sink) for name, sink in sinks.items()}
+    assert kinds == {"hook": Webhook, "plain": Webhook, "pages": Alertmanager, "kept": Log, "there": Stream}
+    for sink in sinks.values():
+        sink.close()
+
+
+def test_secrets_are_not_in_what_is_printed_or_kept(settings):
+    loaded = settings(EVERY_KIND)
+    printed = repr(loaded) + str(loaded) + repr(loaded.sinks) + loaded.model_dump_json()
+    printed += "".join(sink.place for sink in open_sinks(loaded).values())
+    assert "token-of-mine" not in printed
+    assert SECRET not in printed
+
+
+def test_a_secret_may_lie_in_the_environment_which_only_the_delivery_needs(settings, monkeypatch):
+    loaded = settings("sinks: {hook: {kind: webhook, url: 'https://receiver.test/', secret_env: HOOK_KEY}}")
+    assert "hook" in sink_names(loaded)
+    with pytest.raises(SettingsError, match=r"sinks\.hook: the environment variable HOOK_KEY, .* is not set"):
+        open_sink(loaded, "hook")
+    monkeypatch.setenv("HOOK_KEY", "no base64!")
+    with pytest.raises(SettingsError, match=r"sinks\.hook: HOOK_KEY is no secret of Standard Webhooks") as raised:
+        open_sink(loaded, "hook")
+    assert "no base64" not in str(raised.value)
+    monkeypatch.setenv("HOOK_KEY", SECRET)
+    open_sink(loaded, "hook").close()
+
+
+@pytest.mark.parametrize(
+    ("sink", "said"),
+    [
+        (
+            "{url: 'https://token-of-mine'}",
+            "sinks.x: say in `kind` what it is: webhook, alertmanager, apprise, log, stream",
+        ),
+        ("{kind: pagerduty, key: token-of-mine}", "'pagerduty' found using 'kind' does not match any of"),
+        (
+            "{kind: webhook, url: token-of-mine, signed: false}",
+            "sinks.x.url: an address begins with http:// or https://",
+        ),
+        (
+            "{kind: webhook, url: 'https://token-of-mine/'}",
+            "give `secret` or `secret_env`; `signed: false` does without",
+        ),
+        ("{kind: webhook, url: 'https://h/', secret: token-of-mine, secret_env: B}", "is missing or given twice"),
+        ("{kind: webhook, url: 'https://h/', secret: token-of-mine, signed: false}", "leave out one of them"),
+        (
+            "{kind: webhook, url: 'https://h/', secrt: token-of-mine}",
+            "unknown setting 'sinks.x.secrt': did you mean 'secret'?",
+        ),
+        (
+            "{kind: webhook, url: 'https://h/', secret: [token-of-mine]}",
+            "sinks.x.secret: Input should be a valid string",
+        ),
+        ("{kind: alertmanager, urls: [token-of-mine]}", "sinks.x.urls: an address begins with http:// or https://"),
+        ("{kind: alertmanager, urls: []}", "sinks.x.urls: List should have at least 1 item"),
+        ("{kind: log}", "sinks.x.path: Field required"),
+        ("{kind: webhook, url: *token-of-mine}", "line 1, column 33: found undefined alias '…'"),
+    ],
+)
+def test_misuse_is_said_with_its_place_and_without_secrets(settings, sink, said):
+    with pytest.raises(SettingsError) as raised:
+        settings(f"sinks: {{x: {sink}}}")
+    assert said in str(raised.value)
+    assert "birdwatch.yaml" in str(raised.value)
+    assert "token-of-mine" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["webhook", "log", "stream"])
+def test_the_names_of_the_short_forms_are_taken(settings, name):
+    with pytest.raises(SettingsError, match=f"sinks: '{name}' is what the setting .* is called as a sink"):
+        settings(f"sinks: {{{name}: {{kind: log, path: x}}}}")
+
+
+def test_a_sink_that_is_not_there_is_named_with_those_that_are(settings):
+    with pytest.raises(SettingsError, match="there is no sink 'hock': there are hook, plain, pages, kept, there"):
+        open_sink(settings(EVERY_KIND), "hock")
+
+
+def test_a_sink_that_needs_an_extra_names_it(settings, monkeypatch):
+    monkeypatch.setitem(sys.modules, "apprise", None)
+    loaded = settings("sinks: {team: {kind: apprise, urls: ['slack://token-of-mine']}}")
+    with pytest.raises(
+        SettingsError, match=r"sinks\.team: apprise is not installed: pip install 'birdwatch\[apprise\]'"
+    ):
+        open_sink(loaded, "team")
+
+
+_OF_APPRISE = pytest.mark.filterwarnings("ignore:'imghdr':DeprecationWarning")  # what apprise imports
+
+
+@_OF_APPRISE
+def test_an_address_that_apprise_does_not_know_is_not_repeated(settings):
+    loaded = settings("sinks: {team: {kind: apprise, urls: ['json://h', 'nothing://token-of-mine']}}")
+    with pytest.raises(SettingsError, match=r"^sinks\.team: address 2 of 2 is none that apprise knows$"):
+        open_sink(loaded, "team")
+
+
+class Place:
+    """Stands in for a place that apprise notifies."""
+
+    def __init__(self):
+        self.takes = True
+        self.got = []
+
+    def notify(self, **told):
+        if self.takes:
+            self.got.append(told)
+        return self.takes
+
+
+@_OF_APPRISE
+def test_apprise_tells_the_places_that_have_not_taken_it_yet():
+    sink = Apprise(["json://one.test", "json://two.test"])
+    sink._places = one, two = Place(), Place()
+    two.takes = False
+    with pytest.raises(DeliveryError, match=r"^address 2 of 2 did not take it$"):
+        sink.send(ALERT, "id")
+    two.takes = True
+    sink.send(ALERT, "id")
+    assert one.got == two.got
+    (told,) = one.got
+    assert told["title"] == "page: m 2: the model changed"
+    assert told["body"].startswith("moved\nsince 1970-01-01 00:01 UTC")
+    assert told["notify_type"] == "failure"
+    sink.send(ALERT, "another")
+    assert len(one.got) == 2

@@ -16,6 +16,7 @@ from birdwatch.alerts.delivery import Attempts, deliver_due
 from birdwatch.alerts.history import read_alerts
 from birdwatch.alerts.lifecycle import advance
 from birdwatch.alerts.sinks import Webhook
+from birdwatch.alerts.sinks.post import Poster
 from birdwatch.detect.verdict import Finding, Subject
 from birdwatch.windows.store import Store
 
@@ -52,7 +53,7 @@ class Receiver:
         self.url = httpserver.url_for("/alerts")
 
     def answer(self, request):
-        self.seen.append((request.headers["webhook-id"], json.loads(request.data)["state"]))
+        self.seen.append((request.headers["webhook-id"], json.loads(request.data)["status"]))
         does = self.behaviours.pop(0) if self.behaviours else 204
         if does == "hang":
             self.released.wait(60)
@@ -82,13 +83,13 @@ def until(condition, seconds=60):
 
 def test_a_receiver_that_hangs_fails_and_redirects_gets_the_alert_when_it_is_well(httpserver, store):
     receiver = Receiver(httpserver, "hang", 500, 302)
-    sinks = {"webhook": Webhook(receiver.url, timeout_seconds=0.3)}
+    sinks = {"webhook": Webhook(receiver.url, poster=Poster(timeout_seconds=0.3))}
     raise_alert(store, 60)
     now = 0.0
     results = []
-    for wait in (0, 5, 30, 300, 1800):
+    for wait in (0, 5, 300, 1800, 7200):
         now += wait
-        results.append(deliver_due(store, sinks, lambda at=now: at)["webhook"])
+        results.append(deliver_due(store, sinks, lambda at=now: at, jitter=lambda: 0.0)["webhook"])
     receiver.released.set()
     sinks["webhook"].close()
     assert results == [Attempts(0, 1)] * 3 + [Attempts(1, 0), Attempts()]
@@ -96,7 +97,7 @@ def test_a_receiver_that_hangs_fails_and_redirects_gets_the_alert_when_it_is_wel
     assert len(set(receiver.seen)) == 1
     assert {request.path for request, _ in httpserver.log} == {"/alerts"}  # the redirect was not followed
     (row,) = read_alerts(store, 0, 100)
-    assert row.delivered == {"webhook": 335.0}
+    assert row.delivered == {"webhook": 2105.0}
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ written only between attempts, a row at a time: the tail never waits for a recei
 """
 
 import logging
+import random
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -14,17 +15,24 @@ from typing import Final, NamedTuple
 
 import apsw
 
-from birdwatch.alerts.outbox import due, mark_delivered, mark_failed, subscribe
+from birdwatch.alerts.outbox import Due, due, mark_delivered, mark_failed, standing, subscribe
+from birdwatch.alerts.receivers import disable, disabled, enter, pause
 from birdwatch.alerts.silences import settle
-from birdwatch.alerts.sinks import Sink
-from birdwatch.errors import DiskFullError, StoreBusyError, StoreError
+from birdwatch.alerts.sinks.sink import Sink
+from birdwatch.alerts.watchdog import WATCHDOG_FINGERPRINT
+from birdwatch.errors import DeliveryError, DiskFullError, GoneError, StoreBusyError, StoreError
 from birdwatch.windows.store import Store
 
-__all__ = ["Attempts", "deliver", "deliver_due", "deliver_once"]
+__all__ = ["RESOLVED_FOR_SECONDS", "Attempts", "deliver", "deliver_due", "deliver_once", "repeat"]
 
 _log = logging.getLogger(__name__)
 
 _WRITE_PATIENCE_MILLISECONDS: Final = 60_000  # the tail may judge for long in one transaction
+
+RESOLVED_FOR_SECONDS: Final = 300.0
+"""For how long a sink that wants to hear everything again hears of what has resolved."""
+
+_REMIND_SECONDS: Final = 600.0  # how often the log says that a sink is disabled
 
 
 class Attempts(NamedTuple):
@@ -35,7 +43,12 @@ class Attempts(NamedTuple):
 
 
 def deliver_due(
-    store: Store, sinks: Mapping[str, Sink], now: Callable[[], float], most: int = 100
+    store: Store,
+    sinks: Mapping[str, Sink],
+    now: Callable[[], float],
+    most: int = 100,
+    *,
+    jitter: Callable[[], float] = random.random,
 ) -> dict[str, Attempts]:
     """Give every sink what is due for it, once; keep the result of each attempt before the next is made.
 
@@ -49,6 +62,8 @@ def deliver_due(
         The wall clock: Unix seconds.
     most
         How many attempts to make for a sink.
+    jitter
+        Gives a number in 0 to 1: see `birdwatch.alerts.outbox.mark_failed`.
 
     Returns
     -------
@@ -56,27 +71,62 @@ def deliver_due(
         By sink. What failed is due again after the back-off.
     """
     settle(store, now())
-    results: dict[str, Attempts] = {}
-    for name, sink in sinks.items():
-        delivered = failed = 0
-        for item in due(store, name, now(), most):
-            try:
-                sink.send(item.alert, item.message_id)
-            except Exception as error:  # noqa: BLE001 - a sink may be anybody's code: whatever it raises, it failed
-                failed += 1
-                reason = str(error) or type(error).__name__
-                pause = mark_failed(store, item, now(), reason)
-                _log.warning("%s: %s: %s; tried again in %g s", name, item.message_id, reason, pause)
-            else:
-                delivered += 1
-                mark_delivered(store, item, now())
-                _log.info("%s: %s: delivered", name, item.message_id)
-        results[name] = Attempts(delivered, failed)
-    return results
+    return {name: _serve_due(store, name, sink, now, most, jitter) for name, sink in sinks.items()}
+
+
+def _serve_due(
+    store: Store, name: str, sink: Sink, now: Callable[[], float], most: int, jitter: Callable[[], float]
+) -> Attempts:
+    delivered = failed = 0
+    for item in due(store, name, now(), most):
+        try:
+            sink.send(item.alert, item.message_id)
+        except Exception as error:  # noqa: BLE001 - a sink may be anybody's code: whatever it raises, it failed
+            failed += 1
+            if _keep_failure(store, item, error, now(), jitter()):
+                break
+        else:
+            delivered += 1
+            mark_delivered(store, item, now())
+            _log.info("%s: %s: delivered", name, item.message_id)
+    return Attempts(delivered, failed)
+
+
+def _keep_failure(store: Store, item: Due, error: Exception, now: float, jitter: float) -> bool:
+    """Keep why an attempt failed; tell whether the sink wants to be left alone with all else that is due."""
+    reason = str(error) or type(error).__name__
+    asked = error.retry_after if isinstance(error, DeliveryError) else None
+    with store.transaction():
+        wait = mark_failed(store, item, now, reason, retry_after=asked, jitter=jitter)
+        if asked is not None:
+            pause(store, item.sink, now + wait)
+        if isinstance(error, GoneError):
+            disable(store, item.sink, now, reason)
+    if isinstance(error, GoneError):
+        _log.error("%s", disabled(store)[item.sink].in_words())
+        return True
+    _log.warning("%s: %s: %s; tried again in %.0f s", item.sink, item.message_id, reason, wait)
+    return asked is not None
+
+
+def repeat(store: Store, name: str, sink: Sink, now: float) -> None:
+    """Tell a sink again what it has taken: what fires, and what has just resolved.
+
+    It may fail: the next time says the same. What a sink has not taken yet is in the outbox.
+    """
+    if name in disabled(store):
+        return
+    try:
+        since = now - RESOLVED_FOR_SECONDS
+        stands = standing(store, name, since)
+        # The watchdog stands only as long as the judge says so.
+        sink.repeat([alert for alert in stands if alert.fingerprint != WATCHDOG_FINGERPRINT or alert.ts > since])
+    except Exception as error:  # noqa: BLE001 - as above
+        _log.warning("%s: what stands could not be said again: %s", name, str(error) or type(error).__name__)
 
 
 def deliver_once(path: Path, sinks: Mapping[str, Sink]) -> int:
-    """Subscribe the sinks, give each what is due now, and count what failed.
+    """Subscribe the sinks, give each what is due now, and count what failed, and what waits for one that is disabled.
 
     Raises
     ------
@@ -90,11 +140,18 @@ def deliver_once(path: Path, sinks: Mapping[str, Sink]) -> int:
     try:
         for name, sink in sinks.items():
             subscribe(store, name)
+            enter(store, name, sink.place)
             # Again while something is taken: a change may only follow once the one before it is delivered.
             made = Attempts(delivered=1)
             while made.delivered:
                 made = deliver_due(store, {name: sink}, time.time)[name]
                 failed += made.failed
+            if sink.repeat_seconds is not None:
+                repeat(store, name, sink, time.time())
+        for one in disabled(store).values():
+            if one.sink in sinks and one.waiting:
+                failed += one.waiting
+                _log.error("%s", one.in_words())
     finally:
         store.close()
     return failed
@@ -145,15 +202,23 @@ def _serve(path: Path, name: str, sink: Sink, stop: threading.Event, poll_second
     store = Store(path)
     store.connection.set_busy_timeout(_WRITE_PATIENCE_MILLISECONDS)
     subscribed = False
+    next_repeat = next_reminder = 0.0
     try:
         while not stop.is_set():
             made = Attempts()
             try:
                 if not subscribed:
                     subscribe(store, name)
+                    enter(store, name, sink.place)
                     subscribed = True
                 # One at a time, so that `stop` is heard between attempts.
                 made = deliver_due(store, {name: sink}, time.time, most=1)[name]
+                if sink.repeat_seconds is not None and time.monotonic() >= next_repeat:
+                    next_repeat = time.monotonic() + sink.repeat_seconds
+                    repeat(store, name, sink, time.time())
+                if time.monotonic() >= next_reminder:
+                    next_reminder = time.monotonic() + _REMIND_SECONDS
+                    _remind(store, name)
             except (apsw.BusyError, StoreBusyError, DiskFullError) as error:
                 # What was sent but could not be marked is sent again, with the same id.
                 _log.warning("%s: %s", name, error)
@@ -161,3 +226,9 @@ def _serve(path: Path, name: str, sink: Sink, stop: threading.Event, poll_second
                 stop.wait(poll_seconds)
     finally:
         store.close()
+
+
+def _remind(store: Store, name: str) -> None:
+    found = disabled(store).get(name)
+    if found is not None:
+        _log.error("%s", found.in_words())

@@ -1,4 +1,4 @@
-"""What ``birdwatch tail`` and ``judge`` show of their store at ``/metrics``: panes, what the rules say, how the budgets stand.
+"""What ``birdwatch tail`` and ``judge`` show of their store at ``/metrics``: panes, verdicts, budgets, what waits for sinks.
 
 It is read from the store when it is asked for, by a connection of its own: so the numbers are those of the last commit,
 and asking never holds up the process.
@@ -12,6 +12,8 @@ from typing import Any, Final, get_args
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from birdwatch.alerts.outbox import waiting
+from birdwatch.alerts.receivers import disabled
 from birdwatch.alerts.standing import standings
 from birdwatch.detect.verdict import Severity, Status
 from birdwatch.windows.store import Store
@@ -47,6 +49,7 @@ class StoreMetrics(Collector):
         try:
             yield from self._progress(store)
             yield from _judged(store)
+            yield from _deliveries(store)
             yield from _budgets(store)
         finally:
             store.close()
@@ -101,6 +104,21 @@ def _judged(store: Store) -> Iterator[Metric]:
     for severity in _SEVERITIES:
         firing.add_metric([severity], known.get(severity, 0))
     yield firing
+
+
+def _deliveries(store: Store) -> Iterator[Metric]:
+    """Count what waits for each sink, and say which of them are disabled."""
+    left = GaugeMetricFamily("birdwatch_alerts_waiting", "changes that a sink has not taken yet", labels=["sink"])
+    gone = GaugeMetricFamily(
+        "birdwatch_alerts_sink_disabled", "1 where a sink's receiver wants nothing any more", labels=["sink"]
+    )
+    if store.connection.table_exists(None, "outbox"):
+        waits, shut = waiting(store), disabled(store)
+        names: Any = store.connection.execute("SELECT name FROM sinks ORDER BY name").fetchall()
+        for (name,) in names:
+            left.add_metric([name], waits.get(name, 0))
+            gone.add_metric([name], name in shut)
+    yield from (left, gone)
 
 
 def _budgets(store: Store) -> Iterator[Metric]:

@@ -13,18 +13,23 @@ from birdwatch.windows.store import Store
 
 __all__ = [
     "BACKOFF_SECONDS",
+    "JITTER",
     "Due",
     "create_tables",
     "due",
     "mark_delivered",
     "mark_failed",
     "put",
+    "standing",
     "subscribe",
     "waiting",
 ]
 
-BACKOFF_SECONDS: Final = (5.0, 30.0, 300.0, 1800.0, 7200.0)
+BACKOFF_SECONDS: Final = (5.0, 300.0, 1800.0, 7200.0)
 """How long to wait after the first, second … failure; the last wait repeats until the sink is well."""
+
+JITTER: Final = 0.2
+"""By how much of itself a wait is longer at the most, so that a receiver that comes back is not asked by all at once."""
 
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS alerts (
@@ -37,6 +42,9 @@ CREATE TABLE IF NOT EXISTS outbox (
     due REAL NOT NULL DEFAULT 0, delivered REAL, error TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (sink, alert)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS outbox_waiting ON outbox (sink, due) WHERE delivered IS NULL;
+CREATE TABLE IF NOT EXISTS receivers (
+    sink TEXT PRIMARY KEY, place TEXT NOT NULL DEFAULT '', resume REAL NOT NULL DEFAULT 0, disabled REAL,
+    why TEXT NOT NULL DEFAULT '') WITHOUT ROWID;
 """
 
 # What is kept back, and why: see `birdwatch.alerts.held`.
@@ -57,10 +65,20 @@ INSERT INTO outbox (sink, alert) SELECT name, ?1 FROM sinks WHERE ?2 = 'firing' 
 # A change of an alert waits for the ones before it: nobody should hear "resolved" and then "firing".
 _DUE: Final = """
 SELECT o.alert, o.attempts, a.record FROM outbox o JOIN alerts a ON a.id = o.alert
-WHERE o.sink = ? AND o.delivered IS NULL AND o.due <= ? AND NOT EXISTS (
+WHERE o.sink = ?1 AND o.delivered IS NULL AND o.due <= ?2 AND NOT EXISTS (
     SELECT 1 FROM outbox p JOIN alerts b ON b.id = p.alert
     WHERE p.sink = o.sink AND p.delivered IS NULL AND p.alert < o.alert AND b.fingerprint = a.fingerprint)
-ORDER BY o.due, o.alert LIMIT ?
+AND NOT EXISTS (SELECT 1 FROM receivers r WHERE r.sink = ?1 AND (r.disabled IS NOT NULL OR r.resume > ?2))
+ORDER BY o.due, o.alert LIMIT ?3
+"""
+
+# The last that a sink has taken of each fingerprint, if that fires or was taken of late.
+_STANDING: Final = """
+SELECT a.record FROM outbox o JOIN alerts a ON a.id = o.alert
+WHERE o.sink = ?1 AND o.delivered IS NOT NULL AND (a.state = 'firing' OR o.delivered > ?2) AND NOT EXISTS (
+    SELECT 1 FROM outbox p JOIN alerts b ON b.id = p.alert
+    WHERE p.sink = ?1 AND p.delivered IS NOT NULL AND p.alert > o.alert AND b.fingerprint = a.fingerprint)
+ORDER BY o.alert
 """
 
 # What fires now: the last that was said of a fingerprint is "firing".
@@ -109,7 +127,7 @@ class Due(msgspec.Struct, frozen=True):
 
 def create_tables(store: Store) -> None:
     """Make the tables of alerts and their deliveries if they are not there."""
-    if not store.connection.table_exists(None, "outbox"):
+    if not store.connection.table_exists(None, "receivers"):  # the youngest of them
         store.connection.execute(_TABLES)
     if not store.connection.table_exists(None, "held"):
         store.connection.execute(_HELD)
@@ -146,14 +164,35 @@ def mark_delivered(store: Store, item: Due, now: float) -> None:
     store.connection.execute(_DELIVERED, (item.sink, item.number, item.attempts + 1, now))
 
 
-def mark_failed(store: Store, item: Due, now: float, error: str) -> float:
-    """Keep that a sink did not take a change, and why; give the seconds until it is tried again."""
-    wait = BACKOFF_SECONDS[min(item.attempts, len(BACKOFF_SECONDS) - 1)]
+def mark_failed(
+    store: Store, item: Due, now: float, error: str, *, retry_after: float | None = None, jitter: float = 0.0
+) -> float:
+    """Keep that a sink did not take a change, and why; give the seconds until it is tried again.
+
+    Parameters
+    ----------
+    store, item, now
+        What failed, and when (wall time).
+    error
+        Why, for people.
+    retry_after
+        How long the receiver wants to be left alone, in seconds; by default the schedule decides.
+    jitter
+        In 0 to 1: by how much of `JITTER` the wait is longer.
+    """
+    wait = BACKOFF_SECONDS[min(item.attempts, len(BACKOFF_SECONDS) - 1)] if retry_after is None else retry_after
+    wait *= 1 + JITTER * jitter
     store.connection.execute(
         "UPDATE outbox SET attempts = ?, due = ?, error = ? WHERE sink = ? AND alert = ?",
         (item.attempts + 1, now + wait, error, item.sink, item.number),
     )
     return wait
+
+
+def standing(store: Store, sink: str, since: float) -> list[Alert]:
+    """Give what a sink has been told that fires, or that resolved and was taken after a moment of wall time."""
+    rows: Any = store.connection.execute(_STANDING, (sink, since))
+    return [decode(record, Alert) for (record,) in rows]
 
 
 def waiting(store: Store) -> dict[str, int]:

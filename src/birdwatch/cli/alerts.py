@@ -7,6 +7,7 @@ import typer
 
 from birdwatch.cli import silencing
 from birdwatch.cli.options import SettingsFile, StoreFile
+from birdwatch.cli.receivers import enable, say_disabled, try_out
 from birdwatch.config import load_settings
 from birdwatch.detect.duration import parse_moment, say_moment
 from birdwatch.errors import BirdwatchError, SettingsError
@@ -33,10 +34,11 @@ def deliver(
     streams: Annotated[str | None, typer.Option(help="Where the streams live; alerts go to `alerts` there.")] = None,
     once: Annotated[bool, typer.Option("--once", help="Deliver what is due now, and stop.")] = False,
 ) -> None:
-    """Deliver alerts to the webhook, the log and the stream, each at least once. Ends on SIGTERM, or with --once.
+    """Deliver alerts to all sinks of the settings, each at least once. Ends on SIGTERM, or with --once.
 
-    A receiver that is down is tried again after 5 s, 30 s, 5 min, 30 min, then every 2 h, and holds up no other; one
-    that is new to this store is first told what fires now. With --once the exit code is 1 if something was not taken.
+    A receiver that is down is tried again after 5 s, 5 min, 30 min, then every 2 h, or when it asks for, and holds up
+    no other; one that is new to this store is first told what fires now. With --once the exit code is 1 if something
+    was not taken.
     """
     import logging  # noqa: PLC0415 - help should not wait for what only the work needs
     import signal  # noqa: PLC0415
@@ -50,7 +52,10 @@ def deliver(
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it would print the webhook's address, secrets included
     sinks = open_sinks(chosen)
     if not sinks:
-        raise SettingsError("no receiver is set: give --webhook, --log or --streams (recorded streams are only read)")
+        raise SettingsError(
+            "no receiver is set: give --webhook, --log or --streams (recorded streams are only read), or `sinks` in the"
+            " settings"
+        )
     try:
         if once:
             if delivery.deliver_once(chosen.store, sinks):
@@ -85,6 +90,7 @@ def list_(
     after = float("-inf") if since is None else _moment(since)
     kept = Store(load_settings(settings, store=store).store, readonly=True)
     rows = read_alerts(kept, after, float("inf"))
+    say_disabled(kept)
     kept.close()
     if as_json:
         typer.echo(msgspec.json.encode(rows).decode())
@@ -111,6 +117,7 @@ def show(
 
     kept = Store(load_settings(settings, store=store).store, readonly=True)
     changes = read_changes(kept, fingerprint)
+    say_disabled(kept)
     kept.close()
     found = sorted({change.alert.fingerprint for change in changes})
     if not found:
@@ -137,6 +144,10 @@ def show(
             tries = f" ({to.attempts} attempts)" if to.attempts > 1 else ""
             why = f": {to.error}" if to.error else ""
             typer.echo(f"  {to.sink}: {came}{tries}{why}")
+
+
+app.command("test")(try_out)
+app.command()(enable)
 
 
 def _numbers(alert: "Alert") -> "Iterable[str]":

@@ -1,0 +1,75 @@
+"""Whatever apprise knows: PagerDuty, Slack, Teams, mail and a hundred more."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any, Final
+
+from birdwatch.alerts.sinks.sink import Sink, digest
+from birdwatch.alerts.wording import Links, annotations
+from birdwatch.errors import DeliveryError, SettingsError
+from birdwatch.records import Alert
+
+__all__ = ["Apprise"]
+
+_KINDS: Final = {"page": "failure", "ticket": "warning", "info": "info"}
+
+
+class Apprise(Sink):
+    """Notifies several places; one that has taken an alert is left out when it is tried again.
+
+    Parameters
+    ----------
+    urls
+        apprise's addresses.
+    links
+        Where people are sent.
+
+    Raises
+    ------
+    SettingsError
+        apprise is not installed, or does not know an address; the message does not repeat the address.
+    """
+
+    def __init__(self, urls: Sequence[str], *, links: Links | None = None) -> None:
+        try:
+            import apprise  # noqa: PLC0415 - an extra that most do without
+        except ImportError as error:
+            raise SettingsError("apprise is not installed: pip install 'birdwatch[apprise]'") from error
+        # It would log addresses, and bodies of answers: what failed is said by the sink.
+        logging.getLogger("apprise").setLevel(logging.CRITICAL)
+        self.place = digest(urls)
+        self._places: list[Any] = []
+        for number, url in enumerate(urls, 1):
+            place = apprise.Apprise()
+            if not place.add(url):
+                raise SettingsError(f"address {number} of {len(urls)} is none that apprise knows")
+            self._places.append(place)
+        self._links = links or Links()
+        self._taken: dict[str, set[int]] = {}
+
+    def send(self, alert: Alert, message_id: str) -> None:
+        """Notify every place that has not taken it yet.
+
+        Raises
+        ------
+        DeliveryError
+            Some place has not taken it.
+        """
+        told = annotations(alert, self._links)
+        over = alert.state == "resolved"
+        title = f"{'resolved' if over else alert.severity}: {told['summary']}"
+        lines = [told["description"], f"since {told['since']}"]
+        lines += [f"{name}: {told[key]}" for name, key in _MORE.items() if key in told]
+        taken = self._taken.setdefault(message_id, set())
+        for number, place in enumerate(self._places):
+            if number not in taken and place.notify(
+                title=title, body="\n".join(lines), notify_type="success" if over else _KINDS[alert.severity]
+            ):
+                taken.add(number)
+        missing = [str(number) for number in range(1, len(self._places) + 1) if number - 1 not in taken]
+        if missing:
+            raise DeliveryError(f"address {', '.join(missing)} of {len(self._places)} did not take it")
+        del self._taken[message_id]
+
+
+_MORE: Final = {"what to do": "runbook_url", "dashboard": "dashboard"}

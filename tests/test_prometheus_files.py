@@ -1,0 +1,23 @@
+"""The rules for Prometheus ask for metrics that there are."""
+
+import re
+
+import yaml
+
+
+def test_every_metric_of_the_rules_is_in_the_guide(root):
+    (group,) = yaml.safe_load((root / "docs/deploy/birdwatch.rules.yml").read_text())["groups"]
+    asked = {name for rule in group["rules"] for name in re.findall(r"birdwatch_[a-z_]+", rule["expr"])}
+    assert asked
+    assert asked <= set(re.findall(r"`(birdwatch_[a-z_]+)`", (root / "docs/guide/budget.md").read_text()))
+
+
+def test_every_process_of_the_containers_that_answers_is_scraped(root):
+    services = yaml.safe_load((root / "compose.yaml").read_text())["services"]
+    answers = {
+        f"{name}:8080"
+        for name, service in services.items()
+        if "--health-port" in service.get("command", []) or service.get("command", [])[:2] == ["serve", "gateway"]
+    }
+    (job,) = yaml.safe_load((root / "docs/deploy/prometheus.yml").read_text())["scrape_configs"]
+    assert {target for config in job["static_configs"] for target in config["targets"]} == answers
