@@ -81,6 +81,10 @@ def test_the_alert_that_the_guide_reads_is_the_one_that_its_commands_print(watch
     assert run("alerts list").split() == said.split()
     told = re.findall(r"\$ birdwatch alerts show \w+\n(.*?)```", GUIDE, re.DOTALL)[0]
     assert run("alerts show").split() == told.split()
+    assert "is acknowledged by ann" in run("alerts ack")
+    assert "silence 1: model=risk-lite version=~4.*" in run("alerts silence model")
+    assert "retraining" in run("alerts silences")
+    assert "has ended" in run("alerts unsilence")
     run("reference freeze")
     assert Path("detectors/first-days.json").exists()
 

@@ -258,6 +258,10 @@ class Settings(BaseSettings):
     segments: dict[_Name, Segment] = Field(
         default_factory=dict, description="Dimensions by which the models are looked at in parts, by name."
     )
+    watchdog_seconds: Annotated[float, Field(gt=0)] | None = Field(
+        default=None,
+        description="How often an alert says that the judge works, so that its absence is noticed; or never.",
+    )
     webhook: str | None = Field(
         default=None, description="Where alerts are posted: short for a sink `webhook` of that kind."
     )

@@ -221,8 +221,11 @@ class Control(msgspec.Struct, kw_only=True, omit_defaults=True):
 class Alert(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A change in what an operator should know: an alert that fires, or one that is over.
 
-    ``ts`` is the event time of the change, ``started`` that of the first evidence; ``value`` and ``tolerance`` are
-    those of ``statistic``.
+    ``ts`` is the event time of the change, ``started`` that of the first window that showed it; ``value`` and
+    ``tolerance`` are those of ``statistic``, and ``effect`` is by how much the one exceeds the other. ``since`` is when it
+    most likely began, where the rule can tell. ``evidence`` is a natural logarithm, and ``cost`` how many false alarms were
+    to be expected of this look, at the most: what it took of the budget; both of rules that gather evidence.
+    ``attribution`` is the cause, and ``runbook`` what the rule says whoever is on call should do.
     """
 
     fingerprint: str
@@ -241,6 +244,11 @@ class Alert(msgspec.Struct, kw_only=True, omit_defaults=True):
     value: float | None = None
     tolerance: float | None = None
     n: int = 0
+    effect: float = 0.0
+    since: float | None = None
+    evidence: float | None = None
+    cost: float | None = None
+    runbook: str = ""
 
 
 class Token(msgspec.Struct, kw_only=True, omit_defaults=True):

@@ -3,7 +3,10 @@
 import pandas as pd
 import pytest
 
+from birdwatch.alerts.acknowledgements import acknowledge
 from birdwatch.alerts.lifecycle import advance
+from birdwatch.alerts.matchers import parse_matcher
+from birdwatch.alerts.silences import add_silence, expire_silence
 from birdwatch.alerts.tables import alert_in_words, alert_table, fleet_state
 from birdwatch.detect.verdict import Finding, Subject
 from birdwatch.windows.store import Store
@@ -113,3 +116,20 @@ def test_no_data_is_never_all_in_order(store):
 def test_what_is_gone_need_not_be_judged(store):
     state = fleet_state(alert_table(store, 0, DAY), fleet(m="ok", c="no data", gone=("c",)))
     assert state == ("ok", "All in order: no alert firing, 1 model judged")
+
+
+def test_what_is_silenced_is_counted_and_not_named(store):
+    tell(store, [2], active=True, rule="quiet")
+    silence = [parse_matcher("rule=quiet")]
+    made = add_silence(store, silence, until=2e9, author="ann", reason="retraining", now=1e9)
+    found = fleet_state(alert_table(store, 0, 3 * DAY), fleet(m="ok"))
+    assert found == ("ok", "All in order: no alert firing (1 silenced), 1 model judged")
+    expire_silence(store, made.id, now=1.5e9)
+    assert fleet_state(alert_table(store, 0, 3 * DAY), fleet(m="ok")).level == "page"
+
+
+def test_who_looks_after_an_alert_is_in_the_table_by_name(store):
+    tell(store, [2], active=True)
+    assert list(alert_table(store, 0, 3 * DAY)["acknowledged"]) == [""]
+    acknowledge(store, "", author="ann", now=1e9)
+    assert list(alert_table(store, 0, 3 * DAY)["acknowledged"]) == ["ann"]

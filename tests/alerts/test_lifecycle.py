@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from birdwatch.alerts import lifecycle
-from birdwatch.alerts.lifecycle import Condition, advance, decide, fingerprint
+from birdwatch.alerts.condition import Condition, decide, fingerprint
+from birdwatch.alerts.lifecycle import advance
 from birdwatch.alerts.outbox import put
 from birdwatch.detect.verdict import Finding, Subject
 from birdwatch.records import Alert, decode
@@ -37,21 +38,21 @@ def store(tmp_path):
     store.close()
 
 
-def run(windows, needed):
+def run(windows, needed, clean):
     """Give (window, state) of each change, by `decide`."""
     condition, changes = Condition(), []
     for ts, shown in enumerate(windows):
-        after = decide(condition, ts, shown=shown, windows=needed)
+        after = decide(condition, ts, shown=shown, for_windows=needed, keep_firing_for=clean, flap_windows=0)
         if (after.state == "firing") != (condition.state == "firing"):
             changes.append((ts, "firing" if after.state == "firing" else "resolved"))
         condition = after
     return changes
 
 
-def read_by_pattern(windows, needed):
+def read_by_pattern(windows, needed, clean):
     """The same from regular expressions over the windows written as 0 and 1."""
     text, changes = "".join("01"[shown] for shown in windows), []
-    steps = itertools.cycle([("firing", re.compile("1" * needed)), ("resolved", re.compile("000"))])
+    steps = itertools.cycle([("firing", re.compile("1" * needed)), ("resolved", re.compile("0" * clean))])
     state, pattern = next(steps)
     found = pattern.search(text)
     while found:
@@ -61,16 +62,16 @@ def read_by_pattern(windows, needed):
     return changes
 
 
-@given(st.lists(st.booleans(), max_size=40), st.integers(1, 4))
-def test_fires_at_the_nth_active_window_in_a_row_and_resolves_at_the_third_clean_one(windows, needed):
-    assert run(windows, needed) == read_by_pattern(windows, needed)
+@given(st.lists(st.booleans(), max_size=40), st.integers(1, 4), st.integers(1, 4))
+def test_fires_at_the_nth_active_window_in_a_row_and_resolves_at_the_nth_clean_one(windows, needed, clean):
+    assert run(windows, needed, clean) == read_by_pattern(windows, needed, clean)
 
 
 def test_starts_with_the_first_window_of_the_row_that_fired():
     condition = Condition()
     for ts, shown in [(60, True), (120, False), (180, True), (240, True)]:
-        condition = decide(condition, ts, shown=shown, windows=2)
-    assert condition == Condition(state="firing", started=180, seen=240)
+        condition = decide(condition, ts, shown=shown, for_windows=2)
+    assert (condition.state, condition.started, condition.seen) == ("firing", 180, 240)
 
 
 def test_fires_once_while_it_stays_active(store):
@@ -80,7 +81,18 @@ def test_fires_once_while_it_stays_active(store):
 
 
 def test_says_what_the_finding_said(store):
-    (alert,) = advance(store, [finding(60, statistic="share", value=0.54, tolerance=0.23, n=300)])
+    said = {
+        "statistic": "share",
+        "value": 0.54,
+        "tolerance": 0.23,
+        "n": 300,
+        "effect": 0.31,
+        "since": 45,
+        "evidence": 9.5,
+        "cost": 0.001,
+        "runbook": "Roll the version back.",
+    }
+    (alert,) = advance(store, [finding(60, **said)])
     assert alert == Alert(
         fingerprint=fingerprint("disagreement", CHALLENGER, "the model changed"),
         ts=60,
@@ -93,10 +105,7 @@ def test_says_what_the_finding_said(store):
         version="2",
         partner="champion",
         reason="they disagree",
-        statistic="share",
-        value=0.54,
-        tolerance=0.23,
-        n=300,
+        **said,
     )
 
 
@@ -161,7 +170,7 @@ def test_what_is_over_in_the_window_that_shows_it_fires_and_resolves(store):
 
 
 def test_what_never_fired_does_not_resolve(store):
-    pending = finding(60, windows=2)
+    pending = finding(60, for_windows=2)
     over = finding(120, active=False, over=True)
     assert advance(store, [pending, over]) == []
 
@@ -172,13 +181,41 @@ def test_may_fire_again_after_it_has_resolved(store):
     assert told(store) == [("firing", 60), ("resolved", 240), ("firing", 300)]
 
 
+def test_what_flaps_says_so_and_goes_on_firing(store):
+    settings = {"keep_firing_for": 1, "flap_windows": 8}
+    changes = advance(store, [finding(60 * i, active=i % 2 == 1, **settings) for i in range(1, 9)])
+    assert [alert.state for alert in changes] == ["firing", "resolved"] * 3 + ["firing"]
+    assert changes[-1].reason == (
+        "they disagree; flapping: it has fired more than 3 times in 8 windows, and goes on firing until 8 in a row are clean"
+    )
+    calm = [finding(60 * i, active=False, reason="calm", **settings) for i in range(9, 17)]
+    (resolved,) = advance(store, calm)
+    assert (resolved.ts, resolved.reason) == (900, "8 clean windows in a row; calm")
+
+
+def test_a_store_of_before_alerts_could_flap_is_taken_up(store):
+    store.connection.execute(BEFORE_FLAPPING)
+    changes = advance(store, [finding(ts, active=False, reason="calm") for ts in (120, 180, 240)])
+    assert [(alert.state, alert.ts) for alert in changes] == [("resolved", 240)]
+
+
+BEFORE_FLAPPING = """
+CREATE TABLE conditions (
+    rule TEXT NOT NULL, model TEXT NOT NULL, version TEXT NOT NULL, partner TEXT NOT NULL, feature TEXT NOT NULL,
+    attribution TEXT NOT NULL, state TEXT NOT NULL, started INTEGER NOT NULL, streak INTEGER NOT NULL, seen INTEGER,
+    severity TEXT NOT NULL, PRIMARY KEY (rule, model, version, partner, feature, attribution)) WITHOUT ROWID;
+INSERT INTO conditions VALUES
+    ('disagreement', 'challenger', '2', 'champion', '', 'the model changed', 'firing', 60, 0, 60, 'page');
+"""
+
+
 def story(seed):
     rng = random.Random(seed)
     causes = ["the model changed", "inputs changed"]
     return [
-        finding(60 * window, active=active, subject=Subject(model, "1"), windows=2)
+        finding(60 * window, active=active, subject=Subject(model, "1"), for_windows=2)
         if not active
-        else finding(60 * window, subject=Subject(model, "1"), windows=2, attribution=rng.choice(causes))
+        else finding(60 * window, subject=Subject(model, "1"), for_windows=2, attribution=rng.choice(causes))
         for window in range(1, 60)
         for model in "ab"
         for active in [rng.random() < 0.6]

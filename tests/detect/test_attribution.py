@@ -1,4 +1,5 @@
 import itertools
+import math
 
 import msgspec
 import pytest
@@ -117,7 +118,17 @@ def test_a_canary_that_changed_is_told_as_one():
 def test_severity_is_capped_by_the_rule_and_how_many_windows_it_waits_is_told():
     rule = PAIRS.model_copy(update={"severity": "info", "for_windows": 3})
     found = explain_pair(Judged(rule, told(rule, CHALLENGER_FIELDS)), a.MODEL_CHANGED, "")
-    assert (found.severity, found.windows) == ("info", 3)
+    assert (found.severity, found.for_windows) == ("info", 3)
+
+
+def test_how_far_it_moved_since_when_and_what_it_cost_is_told_with_the_runbook():
+    rule = PAIRS.model_copy(update={"runbook": "https://wiki/pairs", "keep_firing_for": 5, "flap_windows": 0})
+    verdict = told(rule, CHALLENGER_FIELDS, evidence=9.0, threshold=math.log(4380), details={"since": 42})
+    found = explain_pair(Judged(rule, verdict), a.MODEL_CHANGED, "")
+    assert (found.effect, found.since, found.evidence, found.cost) == (0.3, 42, 9.0, pytest.approx(1 / 4380))
+    assert (found.runbook, found.keep_firing_for, found.flap_windows) == ("https://wiki/pairs", 5, 0)
+    calm = a.plain(Judged(rule, told(rule, CHALLENGER_FIELDS, moved=False, details={"since": 42})))
+    assert (calm.since, calm.cost) == (None, None)
 
 
 def test_a_rule_that_fails_is_told_but_wakes_nobody():

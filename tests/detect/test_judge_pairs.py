@@ -289,7 +289,7 @@ def test_a_rule_that_only_tries_blames_nobody(scene):
 def test_an_alarm_that_has_to_last_is_told_with_its_patience(scene):
     store = scene([{}] * CALM + [{"permute": True}] * 6)
     findings = judge(store, rules({**APART, "for": 3}), CALM + 6)
-    assert {f.windows for f in findings if f.active} == {3}
+    assert {f.for_windows for f in findings if f.active} == {3}
     with store.transaction():
         (alert,) = advance(store, findings)
     started = pages(findings)[0].ts

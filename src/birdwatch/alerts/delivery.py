@@ -17,7 +17,9 @@ import apsw
 
 from birdwatch.alerts.outbox import Due, due, mark_delivered, mark_failed, standing, subscribe
 from birdwatch.alerts.receivers import disable, disabled, enter, pause
+from birdwatch.alerts.silences import settle
 from birdwatch.alerts.sinks.sink import Sink
+from birdwatch.alerts.watchdog import WATCHDOG_FINGERPRINT
 from birdwatch.errors import DeliveryError, DiskFullError, GoneError, StoreBusyError, StoreError
 from birdwatch.windows.store import Store
 
@@ -68,6 +70,7 @@ def deliver_due(
     dict[str, Attempts]
         By sink. What failed is due again after the back-off.
     """
+    settle(store, now())
     return {name: _serve_due(store, name, sink, now, most, jitter) for name, sink in sinks.items()}
 
 
@@ -114,7 +117,10 @@ def repeat(store: Store, name: str, sink: Sink, now: float) -> None:
     if name in disabled(store):
         return
     try:
-        sink.repeat(standing(store, name, now - RESOLVED_FOR_SECONDS))
+        since = now - RESOLVED_FOR_SECONDS
+        stands = standing(store, name, since)
+        # The watchdog stands only as long as the judge says so.
+        sink.repeat([alert for alert in stands if alert.fingerprint != WATCHDOG_FINGERPRINT or alert.ts > since])
     except Exception as error:  # noqa: BLE001 - as above
         _log.warning("%s: what stands could not be said again: %s", name, str(error) or type(error).__name__)
 

@@ -4,6 +4,9 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from birdwatch.alerts.acknowledgements import Acknowledgement, read_acknowledgements
+from birdwatch.alerts.held import read_held
+from birdwatch.alerts.watchdog import WATCHDOG_FINGERPRINT
 from birdwatch.records import Alert, decode
 from birdwatch.windows.store import Store
 
@@ -18,9 +21,16 @@ class AlertRow(msgspec.Struct, kw_only=True, frozen=True):
     started, fired, resolved
         Event time of the first evidence, of the alert, and of its end (None while it fires).
     reason
-        Why it fired; ``statistic``, ``value``, ``tolerance`` and ``n`` are the numbers of that moment.
+        Why it fired; ``statistic``, ``value``, ``tolerance``, ``n`` and the rest are of that moment, see
+        `birdwatch.records.Alert`.
     delivered
         By sink, the wall time at which it took the news that this fires; None while it has not.
+    inhibited_by, silenced_by
+        The fingerprint of an alert that explains it, the number of a silence: what keeps it back, or did.
+    inhibited, silenced
+        It does so now, or did until the alert resolved.
+    acknowledged
+        Who looks after it.
     """
 
     fingerprint: str
@@ -41,6 +51,21 @@ class AlertRow(msgspec.Struct, kw_only=True, frozen=True):
     tolerance: float | None
     n: int
     delivered: dict[str, float | None]
+    effect: float = 0.0
+    since: float | None = None
+    evidence: float | None = None
+    cost: float | None = None
+    runbook: str = ""
+    inhibited_by: str = ""
+    silenced_by: str = ""
+    inhibited: bool = False
+    silenced: bool = False
+    acknowledged: Acknowledgement | None = None
+
+    @property
+    def held(self) -> bool:
+        """Tell whether anything keeps it back, or did so until it resolved."""
+        return self.inhibited or self.silenced
 
 
 class Delivery(msgspec.Struct, frozen=True):
@@ -53,29 +78,51 @@ class Delivery(msgspec.Struct, frozen=True):
 
 
 class Change(msgspec.Struct, frozen=True):
-    """One change of an alert, and its deliveries."""
+    """One change of an alert, its deliveries, and of a firing what keeps it back, or did, and who looks after it."""
 
     alert: Alert
     deliveries: list[Delivery]
+    inhibited_by: str = ""
+    silenced_by: str = ""
+    inhibited: bool = False
+    silenced: bool = False
+    acknowledged: Acknowledgement | None = None
+
+    @property
+    def held(self) -> bool:
+        """Tell whether anything keeps it back, or did so until it resolved."""
+        return self.inhibited or self.silenced
 
 
 # An episode counts as seen in [since, until) when it fired before the end and had not resolved before the start.
 _EPISODES: Final = """
 SELECT f.id, f.record, r.ts FROM alerts f LEFT JOIN alerts r ON r.id = (
     SELECT min(id) FROM alerts n WHERE n.fingerprint = f.fingerprint AND n.id > f.id AND n.state = 'resolved')
-WHERE f.state = 'firing' AND f.ts < ? AND (r.ts IS NULL OR r.ts >= ?) ORDER BY f.ts, f.id
+WHERE f.state = 'firing' AND f.ts < ? AND (r.ts IS NULL OR r.ts >= ?) AND f.fingerprint != ? ORDER BY f.ts, f.id
 """
 
 
 def read_alerts(store: Store, since: float, until: float) -> list[AlertRow]:
     """Give the alerts that fired at some time in [since, until) of event time, the oldest first.
 
-    Empty where nothing was judged yet.
+    Empty where nothing was judged yet. The watchdog (`birdwatch.alerts.watchdog`) is not among them.
     """
     if not store.connection.table_exists(None, "outbox"):
         return []
-    rows: Any = store.connection.execute(_EPISODES, (until, since)).fetchall()
-    return [_episode(store, number, decode(record, Alert), resolved) for number, record, resolved in rows]
+    rows: Any = store.connection.execute(_EPISODES, (until, since, WATCHDOG_FINGERPRINT)).fetchall()
+    marks = _marks(store)
+    return [
+        msgspec.structs.replace(_episode(store, number, decode(record, Alert), resolved), **marks.get(number, {}))
+        for number, record, resolved in rows
+    ]
+
+
+def _marks(store: Store) -> dict[int, dict[str, Any]]:
+    """Give what keeps firings back, and who looks after them, by number and by the names of `AlertRow`."""
+    marks: dict[int, dict[str, Any]] = {number: held._asdict() for number, held in read_held(store).items()}
+    for number, seen in read_acknowledgements(store).items():
+        marks.setdefault(number, {})["acknowledged"] = seen
+    return marks
 
 
 def _episode(store: Store, number: int, alert: Alert, resolved: float | None) -> AlertRow:
@@ -97,6 +144,11 @@ def _episode(store: Store, number: int, alert: Alert, resolved: float | None) ->
         value=alert.value,
         tolerance=alert.tolerance,
         n=alert.n,
+        effect=alert.effect,
+        since=alert.since,
+        evidence=alert.evidence,
+        cost=alert.cost,
+        runbook=alert.runbook,
         delivered={delivery.sink: delivery.delivered for delivery in _deliveries(store, number)},
     )
 
@@ -108,7 +160,10 @@ def read_changes(store: Store, fingerprint: str) -> list[Change]:
     rows: Any = store.connection.execute(
         "SELECT id, record FROM alerts WHERE substr(fingerprint, 1, ?) = ? ORDER BY id", (len(fingerprint), fingerprint)
     ).fetchall()
-    return [Change(decode(record, Alert), _deliveries(store, number)) for number, record in rows]
+    marks = _marks(store)
+    return [
+        Change(decode(record, Alert), _deliveries(store, number), **marks.get(number, {})) for number, record in rows
+    ]
 
 
 def _deliveries(store: Store, number: int) -> list[Delivery]:

@@ -47,6 +47,21 @@ CREATE TABLE IF NOT EXISTS receivers (
     why TEXT NOT NULL DEFAULT '') WITHOUT ROWID;
 """
 
+# What is kept back, and why: see `birdwatch.alerts.held`.
+_HELD: Final = """
+CREATE TABLE IF NOT EXISTS held (
+    alert INTEGER PRIMARY KEY REFERENCES alerts (id), inhibited_by TEXT NOT NULL DEFAULT '',
+    silenced_by TEXT NOT NULL DEFAULT '', inhibited INTEGER NOT NULL DEFAULT 0, silenced INTEGER NOT NULL DEFAULT 0)
+"""
+
+# Whoever has not heard that an alert fires, since it is kept back, hears nothing of its end.
+_PUT: Final = """
+INSERT INTO outbox (sink, alert) SELECT name, ?1 FROM sinks WHERE ?2 = 'firing' OR NOT EXISTS (
+    SELECT 1 FROM held h WHERE (h.inhibited OR h.silenced)
+    AND h.alert = (SELECT max(id) FROM alerts WHERE fingerprint = ?3 AND state = 'firing' AND id < ?1)
+    AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.alert = h.alert AND o.sink = name))
+"""
+
 # A change of an alert waits for the ones before it: nobody should hear "resolved" and then "firing".
 _DUE: Final = """
 SELECT o.alert, o.attempts, a.record FROM outbox o JOIN alerts a ON a.id = o.alert
@@ -70,6 +85,13 @@ ORDER BY o.alert
 _FIRING: Final = """
 INSERT INTO outbox (sink, alert) SELECT ?, id FROM alerts a WHERE state = 'firing' AND id = (
     SELECT max(id) FROM alerts b WHERE b.fingerprint = a.fingerprint)
+AND NOT EXISTS (SELECT 1 FROM held h WHERE h.alert = a.id AND (h.inhibited OR h.silenced))
+"""
+
+# Taken is taken, even if it was kept back from then on while it was on its way.
+_DELIVERED: Final = """
+INSERT INTO outbox (sink, alert, attempts, delivered) SELECT ?1, id, ?3, ?4 FROM alerts WHERE id = ?2
+ON CONFLICT DO UPDATE SET attempts = excluded.attempts, delivered = excluded.delivered, error = ''
 """
 
 
@@ -107,6 +129,8 @@ def create_tables(store: Store) -> None:
     """Make the tables of alerts and their deliveries if they are not there."""
     if not store.connection.table_exists(None, "receivers"):  # the youngest of them
         store.connection.execute(_TABLES)
+    if not store.connection.table_exists(None, "held"):
+        store.connection.execute(_HELD)
 
 
 def subscribe(store: Store, sink: str) -> None:
@@ -119,16 +143,14 @@ def subscribe(store: Store, sink: str) -> None:
 
 
 def put(store: Store, alert: Alert) -> None:
-    """Write a change to the history, and to the outbox for every sink subscribed."""
+    """Write a change to the history, and to the outbox for every sink subscribed that knows, or may know, what it ends."""
     with store.transaction():
         store.connection.execute(
             "INSERT OR IGNORE INTO alerts (fingerprint, state, ts, record) VALUES (?, ?, ?, ?)",
             (alert.fingerprint, alert.state, alert.ts, encode(alert)),
         )
         if store.connection.changes():
-            store.connection.execute(
-                "INSERT INTO outbox (sink, alert) SELECT name, ? FROM sinks", (store.connection.last_insert_rowid(),)
-            )
+            store.connection.execute(_PUT, (store.connection.last_insert_rowid(), alert.state, alert.fingerprint))
 
 
 def due(store: Store, sink: str, now: float, most: int = 100) -> list[Due]:
@@ -139,10 +161,7 @@ def due(store: Store, sink: str, now: float, most: int = 100) -> list[Due]:
 
 def mark_delivered(store: Store, item: Due, now: float) -> None:
     """Keep that a sink has taken a change."""
-    store.connection.execute(
-        "UPDATE outbox SET attempts = ?, delivered = ?, error = '' WHERE sink = ? AND alert = ?",
-        (item.attempts + 1, now, item.sink, item.number),
-    )
+    store.connection.execute(_DELIVERED, (item.sink, item.number, item.attempts + 1, now))
 
 
 def mark_failed(

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
+from birdwatch.alerts.watchdog import WATCHDOG_FINGERPRINT
 from birdwatch.detect.duration import say_duration
 from birdwatch.detect.spending import Account, account
 from birdwatch.detect.verdict import Severity
@@ -57,7 +58,8 @@ def fired_by_rule(store: Store, severity: Severity, since: float, until: float) 
     if not store.connection.table_exists(None, "outbox"):
         return {}
     rows: Any = store.connection.execute(
-        "SELECT record FROM alerts WHERE state = 'firing' AND ts > ? AND ts <= ?", (since, until)
+        "SELECT record FROM alerts WHERE state = 'firing' AND ts > ? AND ts <= ? AND fingerprint != ?",
+        (since, until, WATCHDOG_FINGERPRINT),
     )
     alerts = (decode(record, Alert) for (record,) in rows)
     return dict(sorted(Counter(alert.rule for alert in alerts if alert.severity == severity).items()))

@@ -25,8 +25,9 @@ def alert_table(store: Store, since: float, until: float) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        The fields of `birdwatch.alerts.history.AlertRow`, with ``started, fired, resolved`` as times in UTC. What was
-        resolved only after ``until`` is still ``firing``, so that the past looks as it did.
+        The fields of `birdwatch.alerts.history.AlertRow`, with ``since, started, fired, resolved`` as times in UTC, and
+        in ``acknowledged`` the name of who looks after it, or nothing. What was resolved only after ``until`` is still
+        ``firing``, so that the past looks as it did.
     """
     frame = pd.DataFrame(
         [msgspec.structs.asdict(row) for row in read_alerts(store, since, math.nextafter(until, math.inf))],
@@ -35,7 +36,8 @@ def alert_table(store: Store, since: float, until: float) -> pd.DataFrame:
     later = frame["resolved"].astype(float) > until
     frame.loc[later, "resolved"] = None
     frame.loc[later, "state"] = "firing"
-    for time in ("started", "fired", "resolved"):
+    frame["acknowledged"] = [seen.author if seen else "" for seen in frame["acknowledged"]]
+    for time in ("since", "started", "fired", "resolved"):
         frame[time] = pd.to_datetime(frame[time].astype(float), unit="s", utc=True)
     return frame.sort_values("fired", ascending=False, kind="stable", ignore_index=True)
 
@@ -61,6 +63,8 @@ _ORDER: Final = ("page", "ticket")
 def fleet_state(alerts: pd.DataFrame, fleet: pd.DataFrame) -> FleetState:
     """Say how the fleet is: what fires, else what cannot be judged, else that all is in order.
 
+    Alerts that somebody silenced are counted, not named, and those that another explains are left to that one.
+
     Parameters
     ----------
     alerts
@@ -69,13 +73,17 @@ def fleet_state(alerts: pd.DataFrame, fleet: pd.DataFrame) -> FleetState:
         From `birdwatch.detect.tables.fleet_table`.
     """
     firing = alerts[alerts["state"] == "firing"]
+    silenced = int(firing["silenced"].sum())
+    told = f" ({silenced} silenced)" if silenced else ""
+    # What another alert explains is said by that one.
+    firing = firing[~(firing["silenced"].astype(bool) | firing["inhibited"].astype(bool))]
     for severity in _ORDER:
         found = firing[firing["severity"] == severity]
         if len(found):
             each = [alert_in_words(alert) for _, alert in found.iterrows()]
             return FleetState(
                 "page" if severity == "page" else "ticket",
-                f"{len(each)} {severity}{'s' * (len(each) > 1)} firing: {'; '.join(each)}",
+                f"{len(each)} {severity}{'s' * (len(each) > 1)} firing: {'; '.join(each)}{told}",
             )
     present = fleet[~fleet["gone"].astype(bool)]
     judged = present[present["status"] != "no data"]
@@ -84,6 +92,6 @@ def fleet_state(alerts: pd.DataFrame, fleet: pd.DataFrame) -> FleetState:
     blind = present[present["status"].isin(["no data", "error"])]
     if len(blind):
         names = ", ".join(f"{m} {v} ({s})" for m, v, s in blind[["model", "version", "status"]].itertuples(index=False))
-        return FleetState("no data", f"No alert firing, but not every model can be judged: {names}")
+        return FleetState("no data", f"No alert firing{told}, but not every model can be judged: {names}")
     count = judged["model"].nunique()
-    return FleetState("ok", f"All in order: no alert firing, {count} model{'s' * (count != 1)} judged")
+    return FleetState("ok", f"All in order: no alert firing{told}, {count} model{'s' * (count != 1)} judged")

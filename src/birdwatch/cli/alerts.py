@@ -1,10 +1,11 @@
-"""``birdwatch alerts``: deliver what has been raised, list it, look at one."""
+"""``birdwatch alerts``: deliver what has been raised, list it, look at one, silence and acknowledge it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from birdwatch.cli import silencing
 from birdwatch.cli.options import SettingsFile, StoreFile
 from birdwatch.cli.receivers import enable, say_disabled, try_out
 from birdwatch.config import load_settings
@@ -14,7 +15,8 @@ from birdwatch.errors import BirdwatchError, SettingsError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from birdwatch.alerts.history import AlertRow
+    from birdwatch.alerts.history import AlertRow, Change
+    from birdwatch.records import Alert
 
 __all__ = ["app"]
 
@@ -133,6 +135,10 @@ def show(
     for change in changes:
         alert = change.alert
         typer.echo(f"\n{say_moment(alert.ts)}  {alert.state}: {alert.reason}")
+        for line in _numbers(alert) if alert.state == "firing" else ():
+            typer.echo(f"  {line}")
+        if marks := _marks(change):
+            typer.echo(f"  {marks}")
         for to in change.deliveries:
             came = f"delivered {say_moment(to.delivered)}" if to.delivered is not None else "waits"
             tries = f" ({to.attempts} attempts)" if to.attempts > 1 else ""
@@ -142,6 +148,34 @@ def show(
 
 app.command("test")(try_out)
 app.command()(enable)
+
+
+def _numbers(alert: "Alert") -> "Iterable[str]":
+    """Say how far it moved and since when, what that took of the budget, and what to do."""
+    from birdwatch.alerts.standing import count  # noqa: PLC0415
+
+    if alert.value is not None and alert.tolerance is not None:
+        since = "" if alert.since is None else f" since {say_moment(alert.since)}"
+        yield (
+            f"{alert.statistic} {alert.value:.3g}{since}, {alert.effect:.3g} beyond the {alert.tolerance:.3g} that is in order"
+        )
+    if alert.cost is not None:
+        yield f"cost of this look: {count(float(f'{alert.cost:.2g}'), f'false {alert.severity}')} to be expected at the most"
+    if alert.runbook:
+        yield f"runbook: {alert.runbook}"
+
+
+def _marks(said: "AlertRow | Change") -> str:
+    """Say what keeps an alert back, or did, and who looks after it."""
+    marks = []
+    if said.inhibited_by:
+        marks.append(f"{'' if said.inhibited else 'was '}inhibited by {said.inhibited_by[:8]}")
+    if said.silenced_by:
+        marks.append(f"{'' if said.silenced else 'was '}silenced by {said.silenced_by}")
+    if said.acknowledged is not None:
+        note = f": {said.acknowledged.note}" if said.acknowledged.note else ""
+        marks.append(f"acknowledged by {said.acknowledged.author} {say_moment(said.acknowledged.at)}{note}")
+    return "; ".join(marks)
 
 
 def _print_table(rows: "Iterable[AlertRow]") -> None:
@@ -161,9 +195,13 @@ def _print_table(rows: "Iterable[AlertRow]") -> None:
         waiting = ", ".join(name for name, at in row.delivered.items() if at is None)
         resolved = "–" if row.resolved is None else say_moment(row.resolved)
         # Its first digits name an alert well enough for `birdwatch alerts show`.
-        told = what + (f"; {waiting} waits" if waiting else "")
+        told = "; ".join(filter(None, (what, _marks(row), f"{waiting} waits" if waiting else "")))
         table.add_row(say_moment(row.fired), resolved, row.severity, row.fingerprint[:8], told)
     Console().print(table)
+
+
+for _command in (silencing.silence, silencing.silences, silencing.unsilence, silencing.ack):
+    app.command()(_command)
 
 
 def _moment(text: str) -> float:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from birdwatch.windows.reading import Reading
 
-__all__ = ["Following", "follow", "serving_health"]
+__all__ = ["Following", "Reads", "follow", "serving_health"]
 
 _STILL_SECONDS: Final = 60.0
 """A tail that has fallen behind judges weeks at once."""
@@ -26,12 +26,18 @@ _LONGEST_PAUSE_SECONDS: Final = 10.0
 _TURN_SECONDS: Final = 0.1
 
 
-class _Reads(Protocol):
+class Reads(Protocol):
+    """What reads streams, step by step."""
+
     reading: "Reading"
 
-    def step(self) -> int: ...
+    def step(self) -> int:
+        """Read once; give the number of messages read."""
+        ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Let go of what is read."""
+        ...
 
 
 class Following:
@@ -54,7 +60,7 @@ class Following:
 
     def __init__(
         self,
-        make: Callable[[], _Reads],
+        make: Callable[[], Reads],
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
@@ -62,7 +68,7 @@ class Following:
         self._make = make
         self._clock = clock
         self._sleep = sleep
-        self._reads: _Reads | None = make()
+        self._reads: Reads | None = make()
         self.reading = self._reads.reading
         self.trouble = Trouble(lambda reason: typer.echo(reason, err=True))
         self._pause = _FIRST_PAUSE_SECONDS
@@ -112,7 +118,7 @@ class Following:
 
 
 def follow(
-    make: Callable[[], _Reads],
+    make: Callable[[], Reads],
     stopping: Callable[[], bool],
     *,
     component: str,

@@ -41,7 +41,7 @@ def judge(
     Killed at any moment and started again with the same store, it goes on without a loss and without counting twice.
     """
     from birdwatch.alerts.metrics import StoreMetrics  # noqa: PLC0415 - help should not wait for what only the work needs
-    from birdwatch.cli.judging import claimed, judging  # noqa: PLC0415
+    from birdwatch.cli.judging import Watched, claimed, judging, watchdog  # noqa: PLC0415
     from birdwatch.streams import open_streams  # noqa: PLC0415
     from birdwatch.windows.merge import Merge  # noqa: PLC0415
 
@@ -52,9 +52,11 @@ def judge(
         place = open_streams(chosen.streams)
         kept = claimed(chosen, stopping)
 
-        def make() -> Merge:
+        dog = watchdog(kept, chosen)
+
+        def make() -> Watched:
             # The judge is made anew as well: what it remembers of windows may have been undone with the transaction.
-            return Merge(place, kept, chosen, group=group, on_closed=judging(kept, chosen))
+            return Watched(Merge(place, kept, chosen, group=group, on_closed=judging(kept, chosen)), dog)
 
         follow(make, stopping, component="judge", port=health_port, host=health_host, shown=[StoreMetrics(kept.path)])
         place.close()

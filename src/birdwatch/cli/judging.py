@@ -6,6 +6,8 @@ import typer
 
 from birdwatch.alerts.lifecycle import advance
 from birdwatch.alerts.sinks import sink_names
+from birdwatch.alerts.watchdog import Watchdog
+from birdwatch.cli.following import Reads
 from birdwatch.config import Settings
 from birdwatch.content import content
 from birdwatch.detect.judge import Judge
@@ -14,7 +16,7 @@ from birdwatch.detect.rules import load_rules
 from birdwatch.errors import StoreBusyError
 from birdwatch.windows.store import Store
 
-__all__ = ["claimed", "judging"]
+__all__ = ["Watched", "claimed", "judging", "watchdog"]
 
 
 def claimed(settings: Settings, stopping: Callable[[], bool]) -> Store:
@@ -71,3 +73,37 @@ def judging(store: Store, settings: Settings) -> Callable[[int], None]:
         advance(store, [*judge.step(until), *losses(store, until)], sinks=sinks)
 
     return closed
+
+
+class Watched:
+    """Reads, and says after each step that went well that the judge works: one that is in trouble falls silent.
+
+    Parameters
+    ----------
+    reads
+        What is stepped.
+    dog
+        Says it when it is time; none is silent always.
+    """
+
+    def __init__(self, reads: Reads, dog: Watchdog | None) -> None:
+        self.reading = reads.reading
+        self._reads = reads
+        self._dog = dog
+
+    def step(self) -> int:
+        """Read once; give the number of messages read."""
+        read = self._reads.step()
+        if self._dog is not None:
+            self._dog.beat()
+        return read
+
+    def close(self) -> None:
+        """Let go of what is read."""
+        self._reads.close()
+
+
+def watchdog(store: Store, settings: Settings) -> Watchdog | None:
+    """Give the watchdog that the settings ask for, if any."""
+    every = settings.watchdog_seconds
+    return None if every is None else Watchdog(store, every, sinks=sink_names(settings))

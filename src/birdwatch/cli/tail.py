@@ -77,7 +77,7 @@ def tail(
 def _alone(chosen: "Settings", *, until_end: bool, port: int | None, host: str, as_json: bool) -> None:
     """Read, judge and alert in this process."""
     from birdwatch.alerts.metrics import StoreMetrics  # noqa: PLC0415 - help should not wait for what only the work needs
-    from birdwatch.cli.judging import claimed, judging  # noqa: PLC0415
+    from birdwatch.cli.judging import Watched, claimed, judging, watchdog  # noqa: PLC0415
     from birdwatch.streams import open_streams  # noqa: PLC0415
     from birdwatch.windows.metrics import ReadingMetrics  # noqa: PLC0415
     from birdwatch.windows.tail import Tail  # noqa: PLC0415
@@ -101,7 +101,10 @@ def _alone(chosen: "Settings", *, until_end: bool, port: int | None, host: str, 
                 whole = _to_the_end(tailing, stopping, health.pulse)
             tailing.close()
         else:
-            reading = follow(make, stopping, component="tail", port=port, host=host, shown=shown)
+            dog = watchdog(kept, chosen)
+            reading = follow(
+                lambda: Watched(make(), dog), stopping, component="tail", port=port, host=host, shown=shown
+            )
     place.close()
     if until_end or as_json:
         found = {"messages": reading.messages, "dead_letters": reading.dead_letters, "store": str(kept.path)}

@@ -29,7 +29,8 @@ two models move on the same day each by itself is much rarer, and if one of them
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, Literal, NamedTuple
+from math import exp
+from typing import Any, Final, Literal, NamedTuple
 
 from birdwatch.detect.kind import Rule
 from birdwatch.detect.verdict import Finding, Severity, Subject, Verdict
@@ -158,20 +159,30 @@ def plain(judged: Judged, attribution: str = "", most: Severity = "page", reason
     failed = verdict.status == "error"
     lacks = verdict.status == "no data" and rule.must_have_data
     cause = RULE_FAILED if failed else NO_DATA if lacks else attribution
-    return Finding(
-        rule=rule.name,
-        subject=verdict.subject,
-        ts=verdict.end,
+    return rule.tell(
+        verdict.subject,
+        verdict.end,
         severity=_at_most(rule.severity if lacks else rule.severity_of(verdict), "ticket" if failed else most),
         active=rule.alarms(verdict) or lacks,
         reason=reason or verdict.reason,
         attribution=cause,
-        statistic=verdict.statistic,
-        value=verdict.value,
-        tolerance=verdict.tolerance,
-        n=verdict.n,
-        windows=rule.for_windows,
+        **_measured(verdict),
     )
+
+
+def _measured(verdict: Verdict) -> dict[str, Any]:
+    """Give what a finding says of a verdict's numbers, by the finding's names."""
+    return {
+        "statistic": verdict.statistic,
+        "value": verdict.value,
+        "tolerance": verdict.tolerance,
+        "n": verdict.n,
+        "since": verdict.details.get("since") if verdict.status == "drifting" else None,
+        "effect": verdict.effect,
+        "evidence": verdict.evidence,
+        # A look at the level A is expected to raise at most 1/A false alarms.
+        "cost": None if verdict.threshold is None else exp(-verdict.threshold),
+    }
 
 
 def explain_pair(judged: Judged, cause: str, why: str) -> Finding:
@@ -286,15 +297,7 @@ def _of_inputs(
     end = told[0].verdict.end
     if not both:
         reason = "no two models moved together"
-        yield Finding(
-            rule=rule.name,
-            subject=Subject(),
-            ts=end,
-            severity="ticket",
-            active=False,
-            reason=reason,
-            windows=rule.for_windows,
-        )
+        yield rule.tell(Subject(), end, severity="ticket", active=False, reason=reason)
         return
     moved = sorted((j.verdict for j in scores if j.verdict.status == "drifting"), key=lambda v: -v.effect)
     together = {name for s in both for name in (s.model, s.partner)}
@@ -311,19 +314,14 @@ def _of_inputs(
     differ = [pair for pair in both if alarms[pair] is not None]
     reason += "".join(f"; {s.model} {s.version} and {s.partner} differ on them" for s in differ)
     most = next(v for v in moved if v.subject.model in together)
-    yield Finding(
-        rule=rule.name,
-        subject=Subject(),
-        ts=end,
+    yield rule.tell(
+        Subject(),
+        end,
         severity=_at_most(rule.severity, "ticket"),
         active=True,
         reason=reason,
         attribution=INPUTS_CHANGED,
-        statistic=most.statistic,
-        value=most.value,
-        tolerance=most.tolerance,
-        n=most.n,
-        windows=rule.for_windows,
+        **_measured(most),
     )
 
 

@@ -250,18 +250,7 @@ class Judge:
             why = why_over(subject, one.pane, out)
             if why:
                 drop_state(self._store, one.rule.name, subject)
-                findings.append(
-                    Finding(
-                        rule=one.rule.name,
-                        subject=subject,
-                        ts=one.end,
-                        severity=one.rule.severity,
-                        active=False,
-                        reason=why,
-                        over=True,
-                        windows=one.rule.for_windows,
-                    )
-                )
+                findings.append(one.rule.tell(subject, one.end, active=False, reason=why, over=True))
         return findings
 
     def _waits(self, one: _Due, subjects: list[Subject]) -> list[Finding]:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from birdwatch.detect.duration import Duration
 from birdwatch.detect.reference import Reference, ReferenceChoice
-from birdwatch.detect.verdict import Severity, Status, Subject, Verdict
+from birdwatch.detect.verdict import CLEAN_WINDOWS, FLAP_WINDOWS, Finding, Severity, Status, Subject, Verdict
 from birdwatch.stats.grid import Scale
 from birdwatch.windows.pane import Counts, Pane, Series, total
 from birdwatch.windows.store import Extreme
@@ -94,6 +94,14 @@ class Rule(BaseModel):
     for_windows: Annotated[int, Field(ge=1)] = Field(
         default=1, alias="for", description="How many windows in a row must show it before it fires."
     )
+    keep_firing_for: Annotated[int, Field(ge=1)] = Field(
+        default=CLEAN_WINDOWS, description="How many windows in a row must be clean before it resolves."
+    )
+    flap_windows: Annotated[int, Field(ge=0)] = Field(
+        default=FLAP_WINDOWS,
+        description="When it fires for the fourth time in so many windows, as many must be clean before it resolves;"
+        " 0: however often it fires.",
+    )
     weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         default=1.0, description="Its share of the page budget, beside the other rules': 2 is twice as much."
     )
@@ -164,3 +172,14 @@ class Rule(BaseModel):
             reason=reason,
             **more,
         )
+
+    def tell(self, subject: Subject, ts: int, *, active: bool, reason: str, **more: Any) -> Finding:
+        """Give a finding: as urgent as the rule may be, unless ``more`` says otherwise."""
+        told = {
+            "severity": self.severity,
+            "for_windows": self.for_windows,
+            "keep_firing_for": self.keep_firing_for,
+            "flap_windows": self.flap_windows,
+            "runbook": self.runbook,
+        }
+        return Finding(rule=self.name, subject=subject, ts=ts, active=active, reason=reason, **(told | more))

@@ -55,5 +55,6 @@ class ShareRule(Rule):
             reason,
             statistic="share",
             **found.said(threshold),
+            details={"since": found.since},
         )
         return verdict, found.state

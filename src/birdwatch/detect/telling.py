@@ -132,4 +132,4 @@ def as_told(rule: Rule, finding: Finding) -> Finding:
     if not rule.dry_run or not finding.active:
         return finding
     reason = f"dry run, this would have been a {finding.severity}: {finding.reason}"
-    return msgspec.structs.replace(finding, severity="info", reason=reason)
+    return msgspec.structs.replace(finding, severity="info", reason=reason, cost=0.0)

@@ -9,10 +9,27 @@ import msgspec
 
 from birdwatch.windows.store import Store
 
-__all__ = ["Finding", "Severity", "Status", "Subject", "Verdict", "create_table", "put_verdicts", "read_verdicts"]
+__all__ = [
+    "CLEAN_WINDOWS",
+    "FLAP_WINDOWS",
+    "Finding",
+    "Severity",
+    "Status",
+    "Subject",
+    "Verdict",
+    "create_table",
+    "put_verdicts",
+    "read_verdicts",
+]
 
 Status = Literal["ok", "drifting", "no data", "error"]
 Severity = Literal["page", "ticket", "info"]
+
+CLEAN_WINDOWS: Final = 3
+"""How many clean windows in a row resolve an alert, unless its rule says otherwise."""
+
+FLAP_WINDOWS: Final = 20
+"""The stretch in which alerts that come and go are counted, unless the rule says otherwise."""
 
 
 class Subject(msgspec.Struct, frozen=True, order=True):
@@ -75,8 +92,16 @@ class Finding(msgspec.Struct, kw_only=True, frozen=True):
         What it was about has ended, a version retired, say: nothing more will be seen of it.
     attribution
         The cause in words: ``the model changed``, ``inputs changed`` …, or empty.
-    windows
-        How many active windows in a row before it fires.
+    since
+        Event time at which what it tells most likely began; None where it tells of this window alone.
+    effect
+        By how much the value exceeds the tolerance, in the statistic's unit.
+    evidence
+        Natural logarithm of the evidence, of rules that gather it.
+    cost
+        How many false alarms were to be expected of this look, at the most: what it took of the budget.
+    for_windows, keep_firing_for, flap_windows, runbook
+        As its rule says.
     """
 
     rule: str
@@ -91,7 +116,14 @@ class Finding(msgspec.Struct, kw_only=True, frozen=True):
     value: float | None = None
     tolerance: float | None = None
     n: int = 0
-    windows: int = 1
+    since: int | None = None
+    effect: float = 0.0
+    evidence: float | None = None
+    cost: float | None = None
+    for_windows: int = 1
+    keep_firing_for: int = CLEAN_WINDOWS
+    flap_windows: int = FLAP_WINDOWS
+    runbook: str = ""
 
 
 _TABLE: Final = """
