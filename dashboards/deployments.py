@@ -14,7 +14,7 @@ def draw(shown: Shown) -> None:
     table = table[table["model"].isin({*shown.view.models, ""})]
     st.subheader("Changes", anchor="changes", help="Point at a mark to read what was changed, by whom, and why")
     chart(table, changes_chart, "Nothing was changed in this time: no control record lies in it.", shown.marks)
-    st.subheader("What each version scored", anchor="traffic")
+    st.subheader("Scores of each version", anchor="traffic")
     counts = facts.counts(shown.asked)
     chart(
         shown.of(counts),

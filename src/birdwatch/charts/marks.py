@@ -7,6 +7,7 @@ specification, which takes longer than all the rest, is not repeated.
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import altair as alt
@@ -183,17 +184,27 @@ def heat(y: alt.Y, form: str) -> dict[str, Any]:
 
 def framed(*layers: Layer, height: int = 320) -> dict[str, Any]:
     """Put layers, which share their colours, on an axis of event time with deployments and alerts; build it."""
+    below, above = _frame()
+    return {
+        "$schema": alt.SCHEMA_URL,
+        "layer": [*below, {"layer": [_built(layer) for layer in layers]}, above],
+        "resolve": {"scale": {"color": "independent", "shape": "independent"}},
+        "height": height,
+    }
+
+
+@lru_cache(maxsize=1)
+def _frame() -> tuple[list[dict[str, Any]], dict[str, Any]]:
     # The ends of the axis travel as data, like everything that changes while one looks.
-    ends = alt.Chart(alt.NamedData("ends")).mark_rule(opacity=0).encode(x=time_axis())
-    chart = (
-        alt.layer(ends, *_deployments(), alt.layer(*layers), _alerts())
-        .resolve_scale(color="independent", shape="independent")
-        .properties(height=height)
-    )
-    # Tests hold it against the schema: to do so for each reader takes longer than all else.
-    spec: dict[str, Any] = chart.to_dict(validate=False)
-    del spec["config"]  # the page's theme, or the notebook's, is put in its place
-    return spec
+    ends: Layer = alt.Chart(alt.NamedData("ends")).mark_rule(opacity=0).encode(x=time_axis())
+    return [_built(layer) for layer in (ends, *_deployments())], _built(_alerts())
+
+
+def _built(layer: Layer) -> dict[str, Any]:
+    """Build one layer; tests hold the whole against the schema: to do so for each reader takes longer than all else."""
+    spec: dict[str, Any] = layer.to_dict(validate=False)
+    # The page's theme, or the notebook's, is put in the place of the configuration.
+    return {name: part for name, part in spec.items() if name not in ("config", "$schema")}
 
 
 def draw(spec: dict[str, Any], table: pd.DataFrame, marks: Marks, says: str = "") -> Drawing:
