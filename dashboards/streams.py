@@ -13,6 +13,7 @@ def draw(shown: Shown) -> None:
     """Draw rates, the account of requests, sources, and what came out of the ordinary."""
     counts = facts.counts(shown.asked)
     audit = shown.of(facts.audit(shown.asked))
+    everything(shown, "What stands below beside the rates")
     left, right = st.columns(2, gap="medium")
     with left:
         st.subheader("Rates", anchor="rates", help="Grey: requests. Lines: scores of each version of a model.")
@@ -23,7 +24,6 @@ def draw(shown: Shown) -> None:
             "Without a score", anchor="pending", help="The share of requests to which a model has given no score"
         )
         chart(audit, pending_chart, "No model gave scores in this time.", shown.marks, shown.colours)
-    everything(shown, "What is below")
     st.subheader(
         "Is all accounted for?",
         anchor="audit",

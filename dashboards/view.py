@@ -98,10 +98,10 @@ def choose() -> None:
     custom = (float(closed[0]), float(closed[1]))
     if stretch == "custom":
         first, last = (datetime.fromtimestamp(t, UTC).replace(tzinfo=None) for t in closed)
-        since = row.datetime_input("From (UTC)", first, key="from", bind="query-params", width=180)
-        until = row.datetime_input("To (UTC)", last, key="to", bind="query-params", width=180)
+        since = row.datetime_input("From (UTC)", first, key="from", bind="query-params", width=172)
+        until = row.datetime_input("To (UTC)", last, key="to", bind="query-params", width=172)
         custom = (_seconds(since or first), _seconds(until or last))
-    wanted = row.multiselect("Models", known, placeholder="all models", key="models", bind="query-params", width=220)
+    wanted = row.multiselect("Models", known, placeholder="all models", key="models", bind="query-params", width=190)
     segment = ""
     if segments:
         asked = row.selectbox(
@@ -111,7 +111,7 @@ def choose() -> None:
             key="segment",
             bind="query-params",
             placeholder="all traffic",
-            width=165,
+            width=150,
             help="A part of the traffic. Scores, pairs and counts are kept by segment; what is not says so.",
         )
         segment = asked or ""

@@ -49,7 +49,10 @@ def test_choices_travel_from_page_to_page(full, view):
 
 def test_a_segment_is_kept_in_the_address_and_what_is_not_kept_by_it_says_so(full, view, words):
     part = view(full, "streams", range="month", segment="origin=EWR")
-    assert "What is below is not kept by segment: this is all traffic, not origin=EWR alone" in words(part)
+    assert (
+        "What stands below beside the rates is not kept by segment: this is all traffic, not origin=EWR alone"
+        in words(part)
+    )
     part.selectbox(key="segment").set_value(None).run()
     assert "all traffic" not in words(part)
 

@@ -36,7 +36,7 @@ _ACTIONS: Final = {
     "swap": ("triangle-right", "#F0E442"),
     "swapped": ("triangle-right", "#009E73"),
 }
-_UNITS: Final = {"second": 1, "minute": 60}
+_UNITS: Final = {"a second": 1, "a minute": 60}
 _SEVERITIES: Final = {"page": "#D55E00", "ticket": "#E69F00", "info": "#56B4E9"}
 
 
@@ -125,17 +125,17 @@ def traffic_chart(counts: pd.DataFrame, marks: Marks, colours: Colours) -> Drawi
     """
     n = counts["events"].where(counts["model"] != "", counts["requests"])
     busiest = n.max() / marks.span.step
-    unit, seconds = next(((u, s) for u, s in _UNITS.items() if busiest * s >= 1), ("hour", 3600))
+    unit, seconds = next(((u, s) for u, s in _UNITS.items() if busiest * s >= 1), ("an hour", 3600))
     table = counts[["time", "model", "version"]].assign(rate=n / marks.span.step * seconds)
     requests = table[table["model"] == ""]
     peak = largest(requests, "rate")
     says = ""
     if peak is not None:
         says = (
-            f"{requests['rate'].mean():.3g} requests a {unit} on average,"
+            f"{requests['rate'].mean():.3g} requests {unit} on average,"
             f" {peak['rate']:.3g} at the peak, {said_at(peak['time'])}."
         )
-    return draw(_traffic(colours, shown_in(table, colours.models), f"a {unit}"), table, marks, says)
+    return draw(_traffic(colours, shown_in(table, colours.models), unit), table, marks, says)
 
 
 @lru_cache(maxsize=32)
