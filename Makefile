@@ -10,7 +10,7 @@ TOGETHER = -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 COMPILE = uv=$$(command -v uv || echo $(BIN)/uv); $$uv pip compile --quiet --universal --python-version 3.11 --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo kafka test lint test-integration test-nightly test-faults test-unpinned bench-serving bench-detection docs lock clean
+.PHONY: help demo kafka test lint test-integration test-nightly test-faults test-unpinned bench-serving bench-detection docs screenshots lock clean
 
 help:  ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ bench-detection: $(VENV)/.dev  ## Measure how soon a change is found, and how of
 
 docs: $(VENV)/.dev  ## Write the reference from the code
 	$(BIN)/python docs/generate.py
+
+screenshots: $(VENV)/.dev  ## Take the pictures of the dashboard that the guides show; needs Chromium; options in ARGS
+	@$(BIN)/python docs/screenshots.py $(ARGS)
 
 lock: $(BIN)/python  ## Choose versions anew where pyproject.toml asks for it; make lock ARGS=--upgrade: everywhere
 	@$(COMPILE) $(ARGS) --all-extras --group dev --output-file requirements.lock pyproject.toml

@@ -1,112 +1,244 @@
-"""What the store says of a stretch of event time, loaded once for all who look at the same."""
+"""What the store says of a stretch of event time: each page asks for what it shows, and all who ask the same share one answer."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Concatenate, Final, NamedTuple, ParamSpec, TypeVar
 
 import pandas as pd
 import streamlit as st
+from streamlit.runtime.caching.cache_utils import CachedFunc
 from view import opened
 
-from birdwatch.alerts.standing import Standing, standing
+from birdwatch.alerts.standing import Standing
+from birdwatch.alerts.standing import standing as budget_standing
 from birdwatch.alerts.tables import alert_table
 from birdwatch.charts import Colours, Marks
 from birdwatch.config import load_settings
 from birdwatch.detect.tables import (
     fleet_table,
-    input_table,
     last_verdict_table,
     value_table,
     verdict_behind,
     verdict_table,
-    worst_by_step,
 )
 from birdwatch.detect.verdict import Subject, Verdict
-from birdwatch.windows.roles import models
-from birdwatch.windows.tables import (
-    Span,
-    control_table,
-    count_table,
-    latency_table,
-    pair_table,
-    selection_table,
-)
+from birdwatch.stats.grid import Scale
+from birdwatch.windows import accounts, heat, tables
+from birdwatch.windows.roles import models as models_of
+from birdwatch.windows.roles import roles as roles_of
+from birdwatch.windows.shapes import joint_table
+from birdwatch.windows.store import Store
 
-_BEFORE = 28 * 86_400
-_PAIRS = ("paired", "disagreement")
+__all__ = ["Asked"]
+
+_BEFORE: Final = 28 * 86_400
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
-class Facts(NamedTuple):
-    """What the store says of a span, as tables.
+class Asked(NamedTuple):
+    """What is asked of a store; while no pane closes, the same question has the same answer.
 
     Attributes
     ----------
-    drift, judged_pairs, evidence
-        Verdicts on scores and on pairs, one a step: those furthest beyond what is in order, and those with most evidence.
+    closed
+        The panes that are closed.
+    segment
+        A part of the traffic, or everything.
     """
 
-    colours: Colours
-    counts: pd.DataFrame
-    selection: pd.DataFrame
-    answer: pd.DataFrame
-    answer_overall: pd.DataFrame
-    pairs: pd.DataFrame
-    drift: pd.DataFrame
-    judged_pairs: pd.DataFrame
-    evidence: pd.DataFrame
-    inputs: pd.DataFrame
-    last_verdicts: pd.DataFrame
-    fleet: pd.DataFrame
-    alerts: pd.DataFrame
-    budget: Standing | None
-    marks: Marks
+    path: Path
+    span: tables.Span
+    closed: tuple[int, int]
+    segment: str = ""
+
+    @property
+    def until(self) -> int:
+        """Up to when, in event time, this is known."""
+        return min(self.closed[1], self.span.until)
 
 
-@st.cache_resource(ttl=60, max_entries=16, show_spinner=False)
-def load(path: Path, span: Span, closed: tuple[int, int]) -> Facts:
-    """Load the tables; closed panes seldom change, so the same question has the same answer for a minute; nobody changes it."""
-    with opened(path) as store:
-        verdicts = verdict_table(store, span.since, span.until)
-        on_pairs = verdicts[verdicts["kind"].isin(_PAIRS)]
-        on_scores = verdicts[(verdicts["kind"] == "distribution") & (verdicts["model"] != "")]
-        raised = alert_table(store, span.since, span.until)
-        return Facts(
-            colours=Colours.of(models(store)),
-            counts=count_table(store, span),
-            selection=selection_table(store, span),
-            answer=latency_table(store, span),
-            answer_overall=latency_table(store, span.whole),
-            pairs=pair_table(store, span, load_settings().unit),
-            drift=worst_by_step(on_scores, span.step),
-            judged_pairs=worst_by_step(on_pairs, span.step),
-            evidence=worst_by_step(on_pairs, span.step, "level"),
-            inputs=input_table(verdicts),
-            last_verdicts=last_verdict_table(store, span.since, span.until, verdicts),
-            fleet=fleet_table(store, span, verdicts),
-            alerts=raised,
-            budget=standing(store, until=min(closed[1], span.until)),
-            marks=Marks.of(span, control_table(store, span.since, span.until), raised),
-        )
+def _loaded(load: Callable[Concatenate[Store, Asked, P], T]) -> CachedFunc[Concatenate[Asked, P], T]:
+    """Open the store for this load alone, and remember the answer for a minute."""
+
+    def loaded(asked: Asked, *arguments: P.args, **named: P.kwargs) -> T:
+        with opened(asked.path) as store:
+            return load(store, asked, *arguments, **named)
+
+    # Streamlit tells caches apart by the name of what they are of.
+    loaded.__qualname__, loaded.__doc__ = load.__qualname__, load.__doc__
+    return st.cache_data(ttl=60, max_entries=32, show_spinner=False)(loaded)
 
 
-@st.cache_resource(ttl=60, max_entries=16, show_spinner=False)
-def load_stage(path: Path, span: Span, closed: tuple[int, int], stage: str) -> pd.DataFrame:
-    """Load the latency of one stage, by model where models differ in it."""
-    del closed
-    with opened(path) as store:
-        if stage == "answer":
-            return latency_table(store, span)
-        return latency_table(store, span, f"latency.{stage}", (0.5, 0.99), by_model=True)
+@_loaded
+def verdicts(store: Store, asked: Asked) -> pd.DataFrame:
+    """Load the verdicts of the time."""
+    return verdict_table(store, asked.span.since, asked.span.until)
 
 
-@st.cache_resource(ttl=600, max_entries=64, show_spinner=False)
-def load_values(path: Path, feature: str, start: int, end: int) -> pd.DataFrame:
+@_loaded
+def last_verdicts(store: Store, asked: Asked) -> pd.DataFrame:
+    """Load the last verdict of each rule on each subject."""
+    return last_verdict_table(store, asked.span.since, asked.span.until, verdicts(asked))
+
+
+@_loaded
+def fleet(store: Store, asked: Asked) -> pd.DataFrame:
+    """Load the fleet, a row for each version of a model."""
+    return fleet_table(store, asked.span, verdicts(asked))
+
+
+@_loaded
+def alerts(store: Store, asked: Asked) -> pd.DataFrame:
+    """Load the alerts of the time, the newest first."""
+    return alert_table(store, asked.span.since, asked.span.until)
+
+
+@_loaded
+def controls(store: Store, asked: Asked) -> pd.DataFrame:
+    """Load what operators changed."""
+    return tables.control_table(store, asked.span.since, asked.span.until)
+
+
+@_loaded
+def colours(store: Store, asked: Asked) -> Colours:
+    """Load the colour of each model."""
+    del asked
+    return Colours.of(models_of(store))
+
+
+@_loaded
+def roles(store: Store, asked: Asked) -> dict[str, str]:
+    """Load what each model is there for."""
+    return dict(roles_of(store, asked.span.until))
+
+
+def marks(asked: Asked) -> Marks:
+    """Give what every axis of time shows."""
+    return Marks.of(asked.span, controls(asked), alerts(asked))
+
+
+@_loaded
+def counts(store: Store, asked: Asked) -> pd.DataFrame:
+    """Load what was counted, of the segment that is chosen."""
+    return tables.count_table(store, asked.span, asked.segment)
+
+
+@_loaded
+def latency(
+    store: Store, asked: Asked, stage: str, percentiles: tuple[float, ...], *, by_model: bool = False
+) -> pd.DataFrame:
+    """Load percentiles of the latency of a stage."""
+    return tables.latency_table(store, asked.span, f"latency.{stage}", percentiles, by_model=by_model)
+
+
+@_loaded
+def slowness(store: Store, asked: Asked) -> dict[float, float]:
+    """Load the percentiles of the answer's latency over the whole time."""
+    found = tables.latency_table(store, asked.span.whole)
+    return dict(zip(found["percentile"], found["seconds"], strict=True))
+
+
+@_loaded
+def heat_of(store: Store, asked: Asked, measure: str, model: str | None) -> pd.DataFrame:
+    """Load how a measure was distributed over time."""
+    segment = asked.segment if measure == "score" else ""
+    return heat.heat_table(
+        store, asked.span, measure, model=model, scale=_scale() if measure == "score" else "real", segment=segment
+    )
+
+
+@_loaded
+def distances(store: Store, asked: Asked, model: str) -> pd.DataFrame:
+    """Load how far a model's scores lie from those before."""
+    unit = load_settings().unit
+    return heat.distance_table(store, asked.span, model, scale=_scale(), unit=unit, segment=asked.segment)
+
+
+@_loaded
+def shape(store: Store, asked: Asked, model: str) -> pd.DataFrame:
+    """Load a model's scores in this time beside those before."""
+    now = (asked.span.since, asked.span.until)
+    return heat.shape_table(store, model, now, scale=_scale(), segment=asked.segment)
+
+
+@_loaded
+def pairs(store: Store, asked: Asked) -> pd.DataFrame:
+    """Load the differences by request, of the segment that is chosen."""
+    return tables.pair_table(store, asked.span, load_settings().unit, asked.segment)
+
+
+@_loaded
+def joint(store: Store, asked: Asked, model: str, partner: str) -> pd.DataFrame:
+    """Load how often a model and its partner scored the same request thus and so."""
+    pane = store.pane(asked.span.since, asked.span.until, measure="joint", model=model)
+    return joint_table(pane, model, partner, _scale())
+
+
+@_loaded
+def extremes(store: Store, asked: Asked, model: str, partner: str) -> pd.DataFrame:
+    """Load the requests on which a model and its partner differ most."""
+    return accounts.extreme_table(store, asked.span, model, partner)
+
+
+@_loaded
+def selection(store: Store, asked: Asked) -> pd.DataFrame:
+    """Load who answered, and why."""
+    return tables.selection_table(store, asked.span)
+
+
+@_loaded
+def arms(store: Store, asked: Asked) -> pd.DataFrame:
+    """Load how often each arm was drawn, and how often it should have been."""
+    return accounts.arm_table(store, asked.span)
+
+
+@_loaded
+def audit(store: Store, asked: Asked) -> pd.DataFrame:
+    """Load the account of each request by model."""
+    return accounts.audit_table(store, asked.span)
+
+
+@_loaded
+def sources(store: Store, asked: Asked) -> pd.DataFrame:
+    """Load how far each source has come."""
+    del asked
+    return accounts.source_table(store)
+
+
+@_loaded
+def arrivals(store: Store, asked: Asked) -> pd.DataFrame:
+    """Load what came late or twice."""
+    return accounts.arrival_table(store, asked.span)
+
+
+@_loaded
+def damaged(store: Store, asked: Asked) -> int:
+    """Load how many rows of panes were found damaged."""
+    del asked
+    return store.damaged()
+
+
+@_loaded
+def budget(store: Store, asked: Asked) -> Standing | None:
+    """Load how the page budget stands."""
+    return budget_standing(store, until=asked.until)
+
+
+@_loaded
+def values(store: Store, asked: Asked, feature: str, start: int, end: int) -> pd.DataFrame:
     """Load how a watched input was in a window, beside the four weeks before it."""
-    with opened(path) as store:
-        return value_table(store, feature, (start, end), (start - _BEFORE, start))
+    del asked
+    return value_table(store, feature, (start, end), (start - _BEFORE, start))
 
 
-@st.cache_resource(ttl=60, max_entries=64, show_spinner=False)
-def load_behind(path: Path, rule: str, subject: Subject, until: int) -> Verdict | None:
+@_loaded
+def behind(store: Store, asked: Asked, rule: str, subject: Subject, until: int) -> Verdict | None:
     """Load the verdict that an alert rests on."""
-    with opened(path) as store:
-        return verdict_behind(store, rule, subject, until)
+    del asked
+    return verdict_behind(store, rule, subject, until)
+
+
+def _scale() -> Scale:
+    return load_settings().scale

@@ -2,19 +2,19 @@
 
 from typing import Final
 
+import facts
 import pandas as pd
 import streamlit as st
-from facts import Facts, load_values
-from view import View
-from words import against
+from frame import Shown
+from words import STATUS, STATUS_COLOURS, against
 
 from birdwatch.charts import values_chart
+from birdwatch.detect.tables import input_table
 
-_STATUS: Final = {"ok": "✓ ok", "drifting": "▲ drifting", "no data": "? no data", "error": "✕ error"}
 _MEASURED: Final = {"ks": "distance (KS)", "missing": "share missing", "": "–"}
 
 
-def inputs(facts: Facts, view: View) -> None:
+def inputs(shown: Shown) -> None:
     """Draw a table of the inputs, the furthest beyond first, and beside it the values of the one that is chosen."""
     st.subheader(
         "Inputs",
@@ -22,7 +22,7 @@ def inputs(facts: Facts, view: View) -> None:
         help="What the models are given. Each watched input against its reference: what moves here moves the scores of"
         " all models. Choose one to see which of its values moved.",
     )
-    table = facts.inputs
+    table = input_table(facts.verdicts(shown.asked))
     if table.empty:
         st.info("No rule has compared inputs in this time: name some under `features` in the settings.")
         return
@@ -35,7 +35,7 @@ def inputs(facts: Facts, view: View) -> None:
         st.markdown(
             f"**{row['feature']}** from {row['start']:%a %d %b %H:%M} to {row['time']:%H:%M} UTC  \n{row['reason']}"
         )
-        values = load_values(view.store, row["feature"], start, end)
+        values = facts.values(shown.asked, row["feature"], start, end)
         if values.empty:
             st.info("There are no values in this window, or none before it.", icon=":material/question_mark:")
         else:
@@ -51,7 +51,7 @@ def _table(table: pd.DataFrame) -> int:
         pd.DataFrame(
             {
                 "Input": table["feature"],
-                "Last verdict": [[_STATUS[status]] for status in table["status"]],
+                "Last verdict": [[STATUS[status]] for status in table["status"]],
                 "Measured": table["statistic"].map(lambda s: _MEASURED.get(s, s)),
                 "Value": against(table["value"], table["tolerance"], "{:.2f}"),
                 "÷ tolerance": table["multiple"],
@@ -64,9 +64,7 @@ def _table(table: pd.DataFrame) -> int:
         on_select="rerun",
         selection_mode="single-row",
         column_config={
-            "Last verdict": config.MultiselectColumn(
-                options=list(_STATUS.values()), color=["green", "red", "gray", "orange"], width=95
-            ),
+            "Last verdict": config.MultiselectColumn(options=list(STATUS.values()), color=STATUS_COLOURS, width=95),
             "Value": config.TextColumn(help="And what is in order", width=95),
             "÷ tolerance": config.NumberColumn(format="%.2f", help="Above 1 it is beyond what is in order", width=80),
             "Over time": config.LineChartColumn(help="In multiples of what is in order", y_min=0, y_max=2, width=90),

@@ -1,4 +1,4 @@
-"""What all pages share: which store, which stretch of event time, which models; kept in the page's address.
+"""What all pages share: which store, which stretch of event time, which models and segment; kept in the page's address.
 
 A view that is sent to a colleague as a link shows what its sender saw.
 """
@@ -20,18 +20,28 @@ from birdwatch.windows.tables import Span, span_of
 
 REFRESH: Final = "5s"
 
+_KEPT: Final = "birdwatch-view"
 _DAY: Final = 86_400
 _LAST: Final = {"day": _DAY, "week": 7 * _DAY, "month": 30 * _DAY}
 
 
 class View(NamedTuple):
-    """What the person at the page wants to see; ``custom`` is a fixed stretch of event time, in Unix seconds."""
+    """What the person at the page wants to see.
+
+    Attributes
+    ----------
+    custom
+        A fixed stretch of event time, in Unix seconds.
+    segment
+        A part of the traffic, or none: everything.
+    """
 
     store: Path
     range: str
     custom: tuple[float, float]
     models: frozenset[str]
     live: bool
+    segment: str = ""
 
     def span(self, store: Store) -> Span | None:
         """Give the stretch looked at, as of now; None while no pane has been closed."""
@@ -65,18 +75,19 @@ def opened(path: Path) -> Iterator[Store]:
         raise StoreError(f"the store {path} cannot be read: {error}") from error
 
 
-def choose() -> View:
-    """Draw the choices that all pages share, and give what is chosen; while there is nothing to show, say why."""
+def choose() -> None:
+    """Draw the choices that all pages share, and keep what is chosen; while there is nothing to show, say why."""
     path = load_settings().store
     try:
         with opened(path) as store:
             closed, known = store.closed_range(), models(store)
+            segments = [segment for named in store.segments().values() for segment in named]
     except BirdwatchError as error:
         _wait(path, str(error))
     if closed is None:
         _wait(path, "")
     row = st.container(horizontal=True, vertical_alignment="bottom")
-    chosen = row.segmented_control(
+    stretch = row.segmented_control(
         "Time range (event time)",
         [*_LAST, "all", "custom"],
         default="week",
@@ -85,16 +96,35 @@ def choose() -> View:
         bind="query-params",
     )
     custom = (float(closed[0]), float(closed[1]))
-    if chosen == "custom":
+    if stretch == "custom":
         first, last = (datetime.fromtimestamp(t, UTC).replace(tzinfo=None) for t in closed)
-        since = row.datetime_input("From (UTC)", first, key="from", bind="query-params", width=200)
-        until = row.datetime_input("To (UTC)", last, key="to", bind="query-params", width=200)
+        since = row.datetime_input("From (UTC)", first, key="from", bind="query-params", width=172)
+        until = row.datetime_input("To (UTC)", last, key="to", bind="query-params", width=172)
         custom = (_seconds(since or first), _seconds(until or last))
-    wanted = row.multiselect("Models", known, placeholder="all models", key="models", bind="query-params", width=300)
-    live = chosen != "custom" and row.toggle(
+    wanted = row.multiselect("Models", known, placeholder="all models", key="models", bind="query-params", width=190)
+    segment = ""
+    if segments:
+        asked = row.selectbox(
+            "Segment",
+            segments,
+            None,
+            key="segment",
+            bind="query-params",
+            placeholder="all traffic",
+            width=150,
+            help="A part of the traffic. Scores, pairs and counts are kept by segment; what is not says so.",
+        )
+        segment = asked or ""
+    live = stretch != "custom" and row.toggle(
         "Live", value=True, key="live", bind="query-params", help=f"Looks at the store every {REFRESH}."
     )
-    return View(path, chosen, custom, frozenset(wanted or known), live)
+    st.session_state[_KEPT] = View(path, stretch, custom, frozenset(wanted or known), live, segment)
+
+
+def chosen() -> View:
+    """Give what is chosen."""
+    view: View = st.session_state[_KEPT]
+    return view
 
 
 def _seconds(utc: datetime) -> float:

@@ -1,11 +1,12 @@
-"""Why an alert fires: since when, which values moved, which segment most, on which requests."""
+"""Alerts in a list, and why one fires: since when, which values moved, which segment most, on which requests."""
 
 from typing import Any, Final
 
+import facts
 import pandas as pd
 import streamlit as st
-from facts import load_behind
-from view import View
+from facts import Asked
+from frame import CLOCK
 
 from birdwatch.alerts.tables import alert_in_words
 from birdwatch.charts import values_chart
@@ -13,26 +14,51 @@ from birdwatch.detect.verdict import Subject
 from birdwatch.windows.tables import timestamp
 
 _MOST: Final = 5
-_CLOCK: Final = "%a %d %b %Y %H:%M UTC"
+_MOST_ALERTS: Final = 20
 
 
-def reasons(alerts: pd.DataFrame, view: View, until: int) -> None:
+def alert_list(alerts: pd.DataFrame, otherwise: str) -> None:
+    """Draw alerts as a list, or say that there are none."""
+    if alerts.empty:
+        st.markdown(otherwise)
+        return
+    told = alerts.head(_MOST_ALERTS)
+    until = told["resolved"].dt.strftime("%d %b %H:%M").fillna("now")
+    st.table(
+        pd.DataFrame(
+            {
+                "Alert": [
+                    f"{_state(alert)} **{alert_in_words(alert)}**{_by_rule(alert)}  \n{alert['reason']}"
+                    for _, alert in told.iterrows()
+                ],
+                "UTC": told["fired"].dt.strftime("%d %b %H:%M") + "  \nto " + until,
+            }
+        ),
+        hide_index=True,
+        border="horizontal",
+    )
+    if len(alerts) > len(told):
+        st.caption(f"and {len(alerts) - len(told)} earlier ones: choose a shorter time")
+
+
+def reasons(alerts: pd.DataFrame, asked: Asked) -> None:
     """Draw what lies behind each alert that fires, pages first and open."""
     firing = alerts[(alerts["state"] == "firing") & (alerts["severity"] != "info")]
     urgent = firing.sort_values("severity", key=lambda s: s != "page", kind="stable").head(_MOST)
     for _, alert in urgent.iterrows():
         with st.expander(f"Why: {alert_in_words(alert)}", expanded=alert["severity"] == "page"):
-            _reason(alert, view, until)
+            reason(alert, asked)
 
 
-def _reason(alert: "pd.Series[Any]", view: View, until: int) -> None:
+def reason(alert: "pd.Series[Any]", asked: Asked) -> None:
+    """Draw what lies behind one alert, as it was known when it fired last."""
     st.markdown(alert["reason"])
     subject = Subject(alert["model"], alert["version"], alert["partner"], alert["feature"])
-    verdict = load_behind(view.store, alert["rule"], subject, until)
+    verdict = facts.behind(asked, alert["rule"], subject, _known_by(alert, asked))
     since = alert["started"]
     if verdict is not None and "since" in verdict.details:
         since = min(since, timestamp(verdict.details["since"]))
-    st.markdown(f"Since **{since:{_CLOCK}}**, told {alert['fired']:{_CLOCK}}.")
+    st.markdown(f"Since **{since:{CLOCK}}**, told {alert['fired']:{CLOCK}}.")
     details = {} if verdict is None else verdict.details
     segments = sorted(details.get("segments", ()), key=lambda s: -abs(s["value"] - s["usual"]))
     if segments:
@@ -60,3 +86,18 @@ def _part(part: str, rows: list[dict[str, Any]], alert: "pd.Series[Any]") -> Non
     else:
         st.caption(f"The requests on which it and {alert['partner'] or 'its partner'} differ most")
         st.dataframe(table, hide_index=True, key=key)
+
+
+def _known_by(alert: "pd.Series[Any]", asked: Asked) -> int:
+    return asked.until if pd.isna(alert["resolved"]) else int(alert["fired"].timestamp())
+
+
+def _by_rule(alert: "pd.Series[str]") -> str:
+    return f" ({alert['rule']})" if alert["attribution"] else ""
+
+
+def _state(alert: "pd.Series[str]") -> str:
+    if alert["state"] == "resolved":
+        return f":gray-badge[:material/check: {alert['severity']}, resolved]"
+    colour = {"page": "red", "ticket": "orange"}.get(alert["severity"], "blue")
+    return f":{colour}-badge[:material/notifications_active: {alert['severity']}, firing]"

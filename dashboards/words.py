@@ -1,8 +1,13 @@
 """Numbers as people say them."""
 
+from typing import Final
+
 import pandas as pd
 
-__all__ = ["against", "ago", "duration", "length", "share"]
+__all__ = ["STATUS", "STATUS_COLOURS", "against", "ago", "duration", "length", "share"]
+
+STATUS: Final = {"ok": "✓ ok", "drifting": "▲ drifting", "no data": "? no data", "error": "✕ error"}
+STATUS_COLOURS: Final = ["green", "red", "gray", "orange"]
 
 
 def against(value: pd.Series, tolerance: pd.Series, form: str) -> list[str]:

@@ -12,6 +12,8 @@ from birdwatch.alerts.tables import alert_table
 from birdwatch.charts import OKABE_ITO, Colours, Marks
 from birdwatch.detect.tables import value_table, verdict_table, worst_by_step
 from birdwatch.windows import tables
+from birdwatch.windows.accounts import audit_table
+from birdwatch.windows.heat import distance_table, heat_table
 from birdwatch.windows.roles import models
 from birdwatch.windows.store import Store
 
@@ -26,6 +28,15 @@ NAMES = [
     "a pair",
     "selection",
     "other choices",
+    "too late",
+    "latency over time",
+    "objective",
+    "scores over time",
+    "distance",
+    "changes",
+    "episodes",
+    "traffic",
+    "without a score",
 ]
 
 
@@ -46,6 +57,7 @@ def drawings(path, since, until):
     of_pair = on_pairs[(on_pairs["kind"] == "disagreement") & (on_pairs["model"] == "challenger")]
     by_model = tables.latency_table(store, span, "latency.model", (0.5, 0.99), by_model=True)
     selection = tables.selection_table(store, span)
+    distances = distance_table(store, span, "champion", scale="probability")
     found = [
         charts.latency_chart(tables.latency_table(store, span), marks, colours),
         charts.latency_chart(by_model, marks, colours),
@@ -55,6 +67,15 @@ def drawings(path, since, until):
         charts.pair_chart(worst_by_step(of_pair, span.step), marks),
         charts.selection_chart(selection, marks, colours),
         charts.other_choices_chart(selection, marks),
+        charts.misses_chart(tables.count_table(store, span), marks),
+        charts.latency_heat_chart(heat_table(store, span, "latency.answer"), marks),
+        charts.objective_chart(worst_by_step(verdicts[verdicts["kind"] == "latency"], span.step), marks, colours),
+        charts.score_heat_chart(heat_table(store, span, "score", model="champion", scale="probability"), marks),
+        charts.distance_chart(distances[distances["statistic"] == "ks"], marks, 0.27),
+        charts.changes_chart(tables.control_table(store, since, until), marks),
+        charts.episodes_chart(alert_table(store, since, until), marks),
+        charts.traffic_chart(tables.count_table(store, span), marks, colours),
+        charts.pending_chart(audit_table(store, span), marks, colours),
     ]
     store.close()
     return dict(zip(NAMES, found, strict=True))
@@ -85,6 +106,18 @@ def test_new_data_leave_the_specification_as_it_was(path, month, name):
     earlier = drawings(path, START, START + 28 * DAY)
     assert earlier[name].spec == month[name].spec
     assert "datasets" not in month[name].spec
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_drawing_says_what_it_shows_in_a_sentence(month, name):
+    assert month[name].says.endswith(".")
+    assert "nan" not in month[name].says
+
+
+def test_the_sentences_name_the_bad_day(month):
+    assert "furthest was challenger, at 2.3 times what is allowed, 26 Mar 00:00." in month["objective"].says
+    assert month["episodes"].says == "1 page, 1 ticket in this time; 0 still firing at its end."
+    assert month["changes"].says == "8 changes; the last: rollback challenger 2, by ana, 26 Mar 00:00."
 
 
 def test_a_model_keeps_its_colour_whatever_is_shown(path):

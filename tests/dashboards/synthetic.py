@@ -13,8 +13,9 @@ from birdwatch.detect.verdict import Finding, Subject, Verdict, create_table, pu
 from birdwatch.records import Control
 from birdwatch.stats.grid import bins_of
 from birdwatch.streams import Partition
-from birdwatch.windows.pane import FIXED_POINT, Counts, Series, selection_bin
-from birdwatch.windows.store import Source, Store
+from birdwatch.windows.build import JOINT_SPAN
+from birdwatch.windows.pane import FIXED_POINT, JOINT_SHIFT, Counts, Series, selection_bin
+from birdwatch.windows.store import Extreme, Source, Store
 
 START: Final = 1_709_251_200  # 2024-03-01T00:00:00Z
 HOUR: Final = 3_600
@@ -23,6 +24,9 @@ DAYS: Final = 30
 WORLD_DAY: Final = 17
 BAD_DAY: Final = 24
 MODELS: Final = {"champion": "1", "challenger": "1", "fallback": "1", "canary": "1"}
+PAST: Final = {"range": "custom", "from": "2024-03-18T00:00", "to": "2024-03-26T06:00"}
+"""What a link asks for that shows the bad day with its page, and the odd one before it."""
+SEGMENTS: Final = ("origin=EWR", "origin=JFK")
 _BIAS: Final = {"champion": 0.0, "challenger": 0.01, "fallback": -0.02, "canary": 0.03}
 
 
@@ -38,12 +42,15 @@ def write_store(path: Path, days: int = DAYS, seed: int = 7) -> Store:
     with store.transaction():
         for hour in range(days * 24):
             store.put(START + hour * HOUR, _pane(rng, hour))
+            store.put_extremes(START + hour * HOUR, _extremes(hour))
         for day in range(1, days):
             put_verdicts(store, _verdicts(rng, day))
             advance(store, _findings(day))
             for rule, looks in (("pairs", 3), ("sla-misses", 2)):
                 level = spending.rules[rule].level
                 write_looks(store, START + day * DAY, "page", rule, looks=looks, level=level)
+        store.put_duplicates(START + (days - 1) * DAY, {"scores": 3})
+        store.add_late(START + (days - 1) * DAY, "outcomes", 2)
         put_spending(store, {"page": spending})
         for offset, control in enumerate(_controls(days)):
             store.put_control(Partition("control"), offset, control)
@@ -91,9 +98,19 @@ def _pane(rng: np.random.Generator, hour: int) -> dict[Series, Counts]:
             [0, 1, 2], [n, int(fixed.sum()), int(np.ceil(d * d * FIXED_POINT).astype(np.int64).sum())]
         )
         pane[Series("difference", *name)] = Counts.of(bins_of(d))
+        ours, theirs = (bins_of(scores[m], "probability") >> JOINT_SHIFT for m in (model, partner))
+        centre = JOINT_SPAN // 2
+        pane[Series("joint", *name)] = Counts.of((ours + centre) * JOINT_SPAN + theirs + centre)
     pane[Series("feature.visib")] = Counts.of(bins_of(rng.normal(8 - 4 * (day == WORLD_DAY), 1.0, n), "real"))
     pane[Series("category.carrier", segment="UA")] = Counts.of([0], [n // 2])
     pane[Series("category.carrier", segment="B6")] = Counts.of([0], [n - n // 2])
+    for place, segment in enumerate(SEGMENTS):
+        part = slice(place, None, len(SEGMENTS))
+        pane[Series("counts", segment=segment)] = Counts.of([0], [risk[part].size])
+        for model, found in scores.items():
+            name = (model, version_at(model, day), "", segment)
+            pane[Series("counts", *name)] = Counts.of([1], [found[part].size])
+            pane[Series("score", *name)] = Counts.of(bins_of(found[part], "probability"))
     fallen = int(rng.binomial(n, 0.002))
     answer = 0.016 * np.exp(rng.normal(0, 0.45, n)) + 0.004
     pane[Series("latency.answer", "champion", "1")] = Counts.of(bins_of(answer))
@@ -103,6 +120,12 @@ def _pane(rng: np.random.Generator, hour: int) -> dict[Series, Counts]:
         [0, 4, 5, 6, 7], [n, n, int(rng.binomial(n, 0.0005)), n, int(rng.binomial(n, 0.22))]
     )
     return {series: counts for series, counts in pane.items() if counts.bins.size}
+
+
+def _extremes(hour: int) -> list[Extreme]:
+    version = version_at("challenger", hour // 24)
+    worst = 0.9 if version == "2" else 0.3
+    return [Extreme("challenger", version, "champion", f"r{hour}-{i}", worst - i / 50, 0.2) for i in range(3)]
 
 
 def _verdicts(rng: np.random.Generator, day: int) -> list[Verdict]:
@@ -124,6 +147,12 @@ def _verdicts(rng: np.random.Generator, day: int) -> list[Verdict]:
         found.append(_judged("disagreement", "disagreement", "disagreement", subject, share, 0.24, window))
         found.append(_judged("pairs", "paired", "mean", subject, share / 10, 0.05, window))
     storm = seen == WORLD_DAY
+    # An objective of 100 ms on the answer, and of 60 ms inside the models: kept but on the bad day.
+    subject = Subject("champion", "1")
+    found.append(_judged("answer-latency", "latency", "p99", subject, 0.055, 0.1, window))
+    subject = Subject("challenger", version_at("challenger", seen))
+    slow = 0.14 if seen == BAD_DAY else 0.05
+    found.append(_judged("model-latency", "latency", "p99", subject, slow, 0.06, window))
     for name, value in (("visib", 0.6 if storm else 0.2), ("carrier", 0.05)):
         found.append(_judged("inputs", "distribution", "ks", Subject(feature=name), value, 0.5, window))
     return found

@@ -23,7 +23,28 @@ pytestmark = [
 
 CHROMIUM = Path("/usr/bin/chromium")
 PATIENCE = 120_000  # milliseconds: a bound, not a wait
-CHARTS = 8
+# Of each page: its address, and how many charts it shows of a week of the synthetic store.
+PAGES = {
+    "Overview": ("", 0),
+    "Latency": ("latency", 3),
+    "Scores": ("scores", 6),
+    "Canary": ("canary", 4),
+    "Selection": ("selection", 3),
+    "Deployments": ("deployments", 2),
+    "Alerts": ("alerts", 2),
+    "Streams": ("streams", 2),
+}
+LAST = {
+    "Overview": "Page budget",
+    "Latency": "Objectives",
+    "Scores": "Inputs",
+    "Canary": "A pair in detail",
+    "Selection": "By model and tier",
+    "Deployments": "Scores of each version",
+    "Alerts": "What lay behind it",
+    "Streams": "Out of the ordinary",
+}
+WEEKS = "range=custom&from=2024-03-12T00:00&to=2024-03-26T06:00"
 
 
 @pytest.fixture(scope="session")
@@ -73,19 +94,26 @@ def address(path):
 def complaints(page):
     """Collect what the browser finds wrong with a page."""
     found = []
-    page.on("console", lambda message: found.append(message.text) if message.type == "error" else None)
+    page.on("console", lambda message: found.append(message.text) if _is_error(message) else None)
     page.on("pageerror", lambda error: found.append(str(error)))
     page.on("requestfailed", lambda request: found.append(request.url))
     return found
 
 
-def settle(page):
+def _is_error(message):
+    # On a link to a page Streamlit looks for its server below that page first, and finds it at the root then.
+    return message.type == "error" and "/_stcore/" not in message.location.get("url", "")
+
+
+def settle(page, name="Overview", charts=None):
     """Wait until the page is drawn to its end."""
-    expect(page.get_by_test_id("stVegaLiteChart")).to_have_count(CHARTS, timeout=PATIENCE)
+    wanted = PAGES[name][1] if charts is None else charts
+    expect(page.get_by_role("heading", name=name, exact=True, level=1)).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_role("heading", name=LAST[name])).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_test_id("stVegaLiteChart")).to_have_count(wanted, timeout=PATIENCE)
     expect(page.locator("[data-testid=stVegaLiteChart] canvas, [data-testid=stVegaLiteChart] svg")).to_have_count(
-        CHARTS, timeout=PATIENCE
+        wanted, timeout=PATIENCE
     )
-    expect(page.get_by_role("heading", name="Alerts")).to_be_visible(timeout=PATIENCE)
     expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning", timeout=PATIENCE)
 
 
@@ -116,21 +144,37 @@ def test_the_page_is_drawn_without_a_complaint(page, address, complaints, scheme
     assert complaints == []
 
 
-def test_choices_go_into_the_address_and_a_link_shows_the_same(page, context, address, complaints):
+@pytest.mark.parametrize("name", PAGES)
+def test_every_page_is_drawn_on_a_telephone_and_on_a_screen(page, address, complaints, name):
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.goto(f"{address}/{PAGES[name][0]}?{WEEKS}")
+    settle(page, name)
+    expect(page.get_by_text("1 page firing: challenger 2 – the model changed")).to_be_visible()
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 844})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert complaints == []
+
+
+def test_choices_move_along_between_pages_and_a_link_shows_the_same(page, context, address, complaints):
     page.goto(address)
     settle(page)
     page.get_by_role("radio", name="month").click()
     expect(page).to_have_url(re.compile("range=month"), timeout=PATIENCE)
-    page.get_by_role("radio", name="queue").click()
-    expect(page).to_have_url(re.compile("stage=queue"), timeout=PATIENCE)
     settle(page)
     choose_model(page, "champion")
     expect(page).to_have_url(re.compile("models=champion"), timeout=PATIENCE)
     page.keyboard.press("Escape")
+    page.get_by_role("link", name="Latency").click()
+    settle(page, "Latency")
+    page.get_by_role("radio", name="queue").click()
+    expect(page).to_have_url(re.compile("stage=queue"), timeout=PATIENCE)
+    expect(page).to_have_url(re.compile("/latency[?].*range=month"), timeout=PATIENCE)
+    expect(page).to_have_url(re.compile("models=champion"), timeout=PATIENCE)
 
     colleague = context.new_page()
     colleague.goto(page.url)
-    settle(colleague)
+    settle(colleague, "Latency")
     expect(colleague.get_by_role("radio", name="month")).to_be_checked()
     expect(colleague.get_by_role("radio", name="queue")).to_be_checked()
     expect(colleague.get_by_text("a point on a chart is 6 hours")).to_be_visible()
@@ -138,8 +182,8 @@ def test_choices_go_into_the_address_and_a_link_shows_the_same(page, context, ad
 
 
 def test_the_past_is_shown_with_what_fired_then(page, address, complaints):
-    page.goto(f"{address}/?range=custom&from=2024-03-18T00:00&to=2024-03-26T06:00")
-    settle(page)
+    page.goto(f"{address}/alerts?{WEEKS}")
+    settle(page, "Alerts")
     expect(page.get_by_text("1 page firing: challenger 2 – the model changed")).to_be_visible()
     expect(page.get_by_text("Why: challenger 2 – the model changed")).to_be_visible()
     expect(page.get_by_text("Most of all in origin=EWR")).to_be_visible()

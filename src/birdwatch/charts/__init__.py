@@ -1,13 +1,15 @@
 """Charts of the tables that people look at, for dashboards and notebooks alike; needs altair.
 
-Colours are those of Okabe and Ito, which colour-blind people can tell apart; a model keeps its own.
+Colours are those of Okabe and Ito, which colour-blind people can tell apart; a model keeps its own. A drawing ``says`` in a
+sentence what it shows.
 """
 
-from birdwatch.charts.latency import latency_chart
+from birdwatch.charts.latency import latency_chart, latency_heat_chart, objective_chart
 from birdwatch.charts.marks import OKABE_ITO, Colours, Drawing, Marks
+from birdwatch.charts.operations import changes_chart, episodes_chart, pending_chart, traffic_chart
 from birdwatch.charts.pairs import difference_chart, evidence_chart, pair_chart
-from birdwatch.charts.scores import drift_chart
-from birdwatch.charts.selection import other_choices_chart, selection_chart
+from birdwatch.charts.scores import distance_chart, drift_chart, score_heat_chart
+from birdwatch.charts.selection import misses_chart, other_choices_chart, selection_chart
 from birdwatch.charts.shapes import joint_chart, qq_chart
 from birdwatch.charts.values import values_chart
 
@@ -16,14 +18,23 @@ __all__ = [
     "Colours",
     "Drawing",
     "Marks",
+    "changes_chart",
     "difference_chart",
+    "distance_chart",
     "drift_chart",
+    "episodes_chart",
     "evidence_chart",
     "joint_chart",
     "latency_chart",
+    "latency_heat_chart",
+    "misses_chart",
+    "objective_chart",
     "other_choices_chart",
     "pair_chart",
+    "pending_chart",
     "qq_chart",
+    "score_heat_chart",
     "selection_chart",
+    "traffic_chart",
     "values_chart",
 ]

@@ -1,4 +1,4 @@
-"""Latency over time."""
+"""Latency over time: its percentiles, how it is distributed, and how it stands to objectives."""
 
 from functools import lru_cache
 from typing import Any, Final
@@ -12,13 +12,18 @@ from birdwatch.charts.marks import (
     Marks,
     draw,
     framed,
+    heat,
+    largest,
+    level_line,
     line_and_points,
     model_colour,
+    said_at,
     shown_in,
+    verdict_points,
     when,
 )
 
-__all__ = ["latency_chart"]
+__all__ = ["latency_chart", "latency_heat_chart", "objective_chart"]
 
 _PERCENTILES: Final = {"p50": "#56B4E9", "p90": "#009E73", "p99": "#0072B2", "p99.9": "#D55E00"}
 
@@ -42,7 +47,91 @@ def latency_chart(table: pd.DataFrame, marks: Marks, colours: Colours) -> Drawin
     # The highest first: where a step has too few events to tell it from the next, the next is drawn upon it, and thinner.
     named = named.sort_values("percentile", ascending=False, kind="stable")
     spec = _spec(colours, shown_in(named, colours.models), shown_in(named, list(_PERCENTILES), "percentile"))
-    return draw(spec, named, marks)
+    return draw(spec, named, marks, _said(named))
+
+
+def _said(table: pd.DataFrame) -> str:
+    of_p99 = table[table["percentile"] == "p99"]
+    worst = largest(of_p99, "seconds")
+    if worst is None:
+        return ""
+    whose = f" of {worst['model']} {worst['version']}" if worst["model"] else ""
+    return (
+        f"p99 was {_spoken(of_p99['seconds'].median())} in the middle of this time, and {_spoken(worst['seconds'])}"
+        f"{whose} at its highest, on {said_at(worst['time'])}."
+    )
+
+
+def _spoken(seconds: float) -> str:
+    return f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
+
+
+def latency_heat_chart(table: pd.DataFrame, marks: Marks) -> Drawing:
+    """Draw how latency was distributed, step by step: a second hump, which percentiles hide, is a second band.
+
+    Parameters
+    ----------
+    table
+        From `birdwatch.windows.heat.heat_table`.
+    """
+    says = ""
+    by_cell = table.groupby(["low", "high"])[["n"]].sum().reset_index()
+    fullest = largest(by_cell, "n")
+    if fullest is not None:
+        says = (
+            f"The fullest range is {_spoken(fullest['low'])} to {_spoken(fullest['high'])};"
+            f" the longest took up to {_spoken(by_cell['high'].max())}."
+        )
+    return draw(_heat(), table, marks, says)
+
+
+@lru_cache(maxsize=1)
+def _heat() -> dict[str, Any]:
+    axis = alt.Y(
+        "low:Q",
+        title="latency (log)",
+        scale=alt.Scale(type="log", nice=False),
+        axis=alt.Axis(labelExpr=_UNITS, values=_TICKS),
+    )
+    return heat(axis, ".3~s")
+
+
+def objective_chart(verdicts: pd.DataFrame, marks: Marks, colours: Colours) -> Drawing:
+    """Draw each latency over what its objective allows, on a log axis: above the line it is broken.
+
+    Parameters
+    ----------
+    verdicts
+        From `birdwatch.detect.tables.worst_by_step`: those of rules of the kind ``latency``.
+    """
+    table = verdicts[verdicts["tolerance"] > 0].assign(multiple=lambda t: t["value"] / t["tolerance"])
+    table = table[table["multiple"] > 0]
+    broken = table[table["multiple"] > 1]
+    worst = largest(broken, "multiple")
+    says = f"Above its objective in {len(broken)} of {len(table)} looks"
+    if worst is not None:
+        who = worst["model"] or "the answer"
+        says += f"; furthest was {who}, at {worst['multiple']:.1f} times what is allowed, {said_at(worst['time'])}"
+    return draw(_objectives(colours, shown_in(table, colours.models)), table, marks, f"{says}.")
+
+
+@lru_cache(maxsize=32)
+def _objectives(colours: Colours, models: tuple[str, ...]) -> dict[str, Any]:
+    points = verdict_points(
+        y=alt.Y("multiple:Q", title="latency ÷ objective (log)", scale=alt.Scale(type="log")),
+        color=model_colour(colours, models),
+        detail=["version:N", "rule:N"],
+        tooltip=[
+            when(),
+            *("model:N", "version:N", "rule:N", "status:N", "statistic:N"),
+            alt.Tooltip("value:Q", title="seconds", format=".3~g"),
+            alt.Tooltip("tolerance:Q", title="objective, seconds", format=".3~g"),
+            alt.Tooltip("level:Q", title="evidence, of what alarms", format=".0%"),
+            alt.Tooltip("n:Q", format=","),
+            "reason:N",
+        ],
+    )
+    return framed(level_line(1.0, "objective"), points)
 
 
 @lru_cache(maxsize=32)

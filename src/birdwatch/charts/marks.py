@@ -7,6 +7,7 @@ specification, which takes longer than all the rest, is not repeated.
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import altair as alt
@@ -22,9 +23,12 @@ __all__ = [
     "Marks",
     "draw",
     "framed",
+    "heat",
+    "largest",
     "level_line",
     "line_and_points",
     "model_colour",
+    "said_at",
     "shown_in",
     "time_axis",
     "verdict_points",
@@ -37,6 +41,7 @@ OKABE_ITO: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B
 _SEVERITIES: Final = {"page": "#D55E00", "ticket": "#E69F00", "info": "#56B4E9"}
 _GREY: Final = "#888888"
 _ROWS: Final = 3
+_NAMED: Final = 12
 
 Layer = alt.Chart | alt.LayerChart | alt.FacetChart
 """What `altair.layer` takes and may give."""
@@ -74,10 +79,11 @@ class Marks(NamedTuple):
 
 
 class Drawing(NamedTuple):
-    """A chart: a Vega-Lite specification, and the tables that it names."""
+    """A chart: a Vega-Lite specification, the tables that it names, and what it shows in a sentence."""
 
     spec: dict[str, Any]
     data: dict[str, pd.DataFrame]
+    says: str = ""
 
     def chart(self, **properties: Any) -> alt.LayerChart:
         """Give it as one altair chart, as notebooks show it; ``properties`` such as title and width go on top."""
@@ -92,7 +98,8 @@ def model_colour(colours: Colours, shown: tuple[str, ...]) -> alt.Color:
     return alt.Color(
         "model:N",
         scale=alt.Scale(domain=list(colours.models), range=list(colours.codes)),
-        legend=alt.Legend(orient="top", title=None, columns=3, symbolOpacity=1, values=list(shown)),
+        # A legend of a hundred models would leave no room for the chart: the others are named where one points.
+        legend=alt.Legend(orient="top", title=None, columns=3, symbolOpacity=1, values=list(shown[:_NAMED])),
     )
 
 
@@ -149,24 +156,79 @@ def verdict_points(*, tooltip: Sequence[Any], **encodings: Any) -> Layer:
     return alt.layer(base.mark_line(strokeWidth=1.8), marks, near)
 
 
+def heat(y: alt.Y, form: str) -> dict[str, Any]:
+    """Build a heat map of the main table: cells from ``time`` to ``to`` and ``low`` to ``high``, darker or lighter by share."""
+    cells = alt.Chart(alt.NamedData("main")).mark_rect()
+    return framed(
+        cells.encode(
+            x=time_axis(),
+            x2="to:T",
+            y=y,
+            y2="high:Q",
+            # The square root, so that the few far out are seen beside the many.
+            color=alt.Color(
+                "share:Q",
+                scale=alt.Scale(type="sqrt", scheme="viridis", domain=[0, 0.6], clamp=True),
+                legend=alt.Legend(orient="top", title="share of a column", format="~%", gradientThickness=8),
+            ),
+            tooltip=[
+                when(),
+                alt.Tooltip("low:Q", title="from", format=form),
+                alt.Tooltip("high:Q", title="to", format=form),
+                alt.Tooltip("share:Q", format=".1%"),
+                alt.Tooltip("n:Q", format=","),
+            ],
+        )
+    )
+
+
 def framed(*layers: Layer, height: int = 320) -> dict[str, Any]:
     """Put layers, which share their colours, on an axis of event time with deployments and alerts; build it."""
+    below, above = _frame()
+    return {
+        "$schema": alt.SCHEMA_URL,
+        "layer": [*below, {"layer": [_built(layer) for layer in layers]}, above],
+        "resolve": {"scale": {"color": "independent", "shape": "independent"}},
+        "height": height,
+    }
+
+
+@lru_cache(maxsize=1)
+def _frame() -> tuple[list[dict[str, Any]], dict[str, Any]]:
     # The ends of the axis travel as data, like everything that changes while one looks.
-    ends = alt.Chart(alt.NamedData("ends")).mark_rule(opacity=0).encode(x=time_axis())
-    chart = (
-        alt.layer(ends, *_deployments(), alt.layer(*layers), _alerts())
-        .resolve_scale(color="independent")
-        .properties(height=height)
-    )
-    spec: dict[str, Any] = chart.to_dict()
-    del spec["config"]  # the page's theme, or the notebook's, is put in its place
-    return spec
+    ends: Layer = alt.Chart(alt.NamedData("ends")).mark_rule(opacity=0).encode(x=time_axis())
+    return [_built(layer) for layer in (ends, *_deployments())], _built(_alerts())
 
 
-def draw(spec: dict[str, Any], table: pd.DataFrame, marks: Marks) -> Drawing:
-    """Join a specification made by `framed` with its tables."""
+def _built(layer: Layer) -> dict[str, Any]:
+    """Build one layer; tests hold the whole against the schema: to do so for each reader takes longer than all else."""
+    spec: dict[str, Any] = layer.to_dict(validate=False)
+    # The page's theme, or the notebook's, is put in the place of the configuration.
+    return {name: part for name, part in spec.items() if name not in ("config", "$schema")}
+
+
+def draw(spec: dict[str, Any], table: pd.DataFrame, marks: Marks, says: str = "") -> Drawing:
+    """Join a specification made by `framed` with its tables, and with what it shows in a sentence."""
     ends = pd.DataFrame({"time": [timestamp(marks.span.since), timestamp(marks.span.until)]})
-    return Drawing(spec, {"main": table, "ends": ends, "deployments": marks.deployments, "alerts": marks.alerts})
+    data = {"main": table, "ends": ends, "deployments": marks.deployments, "alerts": marks.alerts}
+    return Drawing(spec, data, says)
+
+
+def largest(table: pd.DataFrame, column: str) -> "pd.Series[Any] | None":
+    """Give the row in which a column is largest; None where it has no number."""
+    known = table[table[column].notna()]
+    return None if known.empty else known.iloc[int(known[column].to_numpy().argmax())]
+
+
+def said_at(moment: pd.Timestamp) -> str:
+    """Say when something was, in UTC, as sentences about charts do.
+
+    Examples
+    --------
+    >>> said_at(pd.Timestamp("2024-03-17T06:00Z"))
+    '17 Mar 06:00'
+    """
+    return f"{moment:%d %b %H:%M}"
 
 
 def _moments(controls: pd.DataFrame, span: Span) -> pd.DataFrame:

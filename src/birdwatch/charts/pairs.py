@@ -12,9 +12,11 @@ from birdwatch.charts.marks import (
     Marks,
     draw,
     framed,
+    largest,
     level_line,
     line_and_points,
     model_colour,
+    said_at,
     shown_in,
     time_axis,
     when,
@@ -38,7 +40,16 @@ def difference_chart(table: pd.DataFrame, marks: Marks, colours: Colours) -> Dra
         From `birdwatch.windows.tables.pair_table`: one pair or several.
     """
     band = table.assign(low=table["mean"] - table["sd"], high=table["mean"] + table["sd"])
-    return draw(_differences(colours, shown_in(table, colours.models)), band, marks)
+    widest = largest(table.assign(size=table["mean"].abs()), "size")
+    says = (
+        ""
+        if widest is None
+        else (
+            f"The mean difference was at most {widest['mean']:+.3f} ({widest['model']} {widest['version']} −"
+            f" {widest['partner']}, {said_at(widest['time'])})."
+        )
+    )
+    return draw(_differences(colours, shown_in(table, colours.models)), band, marks, says)
 
 
 @lru_cache(maxsize=32)
@@ -76,7 +87,17 @@ def evidence_chart(verdicts: pd.DataFrame, marks: Marks, colours: Colours) -> Dr
     """
     table = verdicts[verdicts["level"].notna()]
     table = table.assign(share=table["level"].clip(upper=_TOP), alarm=table["level"].where(table["alarmed"]) * 0 + _TOP)
-    return draw(_evidence(colours, shown_in(table, colours.models)), table, marks)
+    alarms = int(table["alarmed"].sum())
+    most = largest(table, "level")
+    says = (
+        ""
+        if most is None
+        else (
+            f"It alarmed {alarms} time{'s' * (alarms != 1)}; the most evidence was against {most['model']} {most['version']}"
+            f"{' and ' * bool(most['partner'])}{most['partner']}: {most['level']:.0%} of what alarms, {said_at(most['time'])}."
+        )
+    )
+    return draw(_evidence(colours, shown_in(table, colours.models)), table, marks, says)
 
 
 @lru_cache(maxsize=32)
@@ -119,7 +140,9 @@ def pair_chart(verdicts: pd.DataFrame, marks: Marks) -> Drawing:
     table = verdicts[verdicts["value"].notna()]
     table = table.assign(nothing=0.0, alarm=table["value"].where(table["alarmed"]))
     shares = bool(table["statistic"].isin(["disagreement", "crossed"]).all())
-    return draw(_pair("share of requests" if shares else "difference beyond the usual", shares), table, marks)
+    beyond = int((table["value"] > table["tolerance"]).sum())
+    says = f"{beyond} of {len(table)} windows lie beyond what is in order, {int(table['alarmed'].sum())} alarmed."
+    return draw(_pair("share of requests" if shares else "difference beyond the usual", shares), table, marks, says)
 
 
 @lru_cache(maxsize=4)

@@ -1,7 +1,7 @@
 """Scores against their reference."""
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 import altair as alt
 import pandas as pd
@@ -12,14 +12,26 @@ from birdwatch.charts.marks import (
     Marks,
     draw,
     framed,
+    heat,
+    largest,
     level_line,
+    line_and_points,
     model_colour,
+    said_at,
     shown_in,
+    time_axis,
     verdict_points,
     when,
 )
 
-__all__ = ["drift_chart"]
+__all__ = ["distance_chart", "drift_chart", "score_heat_chart"]
+
+_TITLES: Final = {
+    "ks": "distance (KS)",
+    "psi": "population stability index (PSI)",
+    "w1": "distance (W1), in the unit of the scores",
+}
+_BLUE: Final = "#0072B2"
 
 
 def drift_chart(verdicts: pd.DataFrame, marks: Marks, colours: Colours) -> Drawing:
@@ -34,7 +46,12 @@ def drift_chart(verdicts: pd.DataFrame, marks: Marks, colours: Colours) -> Drawi
         From `birdwatch.detect.tables.verdict_table`: those on distributions.
     """
     table = verdicts[verdicts["tolerance"] > 0].assign(multiple=lambda t: t["value"] / t["tolerance"])
-    return draw(_spec(colours, shown_in(table, colours.models)), table, marks)
+    beyond = table[table["multiple"] > 1]
+    worst = largest(beyond, "multiple")
+    says = f"{len(beyond)} of {len(table)} looks found more than is tolerated"
+    if worst is not None:
+        says += f", the most of {worst['model']} up to {said_at(worst['time'])}"
+    return draw(_spec(colours, shown_in(table, colours.models)), table, marks, f"{says}.")
 
 
 @lru_cache(maxsize=32)
@@ -56,3 +73,67 @@ def _spec(colours: Colours, models: tuple[str, ...]) -> dict[str, Any]:
         ],
     )
     return framed(level_line(1.0, "tolerance"), lines)
+
+
+def score_heat_chart(table: pd.DataFrame, marks: Marks) -> Drawing:
+    """Draw how scores were distributed, step by step: what moves, moves the bright band.
+
+    Parameters
+    ----------
+    table
+        From `birdwatch.windows.heat.heat_table`.
+    """
+    weighted = table.assign(sum=(table["low"] + table["high"]) / 2 * table["n"])
+    steps = weighted.groupby("time", as_index=False)[["sum", "n"]].sum()
+    steps["mean"] = steps["sum"] / steps["n"]
+    high, low = largest(steps, "mean"), largest(steps.assign(mean=-steps["mean"]), "mean")
+    says = ""
+    if high is not None and low is not None:
+        says = (
+            f"The mean lay between {-low['mean']:.2g} ({said_at(low['time'])})"
+            f" and {high['mean']:.2g} ({said_at(high['time'])})."
+        )
+    return draw(_heat(), table, marks, says)
+
+
+@lru_cache(maxsize=1)
+def _heat() -> dict[str, Any]:
+    return heat(alt.Y("low:Q", title="score", scale=alt.Scale(nice=False, zero=False)), ".3~g")
+
+
+def distance_chart(table: pd.DataFrame, marks: Marks, tolerance: float | None = None) -> Drawing:
+    """Draw one distance of a model's scores from what they were, upon what chance alone explains.
+
+    Parameters
+    ----------
+    table
+        From `birdwatch.windows.heat.distance_table`: the rows of one statistic.
+    tolerance
+        What a rule tolerates of it, where there is one.
+    """
+    statistic = str(table["statistic"].iloc[0]) if len(table) else "ks"
+    furthest = largest(table, "value")
+    says = ""
+    if furthest is not None:
+        says = f"At most {furthest['value']:.2g}, on {said_at(furthest['time'])}"
+        above = int((table["value"] > table["chance"]).sum())
+        says += f"; {above} of {len(table)} points are above what chance alone explains." if above else "."
+    return draw(_distances(statistic, tolerance), table.assign(nothing=0.0), marks, says)
+
+
+@lru_cache(maxsize=32)
+def _distances(statistic: str, tolerance: float | None) -> dict[str, Any]:
+    y = alt.Y("value:Q", title=_TITLES.get(statistic, statistic), scale=alt.Scale(zero=True, nice=4))
+    chance = alt.Chart(alt.NamedData("main")).mark_area(color="#888888", opacity=0.25, interpolate="step-after")
+    lines = line_and_points(
+        y=y,
+        color=alt.value(_BLUE),
+        tooltip=[
+            when(),
+            alt.Tooltip("value:Q", format=".3f"),
+            alt.Tooltip("chance:Q", title="chance alone, up to", format=".3f"),
+            alt.Tooltip("n:Q", format=","),
+        ],
+    )
+    band = chance.encode(x=time_axis(), y=alt.Y("nothing:Q", title=_TITLES.get(statistic, statistic)), y2="chance:Q")
+    return framed(band, lines, *([] if tolerance is None else [level_line(tolerance, "tolerated")]))

@@ -41,6 +41,6 @@ def _spec() -> dict[str, Any]:
         )
         .properties(height=320)
     )
-    spec: dict[str, Any] = bars.to_dict()
+    spec: dict[str, Any] = bars.to_dict(validate=False)
     del spec["config"]
     return spec

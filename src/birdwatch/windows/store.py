@@ -200,12 +200,13 @@ class Store(StoreFile):
         *,
         measure: str | None = None,
         model: str | None = None,
+        segment: str | None = None,
         in_parts: bool = True,
     ) -> Iterator[tuple[int, Series, Counts]]:
         """Give (start, series, counts) of all panes that start in [since, until), by series and time.
 
-        ``measure`` may end in ``*``, as in ``latency.*``. Without ``in_parts``, what was counted by segment, which is
-        most of the rows where there are segments, is not even read.
+        ``measure`` may end in ``*``, as in ``latency.*``; ``segment`` is one of them, or ``""`` for everything. Without
+        ``in_parts``, what was counted by segment, which is most of the rows where there are segments, is not even read.
         """
         wanted = ["p.start >= ?", "p.start < ?"]
         values: list[Any] = [since, until]
@@ -217,6 +218,9 @@ class Store(StoreFile):
         if model is not None:
             wanted.append("s.model = ?")
             values.append(model)
+        if segment is not None:
+            wanted.append("s.segment = ?")
+            values.append(segment)
         # CROSS JOIN is SQLite's way to say which table comes first: of a few series over a quarter of a year, or of all
         # series in an hour, the other way round reads a thousand times as much.
         order = "panes p CROSS JOIN series s" if measure is None and model is None else "series s CROSS JOIN panes p"
@@ -227,8 +231,8 @@ class Store(StoreFile):
                 f" FROM {order} ON s.id = p.series WHERE {' AND '.join(wanted)} ORDER BY s.id, p.start",
                 values,
             )
-            for number, start, measure_, model_, version, partner, segment, bins, counts, stored in found:
-                series = Series(measure_, model_, version, partner, segment)
+            for number, start, measure_, model_, version, partner, part, bins, counts, stored in found:
+                series = Series(measure_, model_, version, partner, part)
                 if self._is_sound(start, series, bins, counts, stored):
                     yield start, series, Counts(np.frombuffer(bins, "<i8"), np.frombuffer(counts, "<i8"))
                 else:

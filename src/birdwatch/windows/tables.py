@@ -119,7 +119,8 @@ def timestamp(seconds: float) -> pd.Timestamp:
 def written(store: Store) -> float:
     """Give the wall time at which the store was last written."""
     beside = (store.path, store.path.with_name(f"{store.path.name}-wal"))
-    return max(path.stat().st_mtime for path in beside if path.exists())
+    # A log beside the store that is empty was made by who reads it.
+    return max(path.stat().st_mtime for path in beside if path.exists() and path.stat().st_size)
 
 
 def control_table(store: Store, since: float, until: float) -> pd.DataFrame:
@@ -154,15 +155,15 @@ def _say_change(control: Control) -> str:
     return f"{control.action} {about}".strip()
 
 
-def count_table(store: Store, span: Span) -> pd.DataFrame:
-    """Count what happened, by model and version; the fleet has an empty model.
+def count_table(store: Store, span: Span, segment: str = "") -> pd.DataFrame:
+    """Count what happened, by model and version; the fleet has an empty model. Of a segment, or of everything.
 
     Returns
     -------
     DataFrame
         ``time, model, version`` and a column for each of `COUNTERS`.
     """
-    folded = _folded(store, span, "counts", lambda s: (s.model, s.version))
+    folded = _folded(store, span, "counts", lambda s: (s.model, s.version), segment)
     rows = [(start, *key, *counters(c).values()) for (start, key), c in folded.items()]
     return _over_time(rows, ["model", "version"], list(COUNTERS), span)
 
@@ -198,8 +199,10 @@ def latency_table(
     return _over_time(rows, ["model", "version", "percentile"], ["seconds", "n"], span)
 
 
-def pair_table(store: Store, span: Span, unit: float = 1.0) -> pd.DataFrame:
+def pair_table(store: Store, span: Span, unit: float = 1.0, segment: str = "") -> pd.DataFrame:
     """Compare each model with its partner, request by request; ``unit`` is the one that the settings give a score.
+
+    Of a segment, or of everything.
 
     Returns
     -------
@@ -207,7 +210,7 @@ def pair_table(store: Store, span: Span, unit: float = 1.0) -> pd.DataFrame:
         ``time, model, version, partner, n, mean, sd``: the mean and standard deviation of the model's score minus the
         partner's, over the ``n`` requests that both scored, in the unit of the scores.
     """
-    folded = _folded(store, span, "pair", lambda s: (s.model, s.version, s.partner))
+    folded = _folded(store, span, "pair", lambda s: (s.model, s.version, s.partner), segment)
     rows = []
     for (start, key), counts in folded.items():
         sums = counters(counts, PAIR_COUNTERS)
@@ -237,14 +240,13 @@ def selection_table(store: Store, span: Span) -> pd.DataFrame:
 
 
 def _folded(
-    store: Store, span: Span, measure: str, key: Callable[[Series], tuple[str, ...]]
+    store: Store, span: Span, measure: str, key: Callable[[Series], tuple[str, ...]], segment: str = ""
 ) -> dict[tuple[int, tuple[str, ...]], Counts]:
-    """Add up a measure by step and key, over everything (segments are parts of that, and left out)."""
+    """Add up a measure by step and key, of a segment, or over everything (of which segments are parts)."""
     parts: dict[tuple[int, tuple[str, ...]], list[Counts]] = {}
-    for start, series, counts in store.rows(span.since, span.until, measure=measure, in_parts=False):
-        if not series.segment:
-            at = span.since + (start - span.since) // span.step * span.step
-            parts.setdefault((at, key(series)), []).append(counts)
+    for start, series, counts in store.rows(span.since, span.until, measure=measure, segment=segment):
+        at = span.since + (start - span.since) // span.step * span.step
+        parts.setdefault((at, key(series)), []).append(counts)
     return {at: total(found) for at, found in sorted(parts.items())}
 
 

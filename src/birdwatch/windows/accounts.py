@@ -1,0 +1,108 @@
+"""Tables that account for what came: which request has its scores, how far each source is, what was drawn as it should be."""
+
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from birdwatch.windows.pane import PROPENSITY_PARTS, Counts, total
+from birdwatch.windows.store import Store
+from birdwatch.windows.tables import Span, count_table, timestamp
+
+__all__ = ["arm_table", "arrival_table", "audit_table", "extreme_table", "source_table"]
+
+_SUMS: Final = ["events", "errors", "nulls", "orphans"]
+
+
+def audit_table(store: Store, span: Span) -> pd.DataFrame:
+    """Account for each request by model: in = scored + failed + pending.
+
+    A model is asked to account for the steps from its first score to its last in this time: before and after it was not there.
+
+    Returns
+    -------
+    DataFrame
+        ``time, model, requests, scored, failed, pending, orphans``. ``failed`` are scores that are an error or no number;
+        ``pending`` are requests without any score by the time their pane closed: late, or lost. ``orphans`` are scores
+        whose request was not seen, and answer for none.
+    """
+    counts = count_table(store, span)
+    if not (counts["events"] > 0).any():
+        return pd.DataFrame(columns=["time", "model", "requests", "scored", "failed", "pending", "orphans"])
+    requests = counts[counts["model"] == ""].set_index("time")["requests"].fillna(0.0)
+    table = counts[counts["model"] != ""].groupby(["model", "time"], as_index=False)[_SUMS].sum()
+    seen = table[table["events"] > 0].groupby("model")["time"].agg(["min", "max"])
+    table = table[table["model"].isin(seen.index)]
+    first, last = (table["model"].map(seen[end]) for end in ("min", "max"))
+    table = table[(table["time"] >= first) & (table["time"] <= last)]
+    failed = table["errors"] + table["nulls"]
+    asked = table["time"].map(requests).fillna(0.0)
+    return pd.DataFrame(
+        {
+            "time": table["time"],
+            "model": table["model"],
+            "requests": asked,
+            "scored": table["events"] - failed - table["orphans"],
+            "failed": failed,
+            "pending": asked - (table["events"] - table["orphans"]),
+            "orphans": table["orphans"],
+        }
+    ).reset_index(drop=True)
+
+
+def source_table(store: Store) -> pd.DataFrame:
+    """Say how far each source has come.
+
+    Returns
+    -------
+    DataFrame
+        ``stream, partition, model, latest`` (the latest event time seen, UTC), ``behind`` (seconds by which the furthest
+        source of all is ahead of it) and ``idle``; the furthest behind first.
+    """
+    sources = store.sources()
+    newest = max((source.latest for source in sources), default=0.0)
+    rows = [(s.stream, s.partition, s.model, timestamp(s.latest), newest - s.latest, s.idle) for s in sources]
+    table = pd.DataFrame(rows, columns=["stream", "partition", "model", "latest", "behind", "idle"])
+    return table.sort_values("behind", ascending=False, kind="stable", ignore_index=True)
+
+
+def arrival_table(store: Store, span: Span) -> pd.DataFrame:
+    """Count by stream what came after its pane was closed, and what came twice: ``stream, late, duplicates``."""
+    rows = [(stream, *arrivals) for stream, arrivals in sorted(store.arrivals(span.since, span.until).items())]
+    return pd.DataFrame(rows, columns=["stream", "late", "duplicates"])
+
+
+def arm_table(store: Store, span: Span) -> pd.DataFrame:
+    """Compare how often each arm was drawn with how often it should have been.
+
+    Returns
+    -------
+    DataFrame
+        ``model, version, n, expected, drawn``: of the ``n`` decisions in which it could be drawn, the mean probability that
+        it would be, and the share in which it was.
+    """
+    parts: dict[tuple[str, str], list[Counts]] = {}
+    for _, series, counts in store.rows(span.since, span.until, measure="propensity", segment=""):
+        parts.setdefault((series.model, series.version), []).append(counts)
+    rows: list[tuple[Any, ...]] = []
+    for arm, found in sorted(parts.items()):
+        bins, n = total(found)
+        shares = n / n.sum()
+        rows.append((*arm, int(n.sum()), float(bins // 2 / PROPENSITY_PARTS @ shares), float(bins % 2 @ shares)))
+    return pd.DataFrame(rows, columns=["model", "version", "n", "expected", "drawn"])
+
+
+def extreme_table(store: Store, span: Span, model: str, partner: str, most: int = 20) -> pd.DataFrame:
+    """Name the requests on which a model and its partner differ most.
+
+    Returns
+    -------
+    DataFrame
+        ``time`` (the pane it is in), ``version, request_id, score, partner_score, difference``, the largest first.
+    """
+    rows = [
+        (timestamp(start), e.version, e.request_id, e.score, e.partner_score, e.score - e.partner_score)
+        for start, e in store.extremes(span.since, span.until, model, partner, most)
+    ]
+    columns = ["time", "version", "request_id", "score", "partner_score", "difference"]
+    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(columns[3:], np.float64))

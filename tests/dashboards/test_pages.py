@@ -1,0 +1,134 @@
+"""Each page over a full store: what it says, and what can be chosen on it."""
+
+import json
+
+from .synthetic import PAST
+
+STORM = {"range": "custom", "from": "2024-03-12T00:00", "to": "2024-03-19T01:00"}
+
+
+def charts(app):
+    return [json.dumps(json.loads(chart.proto.spec)) for chart in app.get("vega_lite_chart")]
+
+
+def test_latency_shows_percentiles_their_distribution_and_objectives(full, view, words):
+    app = view(full, "latency", **PAST)
+    assert not app.exception
+    assert len(charts(app)) == 3
+    assert "furthest was challenger, at 2.3 times what is allowed, 26 Mar 00:00." in words(app)
+
+
+def test_the_stage_of_latency_can_be_chosen_and_comes_with_the_address(full, view):
+    percentiles, heat, _ = charts(view(full, "latency", stage="queue"))
+    assert '"domain": ["canary", "challenger", "champion", "fallback"]' in percentiles
+    assert "share of a column" in heat
+
+
+def test_scores_are_shown_over_time_against_their_reference_and_by_evidence(full, view, words):
+    app = view(full, "scores", **STORM)
+    assert not app.exception
+    assert "4 of 28 looks found more than is tolerated" in words(app)
+    assert "It alarmed 4 times" in words(app)
+    _, _, _, distance, _, _ = charts(app)  # beside it: drift, evidence, heat, shape, an input's values
+    assert "distance (KS)" in distance
+    assert "0.27" in distance  # what the rule tolerates
+    shifted = view(full, "scores", distance="PSI", of="champion", **STORM)
+    assert "population stability index" in charts(shifted)[3]
+
+
+def test_a_day_is_judged_by_the_last_verdicts_even_when_none_falls_into_it(full, view, words):
+    app = view(full, "scores", range="day")
+    assert app.success[0].value == "**All in order: no alert firing, 4 models judged**"
+    assert "No rule has compared scores with a reference in this time." in words(app)
+
+
+def test_inputs_are_listed_with_the_furthest_beyond_first(full, view, words):
+    app = view(full, "scores", **STORM)
+    inputs = app.dataframe[0].value
+    assert inputs["Input"].tolist() == ["visib", "carrier"]
+    assert inputs["Last verdict"].tolist() == [["▲ drifting"], ["✓ ok"]]
+    assert inputs["Value"].tolist() == ["0.60 > 0.50", "0.05 ≤ 0.50"]
+    assert "**visib** from Mon 18 Mar 00:00" in words(app)
+
+
+def test_a_pair_is_shown_in_detail_with_its_largest_disagreements(full, view, words):
+    app = view(full, "canary", **PAST)
+    assert not app.exception
+    assert "challenger 2 – the model changed" in words(app)
+    assert app.selectbox(key="pair").value == "challenger 2 against champion"
+    requests = app.dataframe[0].value
+    assert requests["version"].tolist()[0] == "2"
+    assert requests["difference"].tolist() == sorted(requests["difference"], reverse=True)
+    assert requests["difference"].iloc[0] == 0.7
+    app.selectbox(key="pair").set_value("champion 1 against canary").run()
+    assert not app.exception
+    assert "None were kept in this time." in words(app)
+
+
+def test_selection_shows_who_answered_and_why(full, view, words):
+    app = view(full, "selection", range="month")
+    assert not app.exception
+    assert len(charts(app)) == 3
+    tiers = app.dataframe[0].value
+    assert tiers[["Model", "Tier", "Why"]].to_numpy().tolist() == [
+        ["champion 1", "1", "first choice"],
+        ["fallback 1", "2", "timed out"],
+    ]
+    assert f"{tiers['Answers'].iloc[1]} of {tiers['Answers'].sum():,} answers: timed out" in words(app)
+
+
+def test_deployments_are_listed_the_newest_first_with_who_and_why(full, view, words):
+    app = view(full, "deployments", **PAST)
+    assert not app.exception
+    changes = app.dataframe[0].value
+    assert changes["Change"].tolist() == ["rollback challenger 2", "register challenger 2"]
+    assert changes["Because"].tolist() == ["disagrees with the champion", "new features"]
+    assert "2 changes; the last: rollback challenger 2, by ana, 26 Mar 00:00." in words(app)
+
+
+def test_an_alert_that_fires_says_why(full, view):
+    app = view(full, "alerts", **PAST)
+    (why,) = app.expander
+    assert why.label == "Why: challenger 2 – the model changed"
+    assert why.proto.expanded
+    said = "\n".join(element.value for element in why.markdown)
+    assert "54 % of requests differ" in said
+    assert "Since **Mon 25 Mar 2024 00:00 UTC**, told Tue 26 Mar 2024 00:00 UTC." in said
+    assert "Most of all in **origin=EWR**: 0.8, usually 0.1 (300 requests)." in said
+    segments, requests = (frame.value for frame in why.dataframe)
+    assert segments["segment"].tolist() == ["origin=EWR"]
+    assert requests["request_id"].tolist() == ["r1"]
+
+
+def test_an_alert_that_is_over_still_says_what_lay_behind_it(full, view, words):
+    app = view(full, "alerts", **PAST)
+    newest, older = app.table[0].value["Alert"]
+    assert "page, firing" in newest
+    assert "ticket, resolved" in older
+    assert "**inputs changed** (scores)" in older
+    assert app.selectbox(key="past").options == ["Tue 19 Mar 2024 00:00 UTC: inputs changed (scores)"]
+    assert "told Tue 19 Mar 2024 00:00 UTC." in words(app)
+    assert len(charts(app)) == 2  # the line of time, and the values that moved
+
+
+def test_an_alert_on_the_inputs_is_not_opened_by_itself(full, view):
+    (why,) = view(full, "alerts", **STORM).expander
+    assert why.label == "Why: inputs changed"
+    assert not why.proto.expanded
+    assert len(why.get("vega_lite_chart")) == 1
+
+
+def test_streams_account_for_every_request(full, view):
+    app = view(full, "streams", range="month")
+    assert not app.exception
+    audit, sources, arrivals = (frame.value for frame in app.dataframe)
+    assert sorted(audit["Model"]) == ["canary", "challenger", "champion", "fallback"]
+    assert (audit["In"] == audit["Scored"] + audit["Failed"] + audit["Pending"]).all()
+    assert sources["Source"].iloc[0] == "scores/0"
+    assert {metric.label: metric.value for metric in app.metric} == {
+        "Late": "2",
+        "Twice": "3",
+        "Orphans": "0",
+        "Damaged": "0",
+    }
+    assert arrivals["Stream"].tolist() == ["outcomes", "scores"]
