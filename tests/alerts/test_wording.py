@@ -5,7 +5,7 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 import pytest
 
-from birdwatch.alerts.lifecycle import fingerprint
+from birdwatch.alerts.condition import fingerprint
 from birdwatch.alerts.wording import Links, annotations, labels, timestamp
 from birdwatch.detect.verdict import Subject
 from birdwatch.records import Alert
@@ -80,9 +80,22 @@ def test_people_are_told_what_moved_since_when_how_far_and_where_to_look():
         "tolerance": "0.1",
         "n": "12000",
         "runbook_url": "https://wiki.test/runbooks#pairs",
-        "dashboard": "https://watch.test/?range=custom&from=1970-01-02T00%3A00&to=1970-01-03T03%3A00"
+        "dashboard": "https://watch.test/alerts?range=custom&from=1970-01-02T00%3A00&to=1970-01-03T03%3A00"
         "&models=challenger&models=champion",
     }
+
+
+def test_what_the_rule_says_of_itself_goes_before_what_is_said_of_all():
+    seen = msgspec.structs.replace(
+        FIRING, since=86_400.0, effect=0.4403, cost=0.00023, runbook="https://wiki.test/pairs"
+    )
+    told = annotations(seen, Links(runbook="https://wiki.test/{rule}"))
+    assert told["since"] == "1970-01-02 00:00 UTC"
+    assert (told["effect"], told["cost"]) == ("0.4403", "0.00023")
+    assert told["runbook_url"] == "https://wiki.test/pairs"
+    told = annotations(msgspec.structs.replace(FIRING, runbook="Call the data team."), Links())
+    assert told["runbook"] == "Call the data team."
+    assert "runbook_url" not in told
 
 
 def test_the_link_names_the_time_and_models_as_the_dashboards_address_does():

@@ -184,7 +184,7 @@ def test_alerts_arrive_are_grouped_and_resolve(server, store, delivering, told):
     assert alert["annotations"]["description"] == "moved"
     assert alert["annotations"]["runbook_url"] == "https://wiki.test/silence"
     assert alert["startsAt"] == "1970-01-01T00:01:00.000Z"
-    assert alert["generatorURL"].startswith("https://watch.test/?range=custom")
+    assert alert["generatorURL"].startswith("https://watch.test/alerts?range=custom")
     until(lambda: {len(message["alerts"]) for message in told if message["status"] == "firing"} >= {1, 2})
     assert {message["groupLabels"]["alertname"] for message in told} == {"shift", "silence"}
     for model in "ab":

@@ -34,7 +34,7 @@ class Links(msgspec.Struct, frozen=True):
         >>> alert = Alert(fingerprint="ab12", ts=90_000.0, started=86_400.0, state="firing", rule="silence",
         ...               severity="page", attribution="", model="m", version="1", reason="no scores")
         >>> Links("https://watch.test/").to_dashboard(alert)
-        'https://watch.test/?range=custom&from=1970-01-01T00%3A00&to=1970-01-02T02%3A00&models=m'
+        'https://watch.test/alerts?range=custom&from=1970-01-01T00%3A00&to=1970-01-02T02%3A00&models=m'
         """
         if self.dashboard is None:
             return ""
@@ -44,11 +44,13 @@ class Links(msgspec.Struct, frozen=True):
             ("to", _moment(alert.ts + _AFTER_SECONDS).strftime("%Y-%m-%dT%H:%M")),
         ]
         shown += [("models", name) for name in dict.fromkeys((alert.model, alert.partner)) if name]
-        return f"{self.dashboard.rstrip('/')}/?{urlencode(shown)}"
+        return f"{self.dashboard.rstrip('/')}/alerts?{urlencode(shown)}"
 
     def to_runbook(self, alert: Alert) -> str:
-        """Give the address of what to do about an alert; empty where there is none."""
-        return "" if self.runbook is None else self.runbook.replace("{rule}", quote(alert.rule, safe=""))
+        """Give what to do about an alert, its rule's own word before the address for all; empty where there is none."""
+        if alert.runbook or self.runbook is None:
+            return alert.runbook
+        return self.runbook.replace("{rule}", quote(alert.rule, safe=""))
 
 
 def labels(alert: Alert) -> dict[str, str]:
@@ -67,18 +69,23 @@ def labels(alert: Alert) -> dict[str, str]:
 
 def annotations(alert: Alert, links: Links) -> dict[str, str]:
     """Tell people of an alert: what moved, since when, how far, and where to look."""
+    runbook = links.to_runbook(alert)
+    # Receivers make a link of `runbook_url`.
+    runbook_is = "runbook_url" if runbook.startswith(("https://", "http://")) else "runbook"
     whom = about(Subject(alert.model, alert.version, alert.partner, alert.feature))
     told = {
         "summary": f"{whom}: {alert.attribution or alert.rule}",
         "description": alert.reason,
         "attribution": alert.attribution,
-        "since": f"{say_moment(_moment(alert.started).timestamp())} UTC",
+        "since": f"{say_moment(_moment(alert.started if alert.since is None else alert.since).timestamp())} UTC",
         "changed": timestamp(alert.ts),
         "statistic": alert.statistic,
         "value": "" if alert.value is None else f"{alert.value:.6g}",
         "tolerance": "" if alert.tolerance is None else f"{alert.tolerance:.6g}",
+        "effect": f"{alert.effect:.6g}" if alert.effect else "",
         "n": str(alert.n) if alert.n else "",
-        "runbook_url": links.to_runbook(alert),
+        "cost": "" if alert.cost is None else f"{alert.cost:.2g}",
+        runbook_is: runbook,
         "dashboard": links.to_dashboard(alert),
     }
     return {name: value for name, value in told.items() if value}
