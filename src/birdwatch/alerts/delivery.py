@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 import apsw
 
+from birdwatch.alerts.beside import beside
 from birdwatch.alerts.outbox import Due, due, mark_delivered, mark_failed, standing, subscribe
 from birdwatch.alerts.receivers import disable, disabled, enter, pause
 from birdwatch.alerts.silences import settle
@@ -26,8 +27,6 @@ from birdwatch.windows.store import Store
 __all__ = ["RESOLVED_FOR_SECONDS", "Attempts", "deliver", "deliver_due", "deliver_once", "repeat"]
 
 _log = logging.getLogger(__name__)
-
-_WRITE_PATIENCE_MILLISECONDS: Final = 60_000  # the tail may judge for long in one transaction
 
 RESOLVED_FOR_SECONDS: Final = 300.0
 """For how long a sink that wants to hear everything again hears of what has resolved."""
@@ -133,11 +132,8 @@ def deliver_once(path: Path, sinks: Mapping[str, Sink]) -> int:
     StoreError
         There is no store.
     """
-    Store(path, readonly=True).close()  # opened for writing, a store that is missing would be made
-    store = Store(path)
-    store.connection.set_busy_timeout(_WRITE_PATIENCE_MILLISECONDS)
     failed = 0
-    try:
+    with beside(path) as store:
         for name, sink in sinks.items():
             subscribe(store, name)
             enter(store, name, sink.place)
@@ -152,8 +148,6 @@ def deliver_once(path: Path, sinks: Mapping[str, Sink]) -> int:
             if one.sink in sinks and one.waiting:
                 failed += one.waiting
                 _log.error("%s", one.in_words())
-    finally:
-        store.close()
     return failed
 
 
@@ -199,11 +193,9 @@ def _is_made(path: Path) -> bool:
 
 
 def _serve(path: Path, name: str, sink: Sink, stop: threading.Event, poll_seconds: float) -> None:
-    store = Store(path)
-    store.connection.set_busy_timeout(_WRITE_PATIENCE_MILLISECONDS)
     subscribed = False
     next_repeat = next_reminder = 0.0
-    try:
+    with beside(path) as store:
         while not stop.is_set():
             made = Attempts()
             try:
@@ -224,8 +216,6 @@ def _serve(path: Path, name: str, sink: Sink, stop: threading.Event, poll_second
                 _log.warning("%s: %s", name, error)
             if not any(made):
                 stop.wait(poll_seconds)
-    finally:
-        store.close()
 
 
 def _remind(store: Store, name: str) -> None:
