@@ -3,6 +3,7 @@
 import facts
 import pandas as pd
 import streamlit as st
+from answers import silences
 from frame import CLOCK, Shown, chart, page
 from why import alert_list, reason, reasons
 
@@ -17,7 +18,10 @@ def draw(shown: Shown) -> None:
     firing = raised[raised["state"] == "firing"]
     if firing.empty:
         st.markdown("None is firing.")
-    reasons(raised, shown.asked)
+    now = shown.view.range != "custom"
+    reasons(raised, shown.asked, live=now)
+    if now:
+        silences(shown.view.store)
     st.subheader("In this time", anchor="time", help="From the alert to its end; a diamond marks when it fired")
     chart(raised, episodes_chart, "None fired in this time.", shown.marks)
     alert_list(raised, "")

@@ -5,6 +5,7 @@ from typing import Any, Final
 import facts
 import pandas as pd
 import streamlit as st
+from answers import answers
 from facts import Asked
 from frame import CLOCK
 
@@ -28,7 +29,7 @@ def alert_list(alerts: pd.DataFrame, otherwise: str) -> None:
         pd.DataFrame(
             {
                 "Alert": [
-                    f"{_state(alert)} **{alert_in_words(alert)}**{_by_rule(alert)}  \n{alert['reason']}"
+                    f"{_state(alert)} **{alert_in_words(alert)}**{_by_rule(alert)}{_kept_back(alert)}  \n{alert['reason']}"
                     for _, alert in told.iterrows()
                 ],
                 "UTC": told["fired"].dt.strftime("%d %b %H:%M") + "  \nto " + until,
@@ -41,13 +42,15 @@ def alert_list(alerts: pd.DataFrame, otherwise: str) -> None:
         st.caption(f"and {len(alerts) - len(told)} earlier ones: choose a shorter time")
 
 
-def reasons(alerts: pd.DataFrame, asked: Asked) -> None:
-    """Draw what lies behind each alert that fires, pages first and open."""
+def reasons(alerts: pd.DataFrame, asked: Asked, *, live: bool) -> None:
+    """Draw what lies behind each alert that fires, pages first and open; of what fires now people may say something."""
     firing = alerts[(alerts["state"] == "firing") & (alerts["severity"] != "info")]
     urgent = firing.sort_values("severity", key=lambda s: s != "page", kind="stable").head(_MOST)
     for _, alert in urgent.iterrows():
         with st.expander(f"Why: {alert_in_words(alert)}", expanded=alert["severity"] == "page"):
             reason(alert, asked)
+            if live:
+                answers(alert, asked.path)
 
 
 def reason(alert: "pd.Series[Any]", asked: Asked) -> None:
@@ -94,6 +97,14 @@ def _known_by(alert: "pd.Series[Any]", asked: Asked) -> int:
 
 def _by_rule(alert: "pd.Series[str]") -> str:
     return f" ({alert['rule']})" if alert["attribution"] else ""
+
+
+def _kept_back(alert: "pd.Series[str]") -> str:
+    """Say who looks after it, and why receivers were not told."""
+    said = [f"{alert['acknowledged']} looks after it"] if alert["acknowledged"] else []
+    said += [f"silenced by {alert['silenced_by']}"] if alert["silenced_by"] else []
+    said += [f"explained by {alert['inhibited_by'][:8]}"] if alert["inhibited_by"] else []
+    return f" · *{'; '.join(said)}*" if said else ""
 
 
 def _state(alert: "pd.Series[str]") -> str:

@@ -5,7 +5,8 @@ from functools import partial
 import pytest
 
 from birdwatch.alerts import delivery
-from birdwatch.alerts.delivery import RESOLVED_FOR_SECONDS, Attempts, deliver_once, repeat
+from birdwatch.alerts.attempts import Attempts
+from birdwatch.alerts.delivery import RESOLVED_FOR_SECONDS, deliver_once, repeat
 from birdwatch.alerts.lifecycle import advance
 from birdwatch.alerts.outbox import JITTER, due, put, subscribe, waiting
 from birdwatch.alerts.receivers import disabled, enable, enter

@@ -30,6 +30,13 @@ SEGMENTS: Final = ("origin=EWR", "origin=JFK")
 _BIAS: Final = {"champion": 0.0, "challenger": 0.01, "fallback": -0.02, "canary": 0.03}
 
 
+def page_now(store: Store) -> None:
+    """Have the challenger page at the end of the store."""
+    subject, end = Subject("challenger", "1", "champion"), START + DAYS * DAY
+    told: dict[str, Any] = {"reason": "it differs", "attribution": "the model changed", "severity": "page"}
+    advance(store, [Finding(rule="pairs", subject=subject, ts=end, active=True, **told)])
+
+
 def write_store(path: Path, days: int = DAYS, seed: int = 7) -> Store:
     """Write the store and leave it open."""
     rng = np.random.default_rng(seed)

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from playwright.sync_api import TimeoutError, expect  # noqa: A004 - the browser
 from birdwatch.windows.pane import Counts, Series
 from birdwatch.windows.store import Store
 
-from ..dashboards.synthetic import DAY, DAYS, START, write_store  # noqa: TID252
+from ..dashboards.synthetic import DAY, DAYS, START, page_now, write_store  # noqa: TID252
 
 pytestmark = [
     pytest.mark.e2e,
@@ -66,9 +67,9 @@ def path(tmp_path_factory):
     return made
 
 
-@pytest.fixture(scope="module")
-def address(path):
-    """Where `birdwatch dashboard` serves the store."""
+@contextmanager
+def served(path):
+    """Run `birdwatch dashboard` over a store; give where it serves it."""
     with subprocess.Popen(
         [sys.executable, "-m", "birdwatch", "dashboard", "--no-browser", "--store", str(path)],
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
@@ -88,6 +89,13 @@ def address(path):
                 process.wait(30)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+@pytest.fixture(scope="module")
+def address(path):
+    """Where the store is shown."""
+    with served(path) as found:
+        yield found
 
 
 @pytest.fixture
@@ -208,4 +216,22 @@ def test_a_live_page_follows_the_store(page, address, path, complaints):
         store.connection.execute("DELETE FROM closed WHERE start = ?", (start,))
         store.connection.execute("DELETE FROM panes WHERE start = ?", (start,))
         store.close()
+    assert complaints == []
+
+
+def test_an_alert_is_acknowledged_on_its_page_and_a_colleague_sees_by_whom(page, context, tmp_path, complaints):
+    store = write_store(tmp_path / "birdwatch.db")
+    page_now(store)
+    store.close()
+    with served(tmp_path / "birdwatch.db") as address:
+        page.goto(f"{address}/alerts?range=week")
+        page.get_by_role("button", name="Look after it").click(timeout=PATIENCE)
+        page.get_by_label("Your name").fill("ann")
+        page.get_by_label("What others should know").fill("asked the owners")
+        page.get_by_role("button", name="Acknowledge").click()
+        expect(page.get_by_role("button", name="ann looks after it")).to_be_visible(timeout=PATIENCE)
+        colleague = context.new_page()
+        colleague.goto(page.url)
+        expect(colleague.get_by_role("button", name="ann looks after it")).to_be_visible(timeout=PATIENCE)
+        colleague.close()
     assert complaints == []

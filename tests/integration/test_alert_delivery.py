@@ -12,7 +12,8 @@ import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Response
 
-from birdwatch.alerts.delivery import Attempts, deliver_due
+from birdwatch.alerts.attempts import Attempts
+from birdwatch.alerts.delivery import deliver_due
 from birdwatch.alerts.history import read_alerts
 from birdwatch.alerts.lifecycle import advance
 from birdwatch.alerts.sinks import Webhook

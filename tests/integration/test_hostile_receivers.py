@@ -11,7 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import standardwebhooks
 
-from birdwatch.alerts.delivery import Attempts, deliver_due
+from birdwatch.alerts.attempts import Attempts
+from birdwatch.alerts.delivery import deliver_due
 from birdwatch.alerts.lifecycle import advance
 from birdwatch.alerts.outbox import waiting
 from birdwatch.alerts.receivers import disabled

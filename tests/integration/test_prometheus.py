@@ -68,7 +68,7 @@ def test_what_is_shipped_is_what_prometheus_takes(root, kind):
 
 
 def test_processes_are_scraped_and_an_alert_that_does_not_arrive_is_told_of(root, run, tmp_path):
-    ports = {part: free_port() for part in ("tail", "decoy", "prometheus")}
+    ports = {part: free_port() for part in ("tail", "decoy", "alerts", "prometheus")}
     store = Store(tmp_path / "birdwatch.db", pane_seconds=60)
     found = Finding(rule="shift", subject=Subject("m", "2"), ts=60, severity="page", active=True, reason="moved")
     advance(store, [found], sinks=["pager"])
@@ -77,10 +77,12 @@ def test_processes_are_scraped_and_an_alert_that_does_not_arrive_is_told_of(root
     birdwatch = (sys.executable, "-m", "birdwatch")
     run(*birdwatch, "tail", "--streams", "sqlite:s", "--store", "birdwatch.db", "--health-port", str(ports["tail"]))
     run(*birdwatch, "serve", "decoy", "--streams", "sqlite:s", "--archive", "a", "--health-port", str(ports["decoy"]))
+    delivers = ("alerts", "deliver", "--streams", "sqlite:s", "--store", "birdwatch.db")
+    run(*birdwatch, *delivers, "--health-port", str(ports["alerts"]))
     config = yaml.safe_load((root / "docs/deploy/prometheus.yml").read_text())
     config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     del config["alerting"]
-    targets = [f"127.0.0.1:{ports[part]}" for part in ("tail", "decoy")]
+    targets = [f"127.0.0.1:{ports[part]}" for part in ("tail", "decoy", "alerts")]
     config["scrape_configs"][0]["static_configs"] = [{"targets": targets}]
     (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config))
     shutil.copy(root / "docs/deploy/birdwatch.rules.yml", tmp_path)
@@ -93,7 +95,8 @@ def test_processes_are_scraped_and_an_alert_that_does_not_arrive_is_told_of(root
         return {(row["metric"].get("instance"), row["metric"].get("sink")): float(row["value"][1]) for row in rows}
 
     until(lambda: asked("up == 1") == {(target, None): 1.0 for target in targets})
-    until(lambda: asked("birdwatch_alerts_waiting") == {(targets[0], "pager"): 1.0})
+    until(lambda: asked('birdwatch_alerts_waiting{sink="pager"}') == {(targets[0], "pager"): 1.0})
+    until(lambda: asked('birdwatch_alerts_attempts_total{result="delivered"}') == {(targets[2], "stream"): 1.0})
 
     def firing():
         rows = get(f"http://{address}/api/v1/alerts").json()["data"]["alerts"]

@@ -11,10 +11,12 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import apsw
 
+from birdwatch.alerts.attempts import Attempts
+from birdwatch.alerts.beside import beside
 from birdwatch.alerts.outbox import Due, due, mark_delivered, mark_failed, standing, subscribe
 from birdwatch.alerts.receivers import disable, disabled, enter, pause
 from birdwatch.alerts.silences import settle
@@ -23,23 +25,14 @@ from birdwatch.alerts.watchdog import WATCHDOG_FINGERPRINT
 from birdwatch.errors import DeliveryError, DiskFullError, GoneError, StoreBusyError, StoreError
 from birdwatch.windows.store import Store
 
-__all__ = ["RESOLVED_FOR_SECONDS", "Attempts", "deliver", "deliver_due", "deliver_once", "repeat"]
+__all__ = ["RESOLVED_FOR_SECONDS", "deliver", "deliver_due", "deliver_once", "repeat"]
 
 _log = logging.getLogger(__name__)
-
-_WRITE_PATIENCE_MILLISECONDS: Final = 60_000  # the tail may judge for long in one transaction
 
 RESOLVED_FOR_SECONDS: Final = 300.0
 """For how long a sink that wants to hear everything again hears of what has resolved."""
 
 _REMIND_SECONDS: Final = 600.0  # how often the log says that a sink is disabled
-
-
-class Attempts(NamedTuple):
-    """What came of the attempts of one step."""
-
-    delivered: int = 0
-    failed: int = 0
 
 
 def deliver_due(
@@ -133,11 +126,8 @@ def deliver_once(path: Path, sinks: Mapping[str, Sink]) -> int:
     StoreError
         There is no store.
     """
-    Store(path, readonly=True).close()  # opened for writing, a store that is missing would be made
-    store = Store(path)
-    store.connection.set_busy_timeout(_WRITE_PATIENCE_MILLISECONDS)
     failed = 0
-    try:
+    with beside(path) as store:
         for name, sink in sinks.items():
             subscribe(store, name)
             enter(store, name, sink.place)
@@ -152,12 +142,17 @@ def deliver_once(path: Path, sinks: Mapping[str, Sink]) -> int:
             if one.sink in sinks and one.waiting:
                 failed += one.waiting
                 _log.error("%s", one.in_words())
-    finally:
-        store.close()
     return failed
 
 
-def deliver(path: Path, sinks: Mapping[str, Sink], stop: threading.Event, *, poll_seconds: float = 0.5) -> None:
+def deliver(
+    path: Path,
+    sinks: Mapping[str, Sink],
+    stop: threading.Event,
+    *,
+    poll_seconds: float = 0.5,
+    turned: Callable[[str, Attempts], None] = lambda *_: None,
+) -> None:
     """Deliver to all sinks, each in a thread of its own, until ``stop`` is set.
 
     Parameters
@@ -170,6 +165,8 @@ def deliver(path: Path, sinks: Mapping[str, Sink], stop: threading.Event, *, pol
         Ends the delivery after the attempt in hand.
     poll_seconds
         How often to look into the outbox.
+    turned
+        Told of each turn of a sink, in its thread, and what came of it.
 
     Raises
     ------
@@ -179,7 +176,7 @@ def deliver(path: Path, sinks: Mapping[str, Sink], stop: threading.Event, *, pol
     while not _is_made(path) and not stop.is_set():
         stop.wait(poll_seconds)
     with ThreadPoolExecutor(len(sinks), thread_name_prefix="deliver") as pool:
-        running = [pool.submit(_serve, path, name, sink, stop, poll_seconds) for name, sink in sinks.items()]
+        running = [pool.submit(_serve, path, name, sink, stop, poll_seconds, turned) for name, sink in sinks.items()]
         wait(running, return_when=FIRST_EXCEPTION)
         stop.set()
     for thread in running:
@@ -198,12 +195,17 @@ def _is_made(path: Path) -> bool:
     return True
 
 
-def _serve(path: Path, name: str, sink: Sink, stop: threading.Event, poll_seconds: float) -> None:
-    store = Store(path)
-    store.connection.set_busy_timeout(_WRITE_PATIENCE_MILLISECONDS)
+def _serve(
+    path: Path,
+    name: str,
+    sink: Sink,
+    stop: threading.Event,
+    poll_seconds: float,
+    turned: Callable[[str, Attempts], None],
+) -> None:
     subscribed = False
     next_repeat = next_reminder = 0.0
-    try:
+    with beside(path) as store:
         while not stop.is_set():
             made = Attempts()
             try:
@@ -222,10 +224,9 @@ def _serve(path: Path, name: str, sink: Sink, stop: threading.Event, poll_second
             except (apsw.BusyError, StoreBusyError, DiskFullError) as error:
                 # What was sent but could not be marked is sent again, with the same id.
                 _log.warning("%s: %s", name, error)
+            turned(name, made)
             if not any(made):
                 stop.wait(poll_seconds)
-    finally:
-        store.close()
 
 
 def _remind(store: Store, name: str) -> None:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from birdwatch.cli import silencing
-from birdwatch.cli.options import SettingsFile, StoreFile
+from birdwatch.cli.following import serving_health
+from birdwatch.cli.options import HealthHost, HealthPort, SettingsFile, StoreFile
 from birdwatch.cli.receivers import enable, say_disabled, try_out
 from birdwatch.config import load_settings
 from birdwatch.detect.duration import parse_moment, say_moment
@@ -33,6 +34,8 @@ def deliver(
     log: Annotated[Path | None, typer.Option(help="A file of JSON lines with every alert.")] = None,
     streams: Annotated[str | None, typer.Option(help="Where the streams live; alerts go to `alerts` there.")] = None,
     once: Annotated[bool, typer.Option("--once", help="Deliver what is due now, and stop.")] = False,
+    health_port: HealthPort = None,
+    health_host: HealthHost = "127.0.0.1",
 ) -> None:
     """Deliver alerts to all sinks of the settings, each at least once. Ends on SIGTERM, or with --once.
 
@@ -45,6 +48,7 @@ def deliver(
     import threading  # noqa: PLC0415
 
     from birdwatch.alerts import delivery  # noqa: PLC0415
+    from birdwatch.alerts.attempts import AttemptsMetrics  # noqa: PLC0415
     from birdwatch.alerts.sinks import open_sinks  # noqa: PLC0415
 
     chosen = load_settings(settings, store=store, webhook=webhook, alert_log=log, streams=streams)
@@ -65,8 +69,10 @@ def deliver(
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
         there = "" if chosen.store.exists() else ", once it is there"
-        typer.echo(f"delivering from {chosen.store} to {', '.join(sinks)}{there}\nready")
-        delivery.deliver(chosen.store, sinks, stop)
+        attempts = AttemptsMetrics(sinks, lambda: health.pulse.beat())  # noqa: PLW0108 - which is made below
+        with serving_health(health_port, health_host, "deliver", [attempts]) as health:
+            typer.echo(f"delivering from {chosen.store} to {', '.join(sinks)}{there}\nready")
+            delivery.deliver(chosen.store, sinks, stop, turned=attempts.turn)
     finally:
         for sink in sinks.values():
             sink.close()

@@ -78,20 +78,16 @@ def _alert(severity: Severity, now: float) -> "Alert":
 def enable(sink: _Name, settings: SettingsFile = None, store: StoreFile = None) -> None:
     """Enable a sink whose receiver answered 410 (Gone), and try at once what waits for it."""
     from birdwatch.alerts import outbox, receivers  # noqa: PLC0415
+    from birdwatch.alerts.beside import beside  # noqa: PLC0415
     from birdwatch.alerts.sinks import sink_names  # noqa: PLC0415
-    from birdwatch.windows.store import Store  # noqa: PLC0415
 
     chosen = load_settings(settings, store=store)
-    Store(chosen.store, readonly=True).close()  # opened for writing, a store that is missing would be made
-    kept = Store(chosen.store)
-    try:
+    with beside(chosen.store) as kept:
         waiting = outbox.waiting(kept)
         known = sorted({*sink_names(chosen), *waiting})
         if sink not in known:
             raise SettingsError(f"there is no sink {sink!r}: there are {', '.join(known) or 'none'}")
         receivers.enable(kept, sink)
-    finally:
-        kept.close()
     count = waiting.get(sink, 0)
     typer.echo(f"{sink} is enabled: {'1 change is' if count == 1 else f'{count} changes are'} due now")
 

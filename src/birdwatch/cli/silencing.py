@@ -5,9 +5,8 @@ They write beside the process that counts into the store, in short transactions,
 
 import getpass
 import time
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,14 +16,13 @@ from birdwatch.detect.duration import parse_duration, parse_moment, say_moment
 from birdwatch.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
     from birdwatch.alerts.silences import Silence
     from birdwatch.windows.store import Store
 
 __all__ = ["ack", "silence", "silences", "unsilence"]
-
-_PATIENCE_MILLISECONDS: Final = 60_000  # the tail may judge for long in one transaction
 
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _Author = Annotated[str | None, typer.Option(help="Who says so; your login by default.")]
@@ -133,19 +131,10 @@ def ack(
         typer.echo(f"{whole} is acknowledged by {who}")
 
 
-@contextmanager
-def _written(settings: Path | None, store: Path | None) -> "Iterator[Store]":
-    """Open a store that is there, for a short transaction beside the process that counts into it."""
-    from birdwatch.windows.store import Store  # noqa: PLC0415
+def _written(settings: Path | None, store: Path | None) -> "AbstractContextManager[Store]":
+    from birdwatch.alerts.beside import beside  # noqa: PLC0415 - help should not wait for the work
 
-    path = load_settings(settings, store=store).store
-    Store(path, readonly=True).close()  # opened for writing, a store that is missing would be made
-    kept = Store(path)
-    try:
-        kept.connection.set_busy_timeout(_PATIENCE_MILLISECONDS)
-        yield kept
-    finally:
-        kept.close()
+    return beside(load_settings(settings, store=store).store)
 
 
 def _author(said: str | None) -> str:
