@@ -18,6 +18,7 @@ class MemoryBroker:
         self.kept = defaultdict(dict)  # by group
         self.members = defaultdict(list)
         self.appends = 0
+        self.hidden = set()  # streams that are not given out
 
     def append(self, stream, messages, *, headers=None):
         self.appends += 1
@@ -46,6 +47,7 @@ class MemoryBroker:
             member.assigned = {
                 Partition(stream, number)
                 for stream in member.streams
+                if stream not in self.hidden
                 for number in range(self.partitions)
                 if number * len(members) // self.partitions == place
             }

@@ -195,6 +195,25 @@ def test_a_lane_that_reads_for_long_is_waited_for(tmp_path):
     assert fleet.store.noted("closed_until", None) == int(START) + 60
 
 
+def test_a_lane_of_which_a_part_comes_late_loses_nothing(tmp_path):
+    events = traffic(rate=1.0)
+    plain = by_one_tail(filled(events), tmp_path / "one.db")
+    fleet = Fleet(filled(events), tmp_path / "all.db")
+    fleet.join()
+    fleet.clock.now += 2.0
+    fleet.step(0, 40)  # says how far it has come; its first panes are open
+    fleet.kill(0)
+    fleet.broker.hidden = {"requests"}  # who shares out has not heard of it yet
+    fleet.join()
+    for _ in range(80):
+        fleet.step(0, 500)
+        fleet.merge.step()
+        fleet.clock.now += 2.0
+    fleet.broker.hidden = set()
+    fleet.broker.rebalance(GROUP)
+    assert fleet.finish().digest() == plain.digest()
+
+
 def test_lanes_that_came_after_the_judge_are_waited_for(tmp_path):
     broker = MemoryBroker(2)
     fleet = Fleet(broker, tmp_path / "all.db")

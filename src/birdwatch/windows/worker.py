@@ -5,6 +5,7 @@ up to are written in one transaction: after a crash, a rebalance or a long stop 
 whoever holds the partitions then goes on from the same offsets. `birdwatch.windows.merge.Merge` adds the lanes up.
 """
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -89,6 +90,8 @@ class Worker:
         self._gaps: dict[int, list[Gap]] = defaultdict(list)
         self._said_at: dict[int, float] = {}
         self._held: set[Partition] = set()
+        self._partial: set[int] = set()  # lanes of which not all partitions have come
+        self._looked_at = -math.inf
         control = self._counting.topic_of(CONTROL)
         self._topics = [topic for topic in self._counting.topics if topic != control]
         self._control = streams.reader([control])
@@ -117,8 +120,11 @@ class Worker:
             Kafka does not take it. Nothing was written either.
         """
         messages = self._reader.poll(limit, timeout)
-        self._rearrange(self._reader.changes())
+        changes = self._reader.changes()
+        self._rearrange(changes)
         now = self._now()
+        if changes.given or (self._partial and not 0 <= now - self._looked_at < _WORD_SECONDS):
+            self._look(now)
         heard = self._listening.step(now, busy=bool(messages), paused=self._pacing.paused)
         self._read_control()
         gaps = [gap for found in self._reader.gaps() if (gap := self._lose(found)) is not None]
@@ -173,6 +179,16 @@ class Worker:
                 if at.stream in self._counting.timed:
                     lane.watermark.await_(at, self._now() + self._settings.idle_seconds)
 
+    def _look(self, now: float) -> None:
+        """See of which lanes all partitions that there are have come.
+
+        A pane that is closed without one of them would be thought to have all that was ever read of it. A group may give out
+        a topic later than another: whoever shares out may not have heard of it yet.
+        """
+        there = self._streams.ends(self._topics).keys()
+        self._partial = {at.number for at in there - self._held} & self._lanes.keys()
+        self._looked_at = now
+
     def _lose(self, gap: Gap) -> Gap | None:
         """Take note of what was gone before it was read, to be told with what is counted next."""
         lane = self._lanes.get(gap.partition.number)
@@ -205,7 +221,7 @@ class Worker:
         for number, lane in self._lanes.items():
             mine = {at: position for at, position in positions.items() if at.number == number}
             lane.advance(mine)
-            if not mine or self._unknown or not lane.refilled(mine):
+            if not mine or self._unknown or number in self._partial or not lane.refilled(mine):
                 continue  # while the group rebalances nothing is held, and nothing could be written
             counted = [*lane.settle(), *lane.close(lane.due(heard))]
             due = now - self._said_at.get(number, 0.0) >= _WORD_SECONDS

@@ -89,6 +89,19 @@ def test_a_lane_is_answered_once_all_that_lay_in_it_when_it_came_is_read(streams
     assert lanes.answered == {1}
 
 
+def test_a_lane_of_which_a_part_comes_later_is_not_answered_before(streams, reader, lanes):
+    streams.log = {REQUESTS: 10, RESULTS: 20}
+    reader.give(requests=10)
+    lanes.poll(1000, 0.0)
+    assert lanes.answered == set()
+    reader.give(results=8)
+    lanes.poll(1000, 0.0)
+    assert lanes.answered == set()
+    reader.read_to(results=20)
+    lanes.poll(1000, 0.0)
+    assert lanes.answered == {1}
+
+
 def test_a_lane_that_comes_after_long_is_read_before_it_is_answered_however_late_its_first_messages_are(
     clock, streams, reader, lanes
 ):

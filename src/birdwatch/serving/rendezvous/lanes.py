@@ -75,15 +75,16 @@ class Lanes:
     def _follow(self, messages: list[Message]) -> set[int]:
         changes = self._reader.changes()
         held = self._reader.positions()
-        # Also what came back may have been another's for a moment, of which nobody has told.
-        come = changes.given.keys() | changes.back
+        # Also what came back may have been another's for a moment, of which nobody has told. And of a lane all is waited for,
+        # though a part of it comes a moment later.
+        come = {partition.number for partition in changes.given.keys() | changes.back}
         if come:
             ends = self._streams.ends(self._names)
-            self._behind |= {partition: ends[partition] for partition in come if partition in ends}
+            self._behind |= {partition: end for partition, end in ends.items() if partition.number in come}
             self._heard_at = self._clock()
         if self._behind:
-            for partition in changes.taken - changes.given.keys():
-                self._behind.pop(partition, None)
+            gone = {partition.number for partition in changes.taken} - come
+            self._behind = {partition: end for partition, end in self._behind.items() if partition.number not in gone}
             self._come_closer(messages, held)
         behind = {partition.number for partition in self._behind}
         first = self._names[0]
