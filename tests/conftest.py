@@ -89,22 +89,6 @@ def faults(pytestconfig):
     return pytestconfig.stash.setdefault(FAULTS, Table())
 
 
-def pytest_sessionfinish(session):
-    # A worker of pytest-xdist hands its rows to who started it, and prints nothing.
-    if hasattr(session.config, "workeroutput"):
-        table = session.config.stash.get(FAULTS, None)
-        session.config.workeroutput["faults"] = table.rows() if table else []
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node):
-    rows = getattr(node, "workeroutput", {}).get("faults")
-    if rows:
-        from .faults.table import Table
-
-        node.config.stash.setdefault(FAULTS, Table()).take(rows)
-
-
 def pytest_terminal_summary(terminalreporter, config):
     if config.stash.get(FAULTS, None):
         from .faults.table import NIGHTLY

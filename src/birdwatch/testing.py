@@ -15,11 +15,11 @@ from typing import Any, Final, Literal
 
 from msgspec import structs
 
-from birdwatch.records import Decision, Outcome, Request, Score
+from birdwatch.records import Alert, Decision, Outcome, Request, Score
 from birdwatch.streams.base import Headers, Message, OnLost, Partition, Positions
 from birdwatch.streams.local import LocalReader, LocalStreams, Log
 
-__all__ = ["FakeClock", "MemoryStreams", "a_decision", "a_request", "a_score", "an_outcome"]
+__all__ = ["FakeClock", "MemoryStreams", "a_decision", "a_request", "a_score", "an_alert", "an_outcome"]
 
 _NOON: Final = 1_368_532_800.0  # 14 May 2013, 12:00 UTC
 
@@ -188,6 +188,28 @@ def a_decision(**fields: Any) -> Decision:
         tier=0,
         reason="first choice",
         within_sla=True,
+    )
+    return structs.replace(filled, **fields)
+
+
+def an_alert(**fields: Any) -> Alert:
+    """Build an alert; what is not given is filled in.
+
+    >>> an_alert(severity="ticket").severity
+    'ticket'
+    """
+    filled = Alert(
+        fingerprint="b291dd841dac3b7d",
+        ts=_NOON + 3600,
+        started=_NOON,
+        state="firing",
+        rule="pairs",
+        severity="page",
+        attribution="the model changed",
+        model="challenger",
+        version="2",
+        partner="champion",
+        reason="they differ",
     )
     return structs.replace(filled, **fields)
 

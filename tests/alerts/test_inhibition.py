@@ -83,7 +83,7 @@ def test_inputs_that_changed_are_one_alert_and_not_forty(store):
     rows = read_alerts(store, 0, 100)
     assert len(rows) == 41
     assert {row.inhibited_by for row in rows if row.model} == {FLEET}
-    assert all(row.held for row in rows if row.model)
+    assert all(row.inhibited for row in rows if row.model)
 
 
 def test_what_was_not_told_does_not_resolve_for_anybody(store):
@@ -97,7 +97,7 @@ def test_what_outlasts_its_explanation_is_told_then(store):
     advance(store, [pair("a", 180), inputs(180, active=False, over=True)])
     assert heard(store) == [("fleet", "firing"), ("a", "firing"), ("fleet", "resolved")]
     (row,) = [row for row in read_alerts(store, 0, 200) if row.model]
-    assert (row.inhibited_by, row.held) == (FLEET, False)
+    assert (row.inhibited_by, row.inhibited) == (FLEET, False)
     advance(store, [pair("a", 240, active=False, over=True)])
     assert heard(store) == [("a", "resolved")]
 
@@ -115,7 +115,7 @@ def test_of_many_that_differ_on_the_same_inputs_the_first_is_told_and_when_it_en
     advance(store, [pair("m00", 120, active=False, over=True)])
     assert heard(store) == [("m01", "firing"), ("m00", "resolved")]
     leader = fingerprint("pairs", Subject("m01", "1", "champion"), INPUTS_CHANGED_AND_DIFFER)
-    assert {row.inhibited_by for row in read_alerts(store, 0, 200) if row.held} == {leader}
+    assert {row.inhibited_by for row in read_alerts(store, 0, 200) if row.inhibited} == {leader}
 
 
 @pytest.mark.parametrize("cause", [MODEL_CHANGED, DRIFTS_ALONE])
@@ -134,7 +134,7 @@ def test_a_change_says_what_keeps_it_back(store):
     advance(store, [inputs(60), pair("a", 60)])
     (row,) = [row for row in read_alerts(store, 0, 100) if row.model]
     (change,) = read_changes(store, row.fingerprint)
-    assert (change.inhibited_by, change.held, change.deliveries) == (FLEET, True, [])
+    assert (change.inhibited_by, change.inhibited, change.deliveries) == (FLEET, True, [])
 
 
 @pytest.mark.parametrize("together", [True, False])

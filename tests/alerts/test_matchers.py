@@ -4,21 +4,9 @@ import pytest
 
 from birdwatch.alerts.matchers import Matcher, parse_matcher
 from birdwatch.errors import SettingsError
-from birdwatch.records import Alert
+from birdwatch.testing import an_alert
 
-ALERT = Alert(
-    fingerprint="b291dd841dac3b7d",
-    ts=60.0,
-    started=0.0,
-    state="firing",
-    rule="pairs",
-    severity="page",
-    attribution="the model changed",
-    model="challenger",
-    version="2",
-    partner="champion",
-    reason="they differ",
-)
+ALERT = an_alert(ts=60.0, started=0.0)
 
 
 @pytest.mark.parametrize(

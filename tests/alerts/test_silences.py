@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from birdwatch.alerts.acknowledgements import acknowledge, is_quiet
+from birdwatch.alerts.acknowledgements import acknowledge
 from birdwatch.alerts.delivery import deliver_due
 from birdwatch.alerts.history import read_alerts, read_changes
 from birdwatch.alerts.lifecycle import advance
@@ -89,9 +89,9 @@ def test_what_is_silenced_is_in_the_history_marked_and_nobody_is_told(world):
     world.raises(finding(60), finding(60, "b"))
     assert world.delivered() == [("b", "firing")]
     a, b = read_alerts(world.store, 0, 100)
-    assert (a.silenced_by, a.held, b.silenced_by) == (str(made.id), True, "")
+    assert (a.silenced_by, a.silenced, b.silenced_by) == (str(made.id), True, "")
     (change,) = read_changes(world.store, a.fingerprint)
-    assert (change.silenced_by, change.held) == (str(made.id), True)
+    assert (change.silenced_by, change.silenced) == (str(made.id), True)
     world.raises(finding(120, active=False))
     assert world.delivered(1000) == []
 
@@ -102,16 +102,13 @@ def test_what_outlasts_a_silence_is_told_when_it_ends(world):
     assert world.delivered(99) == []
     assert world.delivered(1) == [("a", "firing")]
     (row,) = read_alerts(world.store, 0, 100)
-    assert (row.silenced_by, row.held) == ("1", False)
+    assert (row.silenced_by, row.silenced) == ("1", False)
 
 
 def test_what_was_told_before_a_silence_is_told_to_its_end(world):
     world.raises(finding(60))
     assert world.delivered() == [("a", "firing")]
     world.silence("model=a")
-    assert (
-        is_quiet(world.store, read_changes(world.store, "")[0].alert, world.clock) == "silenced by 1 (ann: maintenance)"
-    )
     world.raises(finding(120, active=False))
     assert world.delivered() == [("a", "resolved")]
 
@@ -218,11 +215,9 @@ def test_who_looks_after_an_alert_does_so_until_it_resolves(world):
     assert (row.acknowledged.author, row.acknowledged.at, row.acknowledged.note) == ("ann", 5.0, "on it")
     (change,) = read_changes(world.store, "")
     assert change.acknowledged == row.acknowledged
-    assert is_quiet(world.store, change.alert, 6.0) == "acknowledged by ann"
     world.raises(finding(120, active=False), finding(180))
     again = read_alerts(world.store, 0, 1000)[-1]
     assert again.acknowledged is None
-    assert is_quiet(world.store, read_changes(world.store, "")[-1].alert, 6.0) == ""
 
 
 def test_what_does_not_fire_cannot_be_acknowledged(world):

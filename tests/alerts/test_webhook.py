@@ -6,6 +6,7 @@ import socket
 import ssl
 
 import httpx
+import msgspec
 import pytest
 import standardwebhooks
 import time_machine
@@ -15,30 +16,25 @@ from birdwatch.alerts.sinks.post import Poster
 from birdwatch.alerts.sinks.webhook import Webhook, read_key
 from birdwatch.alerts.wording import Links
 from birdwatch.errors import DeliveryError, GoneError
-from birdwatch.records import Alert
+from birdwatch.testing import an_alert
 
 SECRET = "whsec_c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0"  # noqa: S105 - of nobody
 KEY = read_key(SECRET)
 NOW = 1_700_000_000.0
-FIRING = Alert(
+FIRING = an_alert(
     fingerprint="ab12",
     ts=120.0,
     started=60.0,
-    state="firing",
     rule="shift",
-    severity="page",
-    attribution="the model changed",
     model="m",
-    version="2",
     reason="moved by 0.4",
     statistic="ks",
     value=0.4,
     tolerance=0.1,
     n=5000,
+    partner="",
 )
-RESOLVED = Alert(
-    **{name: getattr(FIRING, name) for name in FIRING.__struct_fields__} | {"state": "resolved", "ts": 600.0}
-)
+RESOLVED = msgspec.structs.replace(FIRING, state="resolved", ts=600.0)
 
 
 def resolving(*addresses):

@@ -8,19 +8,12 @@ import pytest
 from birdwatch.alerts.condition import fingerprint
 from birdwatch.alerts.wording import Links, annotations, labels, timestamp
 from birdwatch.detect.verdict import Subject
-from birdwatch.records import Alert
+from birdwatch.testing import an_alert
 
-FIRING = Alert(
+FIRING = an_alert(
     fingerprint="ab12",
     ts=180_000.0,
     started=172_800.0,
-    state="firing",
-    rule="pairs",
-    severity="page",
-    attribution="the model changed",
-    model="challenger",
-    version="2",
-    partner="champion",
     reason="54 % disagree",
     statistic="rate",
     value=0.5403,
@@ -51,17 +44,17 @@ def test_alerts_of_different_fingerprints_bear_different_labels(change):
 
 
 def test_nothing_empty_is_said():
-    fleet = Alert(
+    fleet = an_alert(
         fingerprint="f",
         ts=0,
         started=0,
-        state="firing",
         rule="r",
         severity="info",
         attribution="",
         model="",
         version="",
         reason="",
+        partner="",
     )
     assert labels(fleet) == {"alertname": "r", "severity": "info"}
     assert "" not in annotations(fleet, Links()).values()

@@ -11,10 +11,9 @@ import re
 import statistics
 import subprocess
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 __all__ = ["ALIVE_SECONDS", "NIGHTLY", "Row", "Table", "chosen"]
 
@@ -109,14 +108,6 @@ class Table:
         assert missing[:10] == [], f"{len(missing)} of {ids} were lost"
         assert twice[:10] == [], f"{len(twice)} of {ids} were doubled"
         assert [round(s, 1) for s in seconds if s > ALIVE_SECONDS] == [], "alive again too late"
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Give the rows as plain values, for another process to take."""
-        return [asdict(row) for row in self._rows.values()]
-
-    def take(self, rows: Iterable[dict[str, Any]]) -> None:
-        """Add what another process has measured."""
-        self._rows |= {row["fault"]: Row(**row) for row in rows}
 
     def text(self) -> str:
         """Give the table for people at a terminal."""

@@ -62,10 +62,3 @@ def test_what_another_machine_measured_does_not_stay(page):
     page.write_text(page.read_text().replace(machine(), "96 cores"))
     table("storm").keep(page)
     assert [row[0] for row in rows(page)] == ["storm"]
-
-
-def test_what_another_process_has_measured_is_in_the_table_too(page):
-    here = table("kill -9")
-    here.take(table("damage", alive=[]).rows())
-    here.keep(page)
-    assert [row[0] for row in rows(page)] == ["kill -9", "damage"]

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 from pytest_httpserver import HTTPServer
@@ -20,6 +19,8 @@ from birdwatch.alerts.sinks import Webhook
 from birdwatch.alerts.sinks.post import Poster
 from birdwatch.detect.verdict import Finding, Subject
 from birdwatch.windows.store import Store
+
+from .waiting import until
 
 pytestmark = pytest.mark.integration
 
@@ -73,13 +74,6 @@ def raise_alert(store, ts, *, over=False, sinks=("webhook",)):
         reason="rolled back" if over else "moved",
     )
     return advance(store, [found], sinks=sinks)
-
-
-def until(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come about in time"
-        time.sleep(0.05)
 
 
 def test_a_receiver_that_hangs_fails_and_redirects_gets_the_alert_when_it_is_well(httpserver, store):

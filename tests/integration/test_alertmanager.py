@@ -2,12 +2,11 @@
 
 import json
 import shutil
-import socket
 import subprocess
 import threading
-import time
 
 import httpx
+import msgspec
 import pytest
 from pytest_httpserver import HTTPServer
 from typer.testing import CliRunner
@@ -20,8 +19,9 @@ from birdwatch.alerts.sinks.webhook import body
 from birdwatch.alerts.wording import Links
 from birdwatch.cli.alerts import app
 from birdwatch.detect.verdict import Finding, Subject
-from birdwatch.records import Alert
 from birdwatch.windows.store import Store
+
+from .waiting import free_port, until
 
 PROGRAM = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
 
@@ -31,19 +31,6 @@ pytestmark = [
 ]
 
 LINKS = Links("https://watch.test", "https://wiki.test/{rule}")
-
-
-def until(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come about in time"
-        time.sleep(0.05)
-
-
-def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
 
 
 class Server:
@@ -227,9 +214,7 @@ def test_our_webhook_has_the_body_that_alertmanager_sends(server, store, deliver
     until(lambda: told)
     raise_alert(store, 120, over=True)
     until(lambda: told[-1]["status"] == "resolved")
-    resolved = Alert(
-        **{name: getattr(alert, name) for name in alert.__struct_fields__} | {"state": "resolved", "ts": 120.0}
-    )
+    resolved = msgspec.structs.replace(alert, state="resolved", ts=120.0)
     for theirs, ours in ((told[0], body(alert, "hook", LINKS)), (told[-1], body(resolved, "hook", LINKS))):
         assert theirs.keys() == ours.keys()
         assert theirs["alerts"][0].keys() == ours["alerts"][0].keys()

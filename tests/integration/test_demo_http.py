@@ -12,22 +12,11 @@ from birdwatch.alerts.sinks import Webhook
 from birdwatch.demo.client import Client
 from birdwatch.demo.flights import Question
 from birdwatch.demo.webhook import Receiver
-from birdwatch.records import Alert
+from birdwatch.testing import an_alert
 
 pytestmark = pytest.mark.integration
 
-ALERT = Alert(
-    fingerprint="ab12",
-    ts=60.0,
-    started=0.0,
-    state="firing",
-    rule="pairs",
-    severity="page",
-    attribution="the model changed",
-    model="challenger",
-    version="2",
-    reason="it differs",
-)
+ALERT = an_alert(fingerprint="ab12", ts=60.0, started=0.0, reason="it differs", partner="")
 
 
 @pytest.fixture

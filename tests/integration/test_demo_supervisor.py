@@ -4,13 +4,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from birdwatch.demo.supervisor import Command, Supervisor
 from birdwatch.errors import BirdwatchError
+
+from .waiting import until
 
 pytestmark = pytest.mark.integration
 
@@ -64,13 +65,6 @@ def lives(pid):
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
-
-
-def until(condition, seconds=20.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it never came about"
-        time.sleep(0.01)
 
 
 def test_everything_is_stopped_with_its_children_even_those_that_do_not_listen(tmp_path, program):

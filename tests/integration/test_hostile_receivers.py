@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import standardwebhooks
+from msgspec import structs
 
 from birdwatch.alerts.attempts import Attempts
 from birdwatch.alerts.delivery import deliver_due
@@ -21,24 +22,13 @@ from birdwatch.alerts.sinks.post import Poster
 from birdwatch.alerts.sinks.webhook import read_key
 from birdwatch.detect.verdict import Finding, Subject
 from birdwatch.errors import DeliveryError
-from birdwatch.records import Alert
+from birdwatch.testing import an_alert
 from birdwatch.windows.store import Store
 
 pytestmark = pytest.mark.integration
 
 SECRET = "whsec_c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0"  # noqa: S105 - of nobody
-ALERT = Alert(
-    fingerprint="ab12",
-    ts=60.0,
-    started=0.0,
-    state="firing",
-    rule="pairs",
-    severity="page",
-    attribution="",
-    model="m",
-    version="2",
-    reason="moved",
-)
+ALERT = an_alert(fingerprint="ab12", ts=60.0, started=0.0, attribution="", model="m", reason="moved", partner="")
 
 
 @pytest.fixture(autouse=True)
@@ -210,10 +200,11 @@ def test_a_receiver_that_is_not_who_it_says_gets_nothing(hostile, certificate, m
 @pytest.mark.filterwarnings("ignore:'imghdr':DeprecationWarning")  # what apprise imports
 def test_what_apprise_knows_is_told(httpserver):
     httpserver.expect_request("/team").respond_with_data("")
-    Apprise([f"json://127.0.0.1:{httpserver.port}/team"]).send(ALERT, "id")
+    told = structs.replace(ALERT, runbook="Call the owners.")
+    Apprise([f"json://127.0.0.1:{httpserver.port}/team"]).send(told, "id")
     ((request, _),) = httpserver.log
     assert request.json["title"] == "page: m 2: pairs"
-    assert request.json["message"] == "moved\nsince 1970-01-01 00:00 UTC"
+    assert request.json["message"] == "moved\nsince 1970-01-01 00:00 UTC\nwhat to do: Call the owners."
     httpserver.clear()
     httpserver.expect_request("/team").respond_with_data("", status=500)
     with pytest.raises(DeliveryError, match="address 1 of 1 did not take it"):

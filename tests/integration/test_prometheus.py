@@ -2,10 +2,8 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
 
 import httpx
 import pytest
@@ -16,25 +14,14 @@ from birdwatch.alerts.receivers import disable
 from birdwatch.detect.verdict import Finding, Subject
 from birdwatch.windows.store import Store
 
+from .waiting import free_port, until
+
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.skipif(
         shutil.which("prometheus") is None, reason="Prometheus is not there: apt-get install prometheus"
     ),
 ]
-
-
-def until(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come about in time"
-        time.sleep(0.1)
-
-
-def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
 
 
 def get(url, **params):

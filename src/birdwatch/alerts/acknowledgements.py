@@ -4,12 +4,10 @@ from typing import Any, Final
 
 import msgspec
 
-from birdwatch.alerts.silences import silence_of
 from birdwatch.errors import BirdwatchError, SettingsError
-from birdwatch.records import Alert
 from birdwatch.windows.store import Store
 
-__all__ = ["Acknowledgement", "acknowledge", "is_quiet", "read_acknowledgements"]
+__all__ = ["Acknowledgement", "acknowledge", "read_acknowledgements"]
 
 _TABLE: Final = """
 CREATE TABLE IF NOT EXISTS acknowledgements (
@@ -83,25 +81,3 @@ def read_acknowledgements(store: Store) -> dict[int, Acknowledgement]:
         return {}
     rows: Any = store.connection.execute("SELECT alert, author, at, note FROM acknowledgements")
     return {number: Acknowledgement(author, at, note) for number, author, at, note in rows}
-
-
-def is_quiet(store: Store, alert: Alert, now: float) -> str:
-    """Say why a receiver that repeats itself need not repeat an alert now; empty where it should.
-
-    Examples
-    --------
-    ``acknowledged by ann``, ``silenced by 3 (ann: maintenance)``, ``inhibited by b291dd841dac3b7d``.
-    """
-    row: Any = store.connection.execute(
-        "SELECT max(id) FROM alerts WHERE fingerprint = ? AND state = 'firing'", (alert.fingerprint,)
-    ).fetchone()
-    seen = read_acknowledgements(store).get(row[0])
-    if seen is not None:
-        return f"acknowledged by {seen.author}"
-    silence = silence_of(store, alert, now)
-    if silence is not None:
-        return f"silenced by {silence.id} ({silence.author}: {silence.reason})"
-    held: Any = store.connection.execute(
-        "SELECT inhibited_by FROM held WHERE alert = ? AND inhibited", (row[0],)
-    ).fetchone()
-    return f"inhibited by {held[0]}" if held is not None else ""

@@ -13,7 +13,27 @@ from birdwatch.windows.store import Store
 __all__ = ["AlertRow", "Change", "Delivery", "read_alerts", "read_changes"]
 
 
-class AlertRow(msgspec.Struct, kw_only=True, frozen=True):
+class _Marked(msgspec.Struct, kw_only=True, frozen=True):
+    """What people and other alerts have made of one that fired.
+
+    Attributes
+    ----------
+    inhibited_by, silenced_by
+        The fingerprint of an alert that explains it, the number of a silence: what keeps it back, or did.
+    inhibited, silenced
+        It does so now, or did until the alert resolved.
+    acknowledged
+        Who looks after it.
+    """
+
+    inhibited_by: str = ""
+    silenced_by: str = ""
+    inhibited: bool = False
+    silenced: bool = False
+    acknowledged: Acknowledgement | None = None
+
+
+class AlertRow(_Marked, kw_only=True, frozen=True):
     """One episode of an alert, from firing to resolved.
 
     Attributes
@@ -25,12 +45,6 @@ class AlertRow(msgspec.Struct, kw_only=True, frozen=True):
         `birdwatch.records.Alert`.
     delivered
         By sink, the wall time at which it took the news that this fires; None while it has not.
-    inhibited_by, silenced_by
-        The fingerprint of an alert that explains it, the number of a silence: what keeps it back, or did.
-    inhibited, silenced
-        It does so now, or did until the alert resolved.
-    acknowledged
-        Who looks after it.
     """
 
     fingerprint: str
@@ -56,16 +70,6 @@ class AlertRow(msgspec.Struct, kw_only=True, frozen=True):
     evidence: float | None = None
     cost: float | None = None
     runbook: str = ""
-    inhibited_by: str = ""
-    silenced_by: str = ""
-    inhibited: bool = False
-    silenced: bool = False
-    acknowledged: Acknowledgement | None = None
-
-    @property
-    def held(self) -> bool:
-        """Tell whether anything keeps it back, or did so until it resolved."""
-        return self.inhibited or self.silenced
 
 
 class Delivery(msgspec.Struct, frozen=True):
@@ -77,21 +81,11 @@ class Delivery(msgspec.Struct, frozen=True):
     error: str
 
 
-class Change(msgspec.Struct, frozen=True):
+class Change(_Marked, frozen=True):
     """One change of an alert, its deliveries, and of a firing what keeps it back, or did, and who looks after it."""
 
     alert: Alert
     deliveries: list[Delivery]
-    inhibited_by: str = ""
-    silenced_by: str = ""
-    inhibited: bool = False
-    silenced: bool = False
-    acknowledged: Acknowledgement | None = None
-
-    @property
-    def held(self) -> bool:
-        """Tell whether anything keeps it back, or did so until it resolved."""
-        return self.inhibited or self.silenced
 
 
 # An episode counts as seen in [since, until) when it fired before the end and had not resolved before the start.

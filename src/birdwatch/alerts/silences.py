@@ -20,7 +20,7 @@ from birdwatch.errors import BirdwatchError, SettingsError
 from birdwatch.records import Alert, decode
 from birdwatch.windows.store import Store
 
-__all__ = ["Silence", "add_silence", "expire_silence", "read_silences", "settle", "silence_of"]
+__all__ = ["Silence", "add_silence", "expire_silence", "read_silences", "settle"]
 
 _TABLE: Final = """
 CREATE TABLE IF NOT EXISTS silences (
@@ -137,11 +137,6 @@ def expire_silence(store: Store, number: int, *, now: float) -> Silence:
 def read_silences(store: Store, now: float, *, expired: bool = False) -> list[Silence]:
     """Give the silences that are in force or to come, those that have ended too if wanted; the oldest first."""
     return _read(store, "WHERE ? OR ends > ?", int(expired), now)
-
-
-def silence_of(store: Store, alert: Alert, now: float) -> Silence | None:
-    """Give the silence in force that is about an alert, if there is one."""
-    return _first(_active(store, now), alert)
 
 
 def settle(store: Store, now: float) -> None:

@@ -116,7 +116,7 @@ def ack(
     author: _Author = None,
     as_json: _Json = False,
 ) -> None:
-    """Say that you look after an alert that fires: receivers that repeat themselves need not repeat it.
+    """Say that you look after an alert that fires: `list`, `show` and the dashboard name you.
 
     It holds until the alert resolves; if it fires again, it is new.
     """

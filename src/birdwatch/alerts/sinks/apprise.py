@@ -59,7 +59,7 @@ class Apprise(Sink):
         over = alert.state == "resolved"
         title = f"{'resolved' if over else alert.severity}: {told['summary']}"
         lines = [told["description"], f"since {told['since']}"]
-        lines += [f"{name}: {told[key]}" for name, key in _MORE.items() if key in told]
+        lines += [f"{name}: {told[key]}" for key, name in _MORE.items() if key in told]
         taken = self._taken.setdefault(message_id, set())
         for number, place in enumerate(self._places):
             if number not in taken and place.notify(
@@ -72,4 +72,4 @@ class Apprise(Sink):
         del self._taken[message_id]
 
 
-_MORE: Final = {"what to do": "runbook_url", "dashboard": "dashboard"}
+_MORE: Final = {"runbook_url": "what to do", "runbook": "what to do", "dashboard": "dashboard"}
