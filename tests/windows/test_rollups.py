@@ -62,8 +62,12 @@ class Plain:
 
 
 def by_step(store, since, until, step):
+    return by_step_of(store.rows(since, until, step=step), since, step)
+
+
+def by_step_of(rows, since, step):
     found = {}
-    for start, series, counts in store.rows(since, until, step=step):
+    for start, series, counts in rows:
         bins = dict(zip(counts.bins.tolist(), counts.counts.tolist(), strict=True))
         found.setdefault((since + (start - since) // step * step, series), Counter()).update(bins)
     return found
@@ -95,55 +99,70 @@ def written(pane):
     return {series: Counts.of(bins) for series, bins in pane.items()}
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+class Twins:
+    """A store, and beside it what it should hold."""
+
+    def __init__(self, path, keep):
+        self.path, self.keep, self.until = path, keep, 0
+        self.store, self.plain = Store(path, pane_seconds=PANE), Plain()
+
+    def do(self, what, n, pane):
+        """Do one thing to both; ``n`` panes are closed, or it happens so many panes back."""
+        back = max(self.until - n * PANE, 0)
+        if what == "restart":
+            self.store.close()
+            self.store = Store(self.path)
+        elif what == "close":
+            for _ in range(n):
+                self.close(pane)
+        elif what == "add":
+            with self.store.transaction():
+                self.store.add(back, written(pane))
+            self.plain.add(back, pane)
+        elif what == "again" and back >= self.store.held().kept_from(PANE):
+            with self.store.transaction():
+                self.store.put(back, written(pane))
+            self.plain.put(back, pane)
+        elif what == "killed":
+            with pytest.raises(RuntimeError):
+                self.die(back, pane)
+
+    def close(self, pane):
+        with self.store.transaction():
+            self.store.put(self.until, written(pane))
+            self.store.age(self.until + PANE, self.keep, open_from=self.until)
+        self.plain.put(self.until, pane)
+        self.until += PANE
+
+    def die(self, back, pane):
+        with self.store.transaction():
+            self.store.add(back, written(pane))
+            list(self.store.rows(0, self.until, step=HOUR))
+            self.store.age(self.until, self.keep, open_from=self.until)
+            raise RuntimeError
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=actions, asked=queries, keep=keeps, portion=st.sampled_from([1, 20, 10_000]))
 def test_whatever_is_asked_is_the_sum_of_the_panes(tmp_path_factory, monkeypatch, steps, asked, keep, portion):
     monkeypatch.setattr("birdwatch.windows.panefile._MOST_ROWS", portion)
-    path, plain, until = tmp_path_factory.mktemp("r") / "s.db", Plain(), 0
-    store = Store(path, pane_seconds=PANE)
-    for what, n, pane in steps:
-        back = max(until - n * PANE, 0) // PANE * PANE
-        if what == "restart":
-            store.close()
-            store = Store(path)
-        elif what == "close":
-            for _ in range(n):
-                with store.transaction():
-                    store.put(until, written(pane))
-                    store.age(until + PANE, keep, open_from=until)
-                plain.put(until, pane)
-                until += PANE
-        elif what == "add":
-            with store.transaction():
-                store.add(back, written(pane))
-            plain.add(back, pane)
-        elif what == "again" and back >= store.held().kept_from(PANE):
-            with store.transaction():
-                store.put(back, written(pane))
-            plain.put(back, pane)
-        elif what == "killed":
-            with pytest.raises(RuntimeError), store.transaction():
-                store.add(back, written(pane))
-                list(store.rows(0, until, step=HOUR))
-                store.age(until, keep, open_from=until)
-                raise RuntimeError
+    twins = Twins(tmp_path_factory.mktemp("r") / "s.db", keep)
+    for step in steps:
+        twins.do(*step)
+    store, plain = twins.store, twins.plain
     held = store.held()
     for since, length, step in asked:
-        expected = plain.by_step(since, since + length, step, held)
-        assert by_step(store, since, since + length, step) == expected
+        assert by_step(store, since, since + length, step) == plain.by_step(since, since + length, step, held)
         whole = plain.by_step(since, since + length, 10**9, held)
         pane = store.pane(since, since + length)
         assert {(since, s): dict(zip(*map(list, c), strict=True)) for s, c in pane.items()} == whole
-        finest = plain.by_step(since, since + length, PANE if since % PANE == 0 else 1, held)
-        assert sum(c.counts.sum() for *_, c in store.rows(since, since + length)) == sum(
-            sum(bins.values()) for bins in finest.values()
-        )
+        finest = plain.by_step(since, since + length, PANE, held)
+        assert by_step_of(store.rows(since, since + length), since, PANE) == finest
     for of in held.levels[1:]:
-        assert held.done_until(of) <= until
-        for cell in range(0, held.done_until(of), of):
+        assert held.done_until(of) <= twins.until
+        for cell in range(max(held.kept_from(of), 0), held.done_until(of), of):
             rolled = {s: dict(zip(*map(list, c), strict=True)) for s, c in store._cell(of, cell).items()}
-            if held.kept_from(of) <= cell:
-                assert rolled == {s: bins for (_, s), bins in plain_cell(plain, cell, of).items()}
+            assert rolled == {s: bins for (_, s), bins in plain_cell(plain, cell, of).items()}
     store.close()
 
 

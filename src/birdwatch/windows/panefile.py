@@ -255,8 +255,9 @@ class PaneFile(SumFile):
                     break
                 if finer == self.pane_seconds:
                     self.dropping(cell, cell + level)
+                # By series: their rows lie side by side.
                 self.connection.execute(
-                    f"DELETE FROM {table} WHERE start >= ? AND start < ?{only}",  # noqa: S608
+                    f"DELETE FROM {table} WHERE series IN (SELECT id FROM series) AND start >= ? AND start < ?{only}",  # noqa: S608
                     (cell, cell + level),
                 )
                 left -= self.connection.changes()
