@@ -12,8 +12,12 @@ from birdwatch.config import Settings
 from birdwatch.content import content
 from birdwatch.detect.judge import Judge
 from birdwatch.detect.losses import losses
+from birdwatch.detect.reach import refuse_dropped
+from birdwatch.detect.reference import DAY
 from birdwatch.detect.rules import load_rules
+from birdwatch.detect.verdict import forget_verdicts
 from birdwatch.errors import StoreBusyError
+from birdwatch.windows.rollups import Keep
 from birdwatch.windows.store import Store
 
 __all__ = ["Watched", "claimed", "judging", "watchdog"]
@@ -55,11 +59,19 @@ def judging(store: Store, settings: Settings) -> Callable[[int], None]:
     Raises
     ------
     SettingsError
-        The rules cannot be read, or do not fit the store's panes.
+        The rules cannot be read, or do not fit the store's panes, or how long these are kept.
     """
+    rules = load_rules(settings.rules or content("detectors"))
+    if not settings.references:
+        refuse_dropped(
+            rules.rules,
+            Keep.asked(settings),
+            store.pane_seconds,
+            windows_start_seconds=settings.windows_start_seconds,
+        )
     judge = Judge(
         store,
-        load_rules(settings.rules or content("detectors")),
+        rules,
         windows_start_seconds=settings.windows_start_seconds,
         judge_from=settings.judge_from,
         references=settings.references,
@@ -71,6 +83,8 @@ def judging(store: Store, settings: Settings) -> Callable[[int], None]:
 
     def closed(until: int) -> None:
         advance(store, [*judge.step(until), *losses(store, until)], sinks=sinks)
+        if settings.keep_verdicts_days is not None:
+            forget_verdicts(store, until - settings.keep_verdicts_days * DAY)
 
     return closed
 

@@ -1,13 +1,15 @@
 """Where a rule's reference comes from: the windows before the one it judges, or a frozen file."""
 
+import math
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from birdwatch.detect.duration import say_duration
+from birdwatch.detect.duration import say_duration, say_moment
 from birdwatch.detect.frozen import as_document, from_document, keep_measures, learn, load, with_tolerances
 from birdwatch.detect.kind import Rule
+from birdwatch.detect.reach import step_of
 from birdwatch.detect.reference import DAY, Reference, ReferenceChoice, choose, versionless
 from birdwatch.detect.rules import RuleSet
 from birdwatch.detect.service import gone
@@ -22,9 +24,6 @@ __all__ = ["Known", "References", "freeze"]
 
 _MOST_KNOWN: Final = 256
 _MOST_LESSONS: Final = 16_384  # a few numbers each
-
-_STEPS: Final = 13
-"""A reference of short windows moves on by a thirteenth of its length, by whole days: a quarter of a year by weeks."""
 
 
 class Known(NamedTuple):
@@ -126,8 +125,8 @@ class References:
     ) -> Known:
         """Give the windows before one; those of short windows move on in steps, since learning from many takes time."""
         back = choice.trailing or 0
-        by_step = rule.window < DAY and DAY % rule.window == 0 and not choice.by
-        until = start - (start - self._offset) % (DAY * max(1, back // (_STEPS * DAY))) if by_step else start
+        step = step_of(rule, back)
+        until = start if step is None else start - (start - self._offset) % step
         whom = versionless(subject)
         bad = frozenset(which for which in rolled_back if which[0] in (subject.model, subject.partner))
         key = (rule.name, whom, until, part, bad)
@@ -231,12 +230,19 @@ def freeze(
     Raises
     ------
     ReferenceMissingError
-        The stretch is not a whole number of blocks, or holds nothing.
+        The stretch is not a whole number of blocks, or holds nothing, or only sums of more than a block.
     """
     if until <= since or (until - since) % block_seconds or block_seconds % store.pane_seconds:
         raise ReferenceMissingError(
             f"{since} to {until} cannot be cut into blocks of {say_duration(block_seconds)} made of panes of"
             f" {say_duration(store.pane_seconds)}: choose another stretch or block"
+        )
+    known = [level for level in store.held().levels if math.gcd(since, block_seconds) % level == 0]
+    first = min(store.held().kept_from(level) for level in known)
+    if since < first:
+        raise ReferenceMissingError(
+            f"before {say_moment(first)} the store has no sums as short as blocks of {say_duration(block_seconds)}: freeze what"
+            " comes after, or longer blocks that begin with whole hours or days (UTC)"
         )
     rolled_back = gone(store.controls(), until).rolled_back
     rules = [rule for rule in rules if rule.compares_with is not None and rule.window == block_seconds]

@@ -18,6 +18,7 @@ __all__ = [
     "Subject",
     "Verdict",
     "create_table",
+    "forget_verdicts",
     "put_verdicts",
     "read_verdicts",
 ]
@@ -147,6 +148,15 @@ def put_verdicts(store: Store, verdicts: list[Verdict]) -> None:
     store.connection.executemany(
         "INSERT OR IGNORE INTO verdicts VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         [(v.rule, v.end, *msgspec.structs.astuple(v.subject), v.status, msgspec.json.encode(v)) for v in verdicts],
+    )
+
+
+def forget_verdicts(store: Store, before: int, most: int = 2000) -> None:
+    """Drop verdicts of windows that ended before an event time, the oldest first, and not more at once than is soon done."""
+    store.connection.execute(
+        'DELETE FROM verdicts WHERE (rule, "end", model, version, partner, feature) IN ('
+        ' SELECT rule, "end", model, version, partner, feature FROM verdicts WHERE "end" < ? ORDER BY "end" LIMIT ?)',
+        (before, most),
     )
 
 
