@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any, Final
 
-from birdwatch.alerts.sinks.sink import Sink, digest
+from birdwatch.alerts.sinks.sink import Pictures, Sink, digest
 from birdwatch.alerts.wording import Links, annotations
 from birdwatch.errors import DeliveryError, SettingsError
 from birdwatch.records import Alert
@@ -23,6 +23,10 @@ class Apprise(Sink):
         apprise's addresses.
     links
         Where people are sent.
+    pictures
+        What lies behind an alert that fires goes with it, to places that take files.
+    timeout_seconds
+        For all of an attempt, by place. One that is given up may arrive nevertheless.
 
     Raises
     ------
@@ -30,7 +34,14 @@ class Apprise(Sink):
         apprise is not installed, or does not know an address; the message does not repeat the address.
     """
 
-    def __init__(self, urls: Sequence[str], *, links: Links | None = None) -> None:
+    def __init__(
+        self,
+        urls: Sequence[str],
+        *,
+        links: Links | None = None,
+        pictures: Pictures | None = None,
+        timeout_seconds: float = 30.0,
+    ) -> None:
         try:
             import apprise  # noqa: PLC0415 - an extra that most do without
         except ImportError as error:
@@ -45,6 +56,8 @@ class Apprise(Sink):
                 raise SettingsError(f"address {number} of {len(urls)} is none that apprise knows")
             self._places.append(place)
         self._links = links or Links()
+        self._pictures = pictures
+        self._timeout_seconds = timeout_seconds
         self._taken: dict[str, set[int]] = {}
 
     def send(self, alert: Alert, message_id: str) -> None:
@@ -60,16 +73,32 @@ class Apprise(Sink):
         title = f"{'resolved' if over else alert.severity}: {told['summary']}"
         lines = [told["description"], f"since {told['since']}"]
         lines += [f"{name}: {told[key]}" for key, name in _MORE.items() if key in told]
+        # A place that takes the words may refuse the picture: what has failed comes again without.
+        picture = None if over or message_id in self._taken else self._attachment(alert)
         taken = self._taken.setdefault(message_id, set())
         for number, place in enumerate(self._places):
             if number not in taken and place.notify(
-                title=title, body="\n".join(lines), notify_type="success" if over else _KINDS[alert.severity]
+                title=title,
+                body="\n".join(lines),
+                notify_type="success" if over else _KINDS[alert.severity],
+                attach=picture,
+                timeout=self._timeout_seconds,
             ):
                 taken.add(number)
         missing = [str(number) for number in range(1, len(self._places) + 1) if number - 1 not in taken]
         if missing:
             raise DeliveryError(f"address {', '.join(missing)} of {len(self._places)} did not take it")
         del self._taken[message_id]
+
+    def _attachment(self, alert: Alert) -> Any:
+        """Give the picture as apprise takes files; None where there is none."""
+        png = None if self._pictures is None else self._pictures.png(alert)
+        if png is None:
+            return None
+        from apprise.attachment.memory import AttachMemory  # noqa: PLC0415 - an extra that most do without
+
+        attach: Any = AttachMemory
+        return attach(content=png, name=f"{alert.rule}-{alert.fingerprint}.png", mimetype="image/png")
 
 
 _MORE: Final = {"runbook_url": "what to do", "runbook": "what to do", "dashboard": "dashboard"}
