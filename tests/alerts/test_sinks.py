@@ -4,6 +4,7 @@ import json
 import sys
 
 import pytest
+from msgspec import structs
 
 from birdwatch.alerts.sinks import Alertmanager, Apprise, Log, Stream, Webhook, open_sink, open_sinks, sink_names
 from birdwatch.config import Settings, load_settings
@@ -225,3 +226,61 @@ def test_apprise_tells_the_places_that_have_not_taken_it_yet():
     assert told["notify_type"] == "failure"
     sink.send(ALERT, "another")
     assert len(one.got) == 2
+
+
+class Drawn:
+    """Has a picture of every alert."""
+
+    def __init__(self):
+        self.asked = []
+
+    def png(self, alert):
+        self.asked.append(alert.state)
+        return b"\x89PNG"
+
+    def address(self, alert):
+        return f"https://watch.test/pictures/{alert.fingerprint}.png"
+
+
+@_OF_APPRISE
+def test_apprise_gets_a_picture_with_the_first_attempt_and_one_that_failed_comes_again_without():
+    sink = Apprise(["json://one.test"], pictures=Drawn(), timeout_seconds=3.0)
+    (place,) = sink._places = [Place()]
+    sink.send(ALERT, "id")
+    assert place.got[0]["timeout"] == 3.0
+    attached = place.got[0]["attach"]
+    assert (attached.name, attached.mimetype) == ("shift-ab12.png", "image/png")
+    assert attached.open().read() == b"\x89PNG"
+    place.takes = False
+    with pytest.raises(DeliveryError):
+        sink.send(ALERT, "another")
+    place.takes = True
+    sink.send(ALERT, "another")
+    assert place.got[1]["attach"] is None
+
+
+@_OF_APPRISE
+def test_apprise_gets_no_picture_of_what_is_over_or_where_there_is_none():
+    drawn = Drawn()
+    sink = Apprise(["json://one.test"], pictures=drawn)
+    (place,) = sink._places = [Place()]
+    sink.send(structs.replace(ALERT, state="resolved"), "id")
+    drawn.png = lambda _: None
+    sink.send(ALERT, "another")
+    assert [told["attach"] for told in place.got] == [None, None]
+    assert drawn.asked == []
+
+
+@_OF_APPRISE
+def test_the_settings_say_who_is_given_pictures(settings):
+    loaded = settings(
+        EVERY_KIND
+        + "  team: {kind: apprise, urls: ['json://h'], timeout_seconds: 5}\n"
+        + "  bare: {kind: apprise, urls: ['json://h'], pictures: false}\n"
+    )
+    drawn = Drawn()
+    sinks = open_sinks(loaded, drawn)
+    assert [sinks[name]._pictures for name in ("team", "bare")] == [drawn, None]
+    assert sinks["team"]._timeout_seconds == 5.0
+    assert sinks["hook"]._links.to_picture(ALERT) == "https://watch.test/pictures/ab12.png"
+    assert open_sink(loaded, "pages")._links.to_picture(ALERT) == ""

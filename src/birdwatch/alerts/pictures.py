@@ -40,6 +40,7 @@ PATIENCE_SECONDS: Final = 15.0
 """So long an alert waits for its picture at the most."""
 
 _REST_SECONDS: Final = 60.0  # after one that took too long, so that a storm of alerts is not held up by each
+_KEY_PATIENCE_SECONDS: Final = 5.0
 _IDLE_SECONDS: Final = 120.0
 _KEPT: Final = 64
 _NOTE: Final = "pictures.key"
@@ -109,7 +110,7 @@ class Pictures(Collector):
             return None
         try:
             result, found = self._asked(encode(alert), until)
-        except (OSError, EOFError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the alert goes without
             self._end()
             self._fail(alert, f"what draws has ended: {type(error).__name__}")
             return None
@@ -193,7 +194,7 @@ class Pictures(Collector):
 
     def _code(self, name: str) -> str:
         if self._key is None:
-            with beside(self._path) as store, store.transaction():
+            with beside(self._path, _KEY_PATIENCE_SECONDS) as store, store.transaction():
                 key = store.noted(_NOTE)
                 if key is None:
                     key = secrets.token_hex(32)
