@@ -21,7 +21,10 @@ END = START + 26 * DAY
 SINCE = END - 2 * HOUR
 
 
-def verdicts(kind, statistic, values, subject=Subject(), tolerance=0.2, window=HOUR, **more):
+FLEET = Subject()
+
+
+def verdicts(kind, statistic, values, subject=FLEET, tolerance=0.2, window=HOUR, **more):
     """Hourly verdicts of a rule named as its kind, the last at the end; what `more` says is of the last alone."""
     found = []
     for place, value in enumerate(values):
@@ -53,9 +56,9 @@ OF = {
     "silence": verdicts(
         "silence", "share scored", [1.0, 0.98, 0.1], Subject("champion"), 0.5, status="no data", effect=0.4
     ),
-    "still": verdicts("still", "requests", [40.0, 30.0, 0.0], Subject(), 1.0, status="no data", effect=1.0),
+    "still": verdicts("still", "requests", [40.0, 30.0, 0.0], FLEET, 1.0, status="no data", effect=1.0),
     "traffic": verdicts(
-        "traffic", "requests", [100.0, 110.0, 30.0], Subject(), 50.0, details={"least": 100.0, "most": 120.0}, **DRIFTS
+        "traffic", "requests", [100.0, 110.0, 30.0], FLEET, 50.0, details={"least": 100.0, "most": 120.0}, **DRIFTS
     ),
     "latency": verdicts("latency", "p99", [0.05, 0.05, 0.2], Subject("challenger", "1"), 0.06, **DRIFTS)
     + verdicts("staged", "p99", [0.2], Subject("challenger", "1"), 0.06, details={"stage": "model"}, **DRIFTS),
