@@ -171,7 +171,7 @@ class AppriseSink(_Strict):
         default=True, description="Send a picture of the evidence along; needs `birdwatch[pictures]`."
     )
     timeout_seconds: Annotated[float, Field(gt=0)] = Field(
-        default=30.0, description="How long an attempt may take in all, by address."
+        default=30.0, description="How long an attempt may take in all."
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import threading
 
 import pytest
 from msgspec import structs
@@ -244,10 +245,9 @@ class Drawn:
 
 @_OF_APPRISE
 def test_apprise_gets_a_picture_with_the_first_attempt_and_one_that_failed_comes_again_without():
-    sink = Apprise(["json://one.test"], pictures=Drawn(), timeout_seconds=3.0)
+    sink = Apprise(["json://one.test"], pictures=Drawn())
     (place,) = sink._places = [Place()]
     sink.send(ALERT, "id")
-    assert place.got[0]["timeout"] == 3.0
     attached = place.got[0]["attach"]
     assert (attached.name, attached.mimetype) == ("shift-ab12.png", "image/png")
     assert attached.open().read() == b"\x89PNG"
@@ -257,6 +257,40 @@ def test_apprise_gets_a_picture_with_the_first_attempt_and_one_that_failed_comes
     place.takes = True
     sink.send(ALERT, "another")
     assert place.got[1]["attach"] is None
+
+
+@_OF_APPRISE
+def test_a_place_that_hangs_is_given_up_asked_nothing_meanwhile_and_holds_up_no_other():
+    sink = Apprise(["json://one.test", "json://two.test"], timeout_seconds=0.01)
+    sink._places = one, two = Place(), Place()
+    over, asked = threading.Event(), []
+
+    def hang(**told):
+        asked.append(told)
+        return over.wait(60)
+
+    two.notify = hang
+    for message in ("id", "id", "another"):
+        with pytest.raises(DeliveryError, match=r"address .*2 of 2 did not take it$"):
+            sink.send(ALERT, message)
+    assert len(asked) == 1
+    over.set()
+    sink._asking[1].join()
+    sink._timeout_seconds = 60.0
+    sink.send(ALERT, "id")
+    sink.send(ALERT, "another")
+    assert len(asked) == 3
+    assert len(one.got) == 2
+
+
+@_OF_APPRISE
+def test_a_place_that_raises_has_not_taken_it(caplog):
+    sink = Apprise(["json://one.test"])
+    (place,) = sink._places = [Place()]
+    place.notify = lambda **_: 1 / 0
+    with pytest.raises(DeliveryError, match=r"^address 1 of 1 did not take it$"):
+        sink.send(ALERT, "id")
+    assert "address 1: ZeroDivisionError" in caplog.text
 
 
 @_OF_APPRISE

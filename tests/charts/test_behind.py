@@ -111,7 +111,7 @@ def test_what_a_rule_measured_is_drawn_window_by_window_upon_what_is_in_order(st
     assert table["start"].tolist() == [pd.Timestamp(v.start, unit="s", tz="UTC") for v in kept]
     assert table["beyond"].tolist() == [False, False, True]
     assert (table["low"].iloc[-1], table["high"].iloc[-1]) == pytest.approx(band)
-    assert drawing.says.startswith("1 of 3 windows were not in order; furthest was ")
+    assert drawing.says.startswith("1 of 3 windows was not in order; furthest was ")
     assert drawing.says.endswith(f"{shown_to}.")
 
 

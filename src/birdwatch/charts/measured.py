@@ -1,5 +1,6 @@
 """What one rule measured of one subject, over time."""
 
+import re
 from functools import lru_cache
 from typing import Any, Final
 
@@ -26,6 +27,7 @@ _TITLES: Final = {
     "requests": "requests in a window",
     "null_rate": "share of nulls, beyond the usual",
 }
+_PERCENTILE: Final = re.compile(r"p[0-9.]+")
 _SHARES: Final = ("disagreement", "crossed", "missing", "share", "share scored", "null_rate")
 
 
@@ -44,14 +46,18 @@ def measured_chart(table: pd.DataFrame, marks: Marks, statistic: str) -> Drawing
     top = float(table[["value", "low", "high"]].max().max()) * 1.15 if len(table) else 1.0
     shown = table.assign(low=table["low"].fillna(0.0), high=table["high"].where(table["high"].notna(), top))
     shown.loc[table["low"].isna() & table["high"].isna(), ["low", "high"]] = float("nan")
-    return draw(_spec(_TITLES.get(statistic, statistic), share), shown, marks, _said(table, share))
+    # Nothing lies on the frame, but for a share of all.
+    highest = float(shown[["value", "high"]].max().max()) if len(table) else 1.0
+    shown["room"] = highest if share and highest > 0.9 else 1.1 * highest
+    title = f"{statistic} (seconds)" if _PERCENTILE.fullmatch(statistic) else _TITLES.get(statistic, statistic)
+    return draw(_spec(title, share), shown, marks, _said(table, share))
 
 
 def _said(table: pd.DataFrame, share: bool) -> str:
     if table.empty:
         return ""
     beyond, last = table[table["beyond"]], table.iloc[-1]
-    says = f"{len(beyond)} of {len(table)} windows were not in order"
+    says = f"{len(beyond)} of {len(table)} windows {'was' if len(beyond) == 1 else 'were'} not in order"
     strayed = (table["value"] - table["high"]).fillna(table["low"] - table["value"])
     furthest = largest(table.assign(strayed=strayed)[table["beyond"]], "strayed")
     if furthest is not None:
@@ -60,7 +66,7 @@ def _said(table: pd.DataFrame, share: bool) -> str:
     known = " to ".join(ends) if len(ends) == 2 else "".join(ends)
     if known and len(ends) == 1:
         known = f"{'at least' if pd.notna(last['low']) and last['low'] > 0 else 'up to'} {known}"
-    return f"{says}; in order is {known}." if known else f"{says}."
+    return f"{says}; in order (grey) is {known}." if known else f"{says}."
 
 
 def _say(value: float, share: bool) -> str:
@@ -93,6 +99,7 @@ def _spec(title: str, share: bool) -> dict[str, Any]:
         .transform_filter(alt.datum["alarmed"])
         .mark_point(shape="triangle-up", filled=True, size=160, color=_ALARM, opacity=1)
         .encode(x=time_axis(), y="value:Q"),
+        base.mark_rule(opacity=0).encode(y="room:Q"),
         base.mark_rect(opacity=0).encode(tooltip=told),
     ]
     return framed(*layers)

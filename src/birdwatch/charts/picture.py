@@ -23,6 +23,7 @@ SCALE: Final = 2
 _MOST_LINES: Final = 3
 _IN_A_LINE: Final = 92
 _IN_A_TITLE: Final = 62
+_WORDS_ON_CHART: Final = 14
 _FORM: Final = "%a %d %b %H:%M"
 
 # On a telephone it is half as large.
@@ -77,8 +78,21 @@ def picture_of(drawing: Drawing, title: str, lines: Sequence[str]) -> bytes:
             "subtitle": [first, *reasons, *_wrapped(drawing.says, _IN_A_LINE, 2)],
         },
     )
-    png: bytes = vl_convert.vegalite_to_png(spec, scale=SCALE)
+    png: bytes = vl_convert.vegalite_to_png(_larger(spec), scale=SCALE)
     return png
+
+
+def _larger(part: Any) -> Any:
+    """Give a specification in which words upon the chart, such as those of deployments, are as large as the axes' nearly."""
+    if isinstance(part, list):
+        return [_larger(one) for one in part]
+    if not isinstance(part, dict):
+        return part
+    # What is drawn is data, and may be long: there is no mark in it.
+    found = {name: one if name == "datasets" else _larger(one) for name, one in part.items()}
+    if found.get("type") == "text" and "fontSize" in found:
+        found["fontSize"] = _WORDS_ON_CHART
+    return found
 
 
 def _wrapped(text: str, width: int, most: int) -> list[str]:

@@ -1,6 +1,8 @@
 """Whatever apprise knows: PagerDuty, Slack, Teams, mail and a hundred more."""
 
 import logging
+import threading
+import time
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -10,6 +12,8 @@ from birdwatch.errors import DeliveryError, SettingsError
 from birdwatch.records import Alert
 
 __all__ = ["Apprise"]
+
+_log = logging.getLogger(__name__)
 
 _KINDS: Final = {"page": "failure", "ticket": "warning", "info": "info"}
 
@@ -26,7 +30,7 @@ class Apprise(Sink):
     pictures
         What lies behind an alert that fires goes with it, to places that take files.
     timeout_seconds
-        For all of an attempt, by place. One that is given up may arrive nevertheless.
+        For all of an attempt. One that is given up may arrive nevertheless.
 
     Raises
     ------
@@ -58,6 +62,7 @@ class Apprise(Sink):
         self._links = links or Links()
         self._pictures = pictures
         self._timeout_seconds = timeout_seconds
+        self._asking: dict[int, threading.Thread] = {}
         self._taken: dict[str, set[int]] = {}
 
     def send(self, alert: Alert, message_id: str) -> None:
@@ -76,19 +81,44 @@ class Apprise(Sink):
         # A place that takes the words may refuse the picture: what has failed comes again without.
         picture = None if over or message_id in self._taken else self._attachment(alert)
         taken = self._taken.setdefault(message_id, set())
-        for number, place in enumerate(self._places):
-            if number not in taken and place.notify(
-                title=title,
-                body="\n".join(lines),
-                notify_type="success" if over else _KINDS[alert.severity],
-                attach=picture,
-                timeout=self._timeout_seconds,
-            ):
-                taken.add(number)
+        due = [number for number in range(len(self._places)) if number not in taken]
+        taken |= self._notify(
+            due,
+            {
+                "title": title,
+                "body": "\n".join(lines),
+                "notify_type": "success" if over else _KINDS[alert.severity],
+                "attach": picture,
+            },
+        )
         missing = [str(number) for number in range(1, len(self._places) + 1) if number - 1 not in taken]
         if missing:
             raise DeliveryError(f"address {', '.join(missing)} of {len(self._places)} did not take it")
         del self._taken[message_id]
+
+    def _notify(self, due: Sequence[int], told: dict[str, Any]) -> set[int]:
+        """Notify places at once, and give those that have taken it by the deadline.
+
+        apprise has a deadline for each step, none for all of them. One that is given up goes on in its thread, which keeps
+        nobody from ending; while it does, its place is asked nothing more.
+        """
+        took: set[int] = set()
+
+        def ask(number: int) -> None:
+            try:
+                if self._places[number].notify(**told):
+                    took.add(number)
+            except Exception as error:  # noqa: BLE001 - it may be anybody's code: whatever it raises, it failed
+                _log.warning("address %d: %s", number + 1, type(error).__name__)
+
+        for number in due:
+            if number not in self._asking or not self._asking[number].is_alive():
+                self._asking[number] = threading.Thread(target=ask, args=(number,), name="apprise", daemon=True)
+                self._asking[number].start()
+        until = time.monotonic() + self._timeout_seconds
+        for number in due:
+            self._asking[number].join(max(0.0, until - time.monotonic()))
+        return set(took)
 
     def _attachment(self, alert: Alert) -> Any:
         """Give the picture as apprise takes files; None where there is none."""
