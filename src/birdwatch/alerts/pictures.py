@@ -7,7 +7,6 @@ when it has had nothing to do for a while. One that hangs is ended, and one that
 import hashlib
 import hmac
 import logging
-import os
 import re
 import secrets
 import signal
@@ -36,7 +35,7 @@ __all__ = ["PATIENCE_SECONDS", "Pictures"]
 
 _log = logging.getLogger(__name__)
 
-PATIENCE_SECONDS: Final = 15.0
+PATIENCE_SECONDS: Final = 20.0
 """So long an alert waits for its picture at the most."""
 
 _REST_SECONDS: Final = 60.0  # after one that took too long, so that a storm of alerts is not held up by each
@@ -228,7 +227,6 @@ class Pictures(Collector):
 def _work(line: Connection, path: Path, draw: Draw) -> None:
     """Draw what is asked for, until nobody asks any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the delivery ends it
-    os.nice(10)
     while line.poll(_IDLE_SECONDS):
         try:
             record = line.recv_bytes()
