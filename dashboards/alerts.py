@@ -1,18 +1,16 @@
 """Alerts: what fires and what fired, each with its evidence."""
 
 import facts
-import pandas as pd
 import streamlit as st
 from answers import silences
-from frame import CLOCK, Shown, chart, page
-from why import alert_list, reason, reasons
+from frame import Shown, chart, page
+from why import alert_list, past_reasons, reasons
 
-from birdwatch.alerts.tables import alert_in_words
 from birdwatch.charts import episodes_chart
 
 
 def draw(shown: Shown) -> None:
-    """Draw why each open alert fires, all of them on a line of time, and one of the past that is chosen."""
+    """Draw why each open alert fires, all of them on a line of time, and what lay behind those that are over."""
     raised = facts.alerts(shown.asked)
     st.subheader("Open", anchor="open")
     firing = raised[raised["state"] == "firing"]
@@ -27,15 +25,8 @@ def draw(shown: Shown) -> None:
     alert_list(raised, "")
     past = raised[raised["state"] == "resolved"]
     if len(past):
-        _past(past, shown)
-
-
-def _past(past: pd.DataFrame, shown: Shown) -> None:
-    """Draw what lay behind one that is over."""
-    st.subheader("What lay behind it", anchor="past")
-    names = [f"{alert['fired']:{CLOCK}}: {alert_in_words(alert)} ({alert['rule']})" for _, alert in past.iterrows()]
-    chosen = st.selectbox("One that is over", range(len(names)), format_func=names.__getitem__, key="past")
-    reason(past.iloc[chosen], shown.asked)
+        st.subheader("What lay behind it", anchor="past", help="Open one that is over to see what it rested on")
+        past_reasons(past, shown.asked)
 
 
 page(draw)

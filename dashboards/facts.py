@@ -12,7 +12,7 @@ from view import opened
 from birdwatch.alerts.standing import Standing
 from birdwatch.alerts.standing import standing as budget_standing
 from birdwatch.alerts.tables import alert_table
-from birdwatch.charts import Colours, Marks
+from birdwatch.charts import Colours, Drawing, Fired, Marks, draw_behind
 from birdwatch.config import load_settings
 from birdwatch.detect.tables import (
     fleet_table,
@@ -238,6 +238,13 @@ def behind(store: Store, asked: Asked, rule: str, subject: Subject, until: int) 
     """Load the verdict that an alert rests on."""
     del asked
     return verdict_behind(store, rule, subject, until)
+
+
+@_loaded
+def drawn_behind(store: Store, asked: Asked, fired: Fired) -> Drawing | None:
+    """Draw what an alert rests on, as receivers see it in a picture."""
+    del asked
+    return draw_behind(store, fired, _scale())
 
 
 def _scale() -> Scale:

@@ -10,12 +10,13 @@ from facts import Asked
 from frame import CLOCK
 
 from birdwatch.alerts.tables import alert_in_words
-from birdwatch.charts import values_chart
+from birdwatch.charts import Fired, values_chart
 from birdwatch.detect.verdict import Subject
 from birdwatch.windows.tables import timestamp
 
 _MOST: Final = 5
 _MOST_ALERTS: Final = 20
+_URGENT: Final = ("page", "ticket", "info")
 
 
 def alert_list(alerts: pd.DataFrame, otherwise: str) -> None:
@@ -43,25 +44,47 @@ def alert_list(alerts: pd.DataFrame, otherwise: str) -> None:
 
 
 def reasons(alerts: pd.DataFrame, asked: Asked, *, live: bool) -> None:
-    """Draw what lies behind each alert that fires, pages first and open; of what fires now people may say something."""
-    firing = alerts[(alerts["state"] == "firing") & (alerts["severity"] != "info")]
-    urgent = firing.sort_values("severity", key=lambda s: s != "page", kind="stable").head(_MOST)
-    for _, alert in urgent.iterrows():
-        with st.expander(f"Why: {alert_in_words(alert)}", expanded=alert["severity"] == "page"):
+    """Let people open each alert that fires, pages first and open; of what fires now they may say something."""
+    firing = alerts[alerts["state"] == "firing"]
+    urgent = firing.sort_values("severity", key=lambda s: s.map(_URGENT.index), kind="stable")
+    for place, (_, alert) in enumerate(urgent.head(_MOST_ALERTS).iterrows()):
+        expanded = alert["severity"] == "page" and place < _MOST
+        if _opened(f"Why: {alert_in_words(alert)}", alert, asked, expanded=expanded) and live:
+            answers(alert, asked.path)
+
+
+def past_reasons(alerts: pd.DataFrame, asked: Asked) -> None:
+    """Let people open each alert that is over."""
+    for _, alert in alerts.head(_MOST_ALERTS).iterrows():
+        _opened(f"{alert['fired']:{CLOCK}}: {alert_in_words(alert)} ({alert['rule']})", alert, asked, expanded=False)
+
+
+def _opened(label: str, alert: "pd.Series[Any]", asked: Asked, *, expanded: bool) -> bool:
+    """Draw what lies behind an alert when it is opened, not before: there may be many."""
+    key = f"why-{alert['fingerprint']}-{alert['fired']:%s}"
+    box = st.expander(label, expanded=expanded, key=key, on_change="rerun")
+    with box:
+        if box.open:
             reason(alert, asked)
-            if live:
-                answers(alert, asked.path)
+    return bool(box.open)
 
 
 def reason(alert: "pd.Series[Any]", asked: Asked) -> None:
     """Draw what lies behind one alert, as it was known when it fired last."""
     st.markdown(alert["reason"])
     subject = Subject(alert["model"], alert["version"], alert["partner"], alert["feature"])
-    verdict = facts.behind(asked, alert["rule"], subject, _known_by(alert, asked))
+    known = _known_by(alert, asked)
+    verdict = facts.behind(asked, alert["rule"], subject, known)
     since = alert["started"]
     if verdict is not None and "since" in verdict.details:
         since = min(since, timestamp(verdict.details["since"]))
     st.markdown(f"Since **{since:{CLOCK}}**, told {alert['fired']:{CLOCK}}.")
+    fired = Fired(alert["fingerprint"], alert["rule"], subject, alert["started"].timestamp(), known)
+    drawing = facts.drawn_behind(asked, fired)
+    if drawing is not None:
+        key = f"behind-{alert['fingerprint']}-{alert['fired']:%s}"
+        st.vega_lite_chart(spec={**drawing.spec, "datasets": drawing.data}, key=key)
+        st.caption(drawing.says)
     details = {} if verdict is None else verdict.details
     segments = sorted(details.get("segments", ()), key=lambda s: -abs(s["value"] - s["usual"]))
     if segments:
@@ -70,7 +93,11 @@ def reason(alert: "pd.Series[Any]", asked: Asked) -> None:
             f"Most of all in **{most['segment']}**: {most['value']:.3g}, usually {most['usual']:.3g}"
             f" ({most['n']:,} requests)."
         )
-    parts = [part for part in ("moved", "segments", "largest") if details.get(part)]
+    # Where the values themselves are drawn, those that moved most are seen.
+    shown = (
+        ("segments", "largest") if drawing is not None and subject != Subject() else ("moved", "segments", "largest")
+    )
+    parts = [part for part in shown if details.get(part)]
     for part, column in zip(parts, st.columns(len(parts)) if parts else (), strict=True):
         with column:
             _part(part, segments if part == "segments" else details[part], alert)

@@ -1,6 +1,7 @@
-"""Take the pictures of the dashboard that the guides show: `make screenshots`, over the seeded store of the tests or another."""
+"""Take the pictures that the guides show, of the dashboard and of an alert: `make screenshots`, over the seeded store of the tests or another."""
 
 import argparse
+import math
 import os
 import re
 import signal
@@ -11,6 +12,9 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
+from birdwatch.alerts.history import read_alerts
+from birdwatch.windows.store import Store
+
 ROOT = Path(__file__).parents[1]
 IMAGES = Path(__file__).with_name("images")
 CHROMIUM = "/usr/bin/chromium"
@@ -20,7 +24,7 @@ PATIENCE = 120_000  # milliseconds: a bound, not a wait
 
 
 def main() -> None:
-    """Serve the store, and take a picture of each page."""
+    """Serve the store, and take a picture of each page; and draw the one of its first alert that receivers are shown."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--store", type=Path, help="the store to show; by default one is made")
     parser.add_argument("--query", default=BAD_DAY, help="what the address asks for")
@@ -30,11 +34,21 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         store = given.store or _made(Path(folder) / "birdwatch.db")
+        _draw(store, given.into / "alert-picture.png")
         with _served(store) as process:
             try:
                 _take(_address(process), given)
             finally:
                 process.send_signal(signal.SIGTERM)
+
+
+def _draw(path: Path, file: Path) -> None:
+    store = Store(path, readonly=True)
+    fired = read_alerts(store, -math.inf, math.inf)
+    store.close()
+    if fired:
+        _birdwatch("alerts", "show", fired[0].fingerprint, "--picture", str(file), "--store", str(path)).communicate()
+        print(file)  # noqa: T201 - says what was written
 
 
 def _made(path: Path) -> Path:
@@ -46,7 +60,11 @@ def _made(path: Path) -> Path:
 
 
 def _served(store: Path) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "birdwatch", "dashboard", "--no-browser", "--store", str(store)]
+    return _birdwatch("dashboard", "--no-browser", "--store", str(store))
+
+
+def _birdwatch(*arguments: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "birdwatch", *arguments]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own command
 

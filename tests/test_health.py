@@ -89,3 +89,18 @@ def test_where_no_port_is_wanted_none_is_taken():
 def test_a_free_port_is_taken_and_known():
     with bind("127.0.0.1", 0) as bound:
         assert bound.getsockname()[1] > 0
+
+
+def test_it_serves_the_files_of_a_folder_that_it_is_given(health, ask):
+    asked = []
+
+    def give(name):
+        asked.append(name)
+        return b"drawn" if name == "a.png" else None
+
+    assert ask("/pictures/a.png").status_code == 404
+    health.offer("pictures", "image/png", give)
+    found = ask("/pictures/a.png")
+    assert (found.content, found.headers["content-type"]) == (b"drawn", "image/png")
+    assert ask("/pictures/b.png").status_code == ask("/pictures").status_code == ask("/other/a.png").status_code == 404
+    assert asked == ["a.png", "b.png", ""]

@@ -167,6 +167,12 @@ class AppriseSink(_Strict):
     urls: Annotated[list[SecretStr], Field(min_length=1)] = Field(
         description="apprise's addresses, such as `pagerduty://…` or `slack://…`."
     )
+    pictures: bool = Field(
+        default=True, description="Send a picture of the evidence along; needs `birdwatch[pictures]`."
+    )
+    timeout_seconds: Annotated[float, Field(gt=0)] = Field(
+        default=30.0, description="How long an attempt may take in all."
+    )
 
 
 class LogSink(_Strict):
@@ -288,6 +294,10 @@ class Settings(BaseSettings):
     )
     runbook_url: str | None = Field(
         default=None, description="Where people read what to do; `{rule}` in it becomes the rule's name."
+    )
+    pictures_url: str | None = Field(
+        default=None,
+        description="Where receivers reach `/pictures/` of `birdwatch alerts deliver --health-port`: alerts link to a picture there.",
     )
 
     @field_validator("sinks")

@@ -22,6 +22,7 @@ __all__ = ["Health", "Pulse", "Trouble"]
 Counts = Callable[[], Counter[tuple[str, str]]]
 
 _STILL_SECONDS: Final = 10.0
+_TEXT: Final = "text/plain; charset=utf-8"
 
 
 class Pulse:
@@ -179,6 +180,7 @@ class Health:
         self._component = component
         self._registries: list[CollectorRegistry] = []
         self._trouble: Callable[[], str | None] = _no_trouble
+        self._folders: dict[str, tuple[str, Callable[[str], bytes | None]]] = {}
         self._server: ThreadingHTTPServer | None = None
         if port is not None:
             self._listen(host, port)
@@ -188,9 +190,9 @@ class Health:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                status, body = health._answer(self.path)
+                status, kind, body = health._answer(self.path)
                 self.send_response(status)
-                self.send_header("Content-Type", "text/plain; charset=utf-8")
+                self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
@@ -229,15 +231,25 @@ class Health:
         self._registries = [registry] if measures is None else [registry, measures]
         self._trouble = trouble
 
-    def _answer(self, path: str) -> tuple[int, bytes]:
+    def offer(self, folder: str, kind: str, give: Callable[[str], bytes | None]) -> None:
+        """Serve files below ``/folder/`` too, of one content type: ``give`` has them by name, or None; it never raises."""
+        self._folders[folder] = kind, give
+
+    def _answer(self, path: str) -> tuple[int, str, bytes]:
         if path == "/healthz":
-            return 200, b"ok\n"
+            return 200, _TEXT, b"ok\n"
         if path == "/readyz":
             reason = self.pulse.reason() or self._trouble()
-            return (503, f"{reason}\n".encode()) if reason else (200, b"ready\n")
+            return (503, _TEXT, f"{reason}\n".encode()) if reason else (200, _TEXT, b"ready\n")
         if path == "/metrics":
-            return 200, b"".join(map(generate_latest, self._registries))
-        return 404, b"not found\n"
+            return 200, _TEXT, b"".join(map(generate_latest, self._registries))
+        _, folder, name = [*path.split("/", 2), "", ""][:3]
+        if folder in self._folders:
+            kind, give = self._folders[folder]
+            found = give(name)
+            if found is not None:
+                return 200, kind, found
+        return 404, _TEXT, b"not found\n"
 
     def close(self) -> None:
         """Stop serving."""

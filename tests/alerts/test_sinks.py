@@ -2,8 +2,10 @@
 
 import json
 import sys
+import threading
 
 import pytest
+from msgspec import structs
 
 from birdwatch.alerts.sinks import Alertmanager, Apprise, Log, Stream, Webhook, open_sink, open_sinks, sink_names
 from birdwatch.config import Settings, load_settings
@@ -225,3 +227,94 @@ def test_apprise_tells_the_places_that_have_not_taken_it_yet():
     assert told["notify_type"] == "failure"
     sink.send(ALERT, "another")
     assert len(one.got) == 2
+
+
+class Drawn:
+    """Has a picture of every alert."""
+
+    def __init__(self):
+        self.asked = []
+
+    def png(self, alert):
+        self.asked.append(alert.state)
+        return b"\x89PNG"
+
+    def address(self, alert):
+        return f"https://watch.test/pictures/{alert.fingerprint}.png"
+
+
+@_OF_APPRISE
+def test_apprise_gets_a_picture_with_the_first_attempt_and_one_that_failed_comes_again_without():
+    sink = Apprise(["json://one.test"], pictures=Drawn())
+    (place,) = sink._places = [Place()]
+    sink.send(ALERT, "id")
+    attached = place.got[0]["attach"]
+    assert (attached.name, attached.mimetype) == ("shift-ab12.png", "image/png")
+    assert attached.open().read() == b"\x89PNG"
+    place.takes = False
+    with pytest.raises(DeliveryError):
+        sink.send(ALERT, "another")
+    place.takes = True
+    sink.send(ALERT, "another")
+    assert place.got[1]["attach"] is None
+
+
+@_OF_APPRISE
+def test_a_place_that_hangs_is_given_up_asked_nothing_meanwhile_and_holds_up_no_other():
+    sink = Apprise(["json://one.test", "json://two.test"], timeout_seconds=0.01)
+    sink._places = one, two = Place(), Place()
+    over, asked = threading.Event(), []
+
+    def hang(**told):
+        asked.append(told)
+        return over.wait(60)
+
+    two.notify = hang
+    for message in ("id", "id", "another"):
+        with pytest.raises(DeliveryError, match=r"address .*2 of 2 did not take it$"):
+            sink.send(ALERT, message)
+    assert len(asked) == 1
+    over.set()
+    sink._asking[1].join()
+    sink._timeout_seconds = 60.0
+    sink.send(ALERT, "id")
+    sink.send(ALERT, "another")
+    assert len(asked) == 3
+    assert len(one.got) == 2
+
+
+@_OF_APPRISE
+def test_a_place_that_raises_has_not_taken_it(caplog):
+    sink = Apprise(["json://one.test"])
+    (place,) = sink._places = [Place()]
+    place.notify = lambda **_: 1 / 0
+    with pytest.raises(DeliveryError, match=r"^address 1 of 1 did not take it$"):
+        sink.send(ALERT, "id")
+    assert "address 1: ZeroDivisionError" in caplog.text
+
+
+@_OF_APPRISE
+def test_apprise_gets_no_picture_of_what_is_over_or_where_there_is_none():
+    drawn = Drawn()
+    sink = Apprise(["json://one.test"], pictures=drawn)
+    (place,) = sink._places = [Place()]
+    sink.send(structs.replace(ALERT, state="resolved"), "id")
+    drawn.png = lambda _: None
+    sink.send(ALERT, "another")
+    assert [told["attach"] for told in place.got] == [None, None]
+    assert drawn.asked == []
+
+
+@_OF_APPRISE
+def test_the_settings_say_who_is_given_pictures(settings):
+    loaded = settings(
+        EVERY_KIND
+        + "  team: {kind: apprise, urls: ['json://h'], timeout_seconds: 5}\n"
+        + "  bare: {kind: apprise, urls: ['json://h'], pictures: false}\n"
+    )
+    drawn = Drawn()
+    sinks = open_sinks(loaded, drawn)
+    assert [sinks[name]._pictures for name in ("team", "bare")] == [drawn, None]
+    assert sinks["team"]._timeout_seconds == 5.0
+    assert sinks["hook"]._links.to_picture(ALERT) == "https://watch.test/pictures/ab12.png"
+    assert open_sink(loaded, "pages")._links.to_picture(ALERT) == ""

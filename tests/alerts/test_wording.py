@@ -104,3 +104,9 @@ def test_the_link_names_the_time_and_models_as_the_dashboards_address_does():
 @pytest.mark.parametrize("moment", [-1e12, 0.0, 1e12, 1e300])
 def test_any_time_can_be_written(moment):
     assert timestamp(moment).endswith("Z")
+
+
+def test_a_picture_is_linked_where_there_is_one():
+    assert "image" not in annotations(FIRING, Links())
+    links = Links(to_picture=lambda alert: f"https://watch.test/{alert.fingerprint}.png")
+    assert annotations(FIRING, links)["image"] == "https://watch.test/ab12.png"

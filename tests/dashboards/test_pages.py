@@ -88,7 +88,7 @@ def test_deployments_are_listed_the_newest_first_with_who_and_why(full, view, wo
 
 def test_an_alert_that_fires_says_why(full, view):
     app = view(full, "alerts", **PAST)
-    (why,) = app.expander
+    why, *_ = app.expander
     assert why.label == "Why: challenger 2 – the model changed"
     assert why.proto.expanded
     said = "\n".join(element.value for element in why.markdown)
@@ -100,22 +100,36 @@ def test_an_alert_that_fires_says_why(full, view):
     assert requests["request_id"].tolist() == ["r1"]
 
 
+def opened(app, box):
+    """Open what is closed, as a click would."""
+    app.session_state[box.proto.id.split("-", 2)[2]] = True
+    return app.run()
+
+
 def test_an_alert_that_is_over_still_says_what_lay_behind_it(full, view, words):
     app = view(full, "alerts", **PAST)
     newest, older = app.table[0].value["Alert"]
     assert "page, firing" in newest
     assert "ticket, resolved" in older
     assert "**inputs changed** (scores)" in older
-    assert app.selectbox(key="past").options == ["Tue 19 Mar 2024 00:00 UTC: inputs changed (scores)"]
+    _, past = app.expander
+    assert past.label == "Tue 19 Mar 2024 00:00 UTC: inputs changed (scores)"
+    assert "told Tue 19 Mar 2024 00:00 UTC." not in words(app)  # nothing is loaded before it is opened
+    drawn = len(charts(app))
+    app = opened(app, past)
     assert "told Tue 19 Mar 2024 00:00 UTC." in words(app)
-    assert len(charts(app)) == 2  # the line of time, and the values that moved
+    assert "4 of 72 looks found more than is tolerated, the most of champion up to 19 Mar 00:00." in words(app)
+    assert len(charts(app)) == drawn + 2  # how far the models lay, and the values that moved
 
 
 def test_an_alert_on_the_inputs_is_not_opened_by_itself(full, view):
-    (why,) = view(full, "alerts", **STORM).expander
+    app = view(full, "alerts", **STORM)
+    (why,) = app.expander
     assert why.label == "Why: inputs changed"
     assert not why.proto.expanded
-    assert len(why.get("vega_lite_chart")) == 1
+    assert len(why.get("vega_lite_chart")) == 0
+    (why,) = opened(app, why).expander
+    assert len(why.get("vega_lite_chart")) == 2
 
 
 def test_streams_account_for_every_request(full, view):

@@ -4,6 +4,7 @@ Labels say which alert it is, so they are made of what its fingerprint is made o
 fires and the one that has resolved bear the same. Annotations tell people of it.
 """
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import quote, urlencode
@@ -23,10 +24,11 @@ _LAST_SECOND: Final = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 
 
 class Links(msgspec.Struct, frozen=True):
-    """Where people are sent: the dashboard, and what to do (`{rule}` in its address becomes the rule's name)."""
+    """Where people are sent: the dashboard, what to do (`{rule}` in its address becomes the rule's name), and pictures."""
 
     dashboard: str | None = None
     runbook: str | None = None
+    to_picture: Callable[[Alert], str] = lambda _: ""
 
     def to_dashboard(self, alert: Alert) -> str:
         """Give the address of the dashboard at the time of an alert, for its model; empty where there is none.
@@ -87,6 +89,7 @@ def annotations(alert: Alert, links: Links) -> dict[str, str]:
         "cost": "" if alert.cost is None else f"{alert.cost:.2g}",
         runbook_is: runbook,
         "dashboard": links.to_dashboard(alert),
+        "image": links.to_picture(alert),
     }
     return {name: value for name, value in told.items() if value}
 

@@ -4,8 +4,10 @@ Colours are those of Okabe and Ito, which colour-blind people can tell apart; a 
 sentence what it shows.
 """
 
+from birdwatch.charts.behind import Fired, draw_behind
 from birdwatch.charts.latency import latency_chart, latency_heat_chart, objective_chart
 from birdwatch.charts.marks import OKABE_ITO, Colours, Drawing, Marks
+from birdwatch.charts.measured import measured_chart
 from birdwatch.charts.operations import changes_chart, episodes_chart, pending_chart, traffic_chart
 from birdwatch.charts.pairs import difference_chart, evidence_chart, pair_chart
 from birdwatch.charts.scores import distance_chart, drift_chart, score_heat_chart
@@ -17,16 +19,19 @@ __all__ = [
     "OKABE_ITO",
     "Colours",
     "Drawing",
+    "Fired",
     "Marks",
     "changes_chart",
     "difference_chart",
     "distance_chart",
+    "draw_behind",
     "drift_chart",
     "episodes_chart",
     "evidence_chart",
     "joint_chart",
     "latency_chart",
     "latency_heat_chart",
+    "measured_chart",
     "misses_chart",
     "objective_chart",
     "other_choices_chart",

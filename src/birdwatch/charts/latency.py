@@ -23,9 +23,10 @@ from birdwatch.charts.marks import (
     when,
 )
 
-__all__ = ["latency_chart", "latency_heat_chart", "objective_chart"]
+__all__ = ["PERCENTILES", "latency_chart", "latency_heat_chart", "objective_chart"]
 
-_PERCENTILES: Final = {"p50": "#56B4E9", "p90": "#009E73", "p99": "#0072B2", "p99.9": "#D55E00"}
+PERCENTILES: Final = {"p50": "#56B4E9", "p90": "#009E73", "p99": "#0072B2", "p99.9": "#D55E00"}
+"""The percentiles that can be told apart, and their colours."""
 
 _TICKS: Final = [m * 10.0**e for e in range(-6, 4) for m in (1, 2, 5)]
 
@@ -35,18 +36,20 @@ _UNITS: Final = (
 )
 
 
-def latency_chart(table: pd.DataFrame, marks: Marks, colours: Colours) -> Drawing:
+def latency_chart(table: pd.DataFrame, marks: Marks, colours: Colours, objective: float | None = None) -> Drawing:
     """Draw percentiles on a log axis: coloured by percentile for the fleet, by model for models.
 
     Parameters
     ----------
     table
         From `birdwatch.windows.tables.latency_table`.
+    objective
+        What a rule allows, in seconds, where one of them is looked at.
     """
     named = table.assign(percentile=[f"p{100 * p:g}" for p in table["percentile"]], milliseconds=table["seconds"] * 1e3)
     # The highest first: where a step has too few events to tell it from the next, the next is drawn upon it, and thinner.
     named = named.sort_values("percentile", ascending=False, kind="stable")
-    spec = _spec(colours, shown_in(named, colours.models), shown_in(named, list(_PERCENTILES), "percentile"))
+    spec = _spec(colours, shown_in(named, colours.models), shown_in(named, list(PERCENTILES), "percentile"), objective)
     return draw(spec, named, marks, _said(named))
 
 
@@ -135,15 +138,18 @@ def _objectives(colours: Colours, models: tuple[str, ...]) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=32)
-def _spec(colours: Colours, models: tuple[str, ...], percentiles: tuple[str, ...]) -> dict[str, Any]:
-    names = list(_PERCENTILES)
+def _spec(
+    colours: Colours, models: tuple[str, ...], percentiles: tuple[str, ...], objective: float | None
+) -> dict[str, Any]:
+    names = list(PERCENTILES)
     by_percentile = alt.Color(
         "percentile:N",
-        scale=alt.Scale(domain=names, range=list(_PERCENTILES.values())),
+        scale=alt.Scale(domain=names, range=list(PERCENTILES.values())),
         legend=alt.Legend(orient="top", title=None, values=list(percentiles)),
     )
     told = [when(), "percentile:N", alt.Tooltip("milliseconds:Q", format=",.2f"), alt.Tooltip("n:Q", format=",")]
     return framed(
+        *([] if objective is None else [level_line(objective, "objective")]),
         line_and_points(
             y=alt.Y(
                 "seconds:Q",
@@ -157,5 +163,5 @@ def _spec(colours: Colours, models: tuple[str, ...], percentiles: tuple[str, ...
                 "percentile:O", scale=alt.Scale(domain=names, range=[1.8, 1.8, 1.8, 4.5]), legend=None
             ),
             tooltip=[*told, "model:N", "version:N"] if models else told,
-        )
+        ),
     )

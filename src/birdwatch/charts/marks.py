@@ -87,10 +87,14 @@ class Drawing(NamedTuple):
 
     def chart(self, **properties: Any) -> alt.LayerChart:
         """Give it as one altair chart, as notebooks show it; ``properties`` such as title and width go on top."""
+        return alt.LayerChart.from_dict(self.whole()).properties(**properties)
+
+    def whole(self, **more: Any) -> dict[str, Any]:
+        """Give it as one Vega-Lite specification with its data in it; ``more`` takes the place of what it says already."""
         rows = {
             name: json.loads(table.to_json(orient="records", date_format="iso")) for name, table in self.data.items()
         }
-        return alt.LayerChart.from_dict({**self.spec, "datasets": rows}).properties(**properties)
+        return {**self.spec, "datasets": rows, **more}
 
 
 def model_colour(colours: Colours, shown: tuple[str, ...]) -> alt.Color:

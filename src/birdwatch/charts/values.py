@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from birdwatch.charts.marks import Drawing
+from birdwatch.charts.marks import Drawing, largest
 
 __all__ = ["values_chart"]
 
@@ -20,7 +20,9 @@ def values_chart(table: pd.DataFrame) -> Drawing:
         ``place, value, now, before``, from `birdwatch.detect.tables.value_table`.
     """
     long = table.melt(["place", "value"], ["now", "before"], "time", "share")
-    return Drawing(_spec(), {"main": long})
+    most = largest(table.assign(moved=(table["now"] - table["before"]).abs()), "moved")
+    says = "" if most is None else f"{most['value']} moved most: {most['now']:.1%} now, {most['before']:.1%} before."
+    return Drawing(_spec(), {"main": long}, says)
 
 
 @lru_cache(maxsize=1)

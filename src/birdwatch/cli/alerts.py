@@ -50,11 +50,14 @@ def deliver(
     from birdwatch.alerts import delivery  # noqa: PLC0415
     from birdwatch.alerts.attempts import AttemptsMetrics  # noqa: PLC0415
     from birdwatch.alerts.sinks import open_sinks  # noqa: PLC0415
+    from birdwatch.cli.picturing import open_pictures  # noqa: PLC0415
 
     chosen = load_settings(settings, store=store, webhook=webhook, alert_log=log, streams=streams)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it would print the webhook's address, secrets included
-    sinks = open_sinks(chosen)
+    served = health_port is not None and not once
+    pictures = open_pictures(chosen, served=served)
+    sinks = open_sinks(chosen, pictures)
     if not sinks:
         raise SettingsError(
             "no receiver is set: give --webhook, --log or --streams (recorded streams are only read), or `sinks` in the"
@@ -70,12 +73,17 @@ def deliver(
             signal.signal(number, lambda *_: stop.set())
         there = "" if chosen.store.exists() else ", once it is there"
         attempts = AttemptsMetrics(sinks, lambda: health.pulse.beat())  # noqa: PLW0108 - which is made below
-        with serving_health(health_port, health_host, "deliver", [attempts]) as health:
+        shown = [attempts] if pictures is None else [attempts, pictures]
+        with serving_health(health_port, health_host, "deliver", shown) as health:
+            if pictures is not None:
+                health.offer("pictures", "image/png", pictures.named)
             typer.echo(f"delivering from {chosen.store} to {', '.join(sinks)}{there}\nready")
             delivery.deliver(chosen.store, sinks, stop, turned=attempts.turn)
     finally:
         for sink in sinks.values():
             sink.close()
+        if pictures is not None:
+            pictures.close()
 
 
 @app.command("list")
@@ -111,17 +119,22 @@ def show(
     fingerprint: Annotated[str, typer.Argument(help="An alert's fingerprint, or its first digits.")],
     settings: SettingsFile = None,
     store: StoreFile = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="Write a picture of what lay behind it when it fired last: a file, as PNG.")
+    ] = None,
     as_json: _Json = False,
 ) -> None:
     """Show every change of one alert, and how each came to its receivers."""
     import msgspec  # noqa: PLC0415
 
     from birdwatch.alerts.history import read_changes  # noqa: PLC0415
+    from birdwatch.cli.picturing import write_picture  # noqa: PLC0415
     from birdwatch.detect.verdict import Subject  # noqa: PLC0415
     from birdwatch.detect.words import about  # noqa: PLC0415
     from birdwatch.windows.store import Store  # noqa: PLC0415
 
-    kept = Store(load_settings(settings, store=store).store, readonly=True)
+    chosen = load_settings(settings, store=store)
+    kept = Store(chosen.store, readonly=True)
     changes = read_changes(kept, fingerprint)
     say_disabled(kept)
     kept.close()
@@ -132,6 +145,8 @@ def show(
         )
     if len(found) > 1:
         raise BirdwatchError(f"{fingerprint!r} is not clear, it could be {', '.join(found)}: give more digits")
+    if picture is not None:
+        write_picture(chosen, [change.alert for change in changes if change.alert.state == "firing"][-1], picture)
     if as_json:
         typer.echo(msgspec.json.encode(changes).decode())
         return

@@ -63,6 +63,9 @@ class LatencyRule(ShareRule):
             value=at.value,
             tolerance=self.objective,
             effect=max(0.0, at.lower - self.objective),
-            details={f"p{p * 100:g}": q.value for p, q in zip(PERCENTILES, others, strict=True)},
+            details={
+                "stage": self.stage,
+                **{f"p{p * 100:g}": q.value for p, q in zip(PERCENTILES, others, strict=True)},
+            },
         )
         return told, after

@@ -20,6 +20,7 @@ _STEPS: Final = 80
 """So many columns can be told apart in a picture, and a column of several panes has enough events to have a shape."""
 
 _CELLS: Final = 20
+_ZERO: Final = 1e-100
 _DAY: Final = 86_400
 _WEEK: Final = 7 * _DAY
 _BEFORE: Final = 28 * _DAY
@@ -65,9 +66,20 @@ def heat_table(
 
 
 def shape_table(
-    store: Store, model: str, now: tuple[int, int], *, scale: Scale = "real", segment: str = ""
+    store: Store,
+    model: str,
+    now: tuple[int, int],
+    *,
+    measure: str = "score",
+    scale: Scale = "real",
+    segment: str = "",
 ) -> pd.DataFrame:
     """Give a model's scores in a stretch of event time beside those of the four weeks before it.
+
+    Parameters
+    ----------
+    measure
+        Another measure than scores, such as ``feature.age`` of no model.
 
     Returns
     -------
@@ -80,7 +92,7 @@ def shape_table(
         name: total(
             c
             for _, _, c in store.rows(
-                *stretch, measure="score", model=model, segment=segment, step=stretch[1] - stretch[0]
+                *stretch, measure=measure, model=model, segment=segment, step=stretch[1] - stretch[0]
             )
         )
         for name, stretch in (("now", (since, until)), ("before", (since - _BEFORE, since)))
@@ -152,7 +164,8 @@ def _by_step(store: Store, span: Span, measure: str, model: str | None, segment:
 def _even_edges(counts: Counts, scale: Scale) -> NDArray[np.float64]:
     if scale == "probability":
         return np.linspace(0.0, 1.0, _CELLS + 1)
-    low, high = (q.value for q in quantiles(counts, (0.001, 0.999)))
+    # The grid's bin of zeros has a middle too, which nobody wants to read.
+    low, high = (q.value if abs(q.value) > _ZERO else 0.0 for q in quantiles(counts, (0.001, 0.999)))
     return np.linspace(low, high if high > low else low + 1.0, _CELLS + 1)
 
 

@@ -6,14 +6,25 @@ from birdwatch.alerts.sinks.alertmanager import Alertmanager
 from birdwatch.alerts.sinks.apprise import Apprise
 from birdwatch.alerts.sinks.log import Log
 from birdwatch.alerts.sinks.post import Poster
-from birdwatch.alerts.sinks.sink import Sink
+from birdwatch.alerts.sinks.sink import Pictures, Sink
 from birdwatch.alerts.sinks.stream import Stream
 from birdwatch.alerts.sinks.webhook import Webhook, read_key
 from birdwatch.alerts.wording import Links
 from birdwatch.config import AlertmanagerSink, AppriseSink, LogSink, Settings, StreamSink, WebhookSink
 from birdwatch.errors import SettingsError
 
-__all__ = ["Alertmanager", "Apprise", "Log", "Sink", "Stream", "Webhook", "open_sink", "open_sinks", "sink_names"]
+__all__ = [
+    "Alertmanager",
+    "Apprise",
+    "Log",
+    "Pictures",
+    "Sink",
+    "Stream",
+    "Webhook",
+    "open_sink",
+    "open_sinks",
+    "sink_names",
+]
 
 
 def sink_names(settings: Settings) -> tuple[str, ...]:
@@ -26,18 +37,18 @@ def sink_names(settings: Settings) -> tuple[str, ...]:
     return (*(name for name, asked in short.items() if asked), *settings.sinks)
 
 
-def open_sinks(settings: Settings) -> dict[str, Sink]:
-    """Open the sinks that the settings ask for, by name.
+def open_sinks(settings: Settings, pictures: Pictures | None = None) -> dict[str, Sink]:
+    """Open the sinks that the settings ask for, by name; with ``pictures``, those that show any are given them.
 
     Raises
     ------
     SettingsError
         One cannot be opened: its secret is missing or none, or what it needs is not installed.
     """
-    return {name: open_sink(settings, name) for name in sink_names(settings)}
+    return {name: open_sink(settings, name, pictures) for name in sink_names(settings)}
 
 
-def open_sink(settings: Settings, name: str) -> Sink:
+def open_sink(settings: Settings, name: str, pictures: Pictures | None = None) -> Sink:
     """Open one of the sinks.
 
     Raises
@@ -48,9 +59,11 @@ def open_sink(settings: Settings, name: str) -> Sink:
     if name not in sink_names(settings):
         raise SettingsError(f"there is no sink {name!r}: there are {', '.join(sink_names(settings)) or 'none'}")
     links = Links(settings.dashboard_url, settings.runbook_url)
+    if pictures is not None:
+        links = Links(settings.dashboard_url, settings.runbook_url, pictures.address)
     if name in settings.sinks:
         try:
-            return _open(settings.sinks[name], name, links)
+            return _open(settings.sinks[name], name, links, pictures)
         except SettingsError as error:
             raise SettingsError(f"sinks.{name}: {error}") from error
     if name == "webhook" and settings.webhook is not None:
@@ -62,7 +75,12 @@ def open_sink(settings: Settings, name: str) -> Sink:
     return Stream(settings.streams)
 
 
-def _open(asked: WebhookSink | AlertmanagerSink | AppriseSink | LogSink | StreamSink, name: str, links: Links) -> Sink:
+def _open(
+    asked: WebhookSink | AlertmanagerSink | AppriseSink | LogSink | StreamSink,
+    name: str,
+    links: Links,
+    pictures: Pictures | None,
+) -> Sink:
     match asked:
         case WebhookSink():
             poster = Poster(timeout_seconds=asked.timeout_seconds, allow=asked.allow_hosts)
@@ -71,7 +89,12 @@ def _open(asked: WebhookSink | AlertmanagerSink | AppriseSink | LogSink | Stream
             poster = Poster(timeout_seconds=asked.timeout_seconds, allow=asked.allow_hosts)
             return Alertmanager([url.get_secret_value() for url in asked.urls], links=links, poster=poster)
         case AppriseSink():
-            return Apprise([url.get_secret_value() for url in asked.urls], links=links)
+            return Apprise(
+                [url.get_secret_value() for url in asked.urls],
+                links=links,
+                pictures=pictures if asked.pictures else None,
+                timeout_seconds=asked.timeout_seconds,
+            )
         case LogSink():
             return Log(asked.path)
     return Stream(asked.streams)

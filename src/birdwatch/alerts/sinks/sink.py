@@ -3,10 +3,21 @@
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 from birdwatch.records import Alert
 
-__all__ = ["Sink", "digest"]
+__all__ = ["Pictures", "Sink", "digest"]
+
+
+class Pictures(Protocol):
+    """Has pictures of what lies behind alerts; neither raises, whatever happens: an alert goes without."""
+
+    def png(self, alert: Alert) -> bytes | None:
+        """Give the picture; None where there is none, or it is not there soon."""
+
+    def address(self, alert: Alert) -> str:
+        """Give the address at which receivers find it; empty where there is none."""
 
 
 class Sink(ABC):
