@@ -1,0 +1,152 @@
+"""Scores against the frozen reference of the rule that judges them: the distances that people ask for, each with its error.
+
+A rule reports one distance, by its window. Here are all three, and the whole distribution, against the very reference that
+the rule compares with; a rule whose reference trails has none that stays, and no place here.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from birdwatch.detect.distribution import DistributionRule
+from birdwatch.detect.duration import say_duration
+from birdwatch.detect.reference import DAY, Reference
+from birdwatch.detect.rules import RuleSet
+from birdwatch.detect.sourcing import References
+from birdwatch.detect.verdict import Subject
+from birdwatch.errors import ReferenceMissingError
+from birdwatch.stats.grid import Scale
+from birdwatch.windows.heat import distances, distances_frame, step_of
+from birdwatch.windows.pane import Counts, total
+from birdwatch.windows.store import Store
+from birdwatch.windows.tables import Span
+
+__all__ = ["frozen_distance_table", "frozen_scores", "rule_with_frozen"]
+
+
+def rule_with_frozen(rules: RuleSet, model: str, *, given: bool = False) -> DistributionRule | None:
+    """Name the first rule that compares the scores of a model with a frozen reference.
+
+    Parameters
+    ----------
+    given
+        The settings give references, which all rules then compare with.
+    """
+    for rule in rules.rules:
+        if isinstance(rule, DistributionRule) and rule.of == "scores" and rule.matches(model):
+            if given or rule.reference.frozen is not None:
+                return rule
+    return None
+
+
+def frozen_scores(
+    rule: DistributionRule,
+    references: References,
+    window: tuple[int, int],
+    subject: Subject,
+    segment: str = "",
+) -> tuple[Reference, Counts]:
+    """Give the frozen reference by which a rule judges a window, and the scores of a model in it.
+
+    Raises
+    ------
+    ReferenceMissingError
+        It is missing, cannot be used for this window, or holds no such scores.
+    """
+    # All hours of the day together, where the rule looks at one at a time: what is shown is not one hour.
+    everything = rule.model_copy(update={"reference": rule.reference.model_copy(update={"by": None})})
+    return _scores(everything, references, window, subject, segment)
+
+
+def frozen_distance_table(
+    store: Store,
+    span: Span,
+    rule: DistributionRule,
+    references: References,
+    model: str,
+    *,
+    scale: Scale = "probability",
+    unit: float = 1.0,
+    segment: str = "",
+    starts_at: int = 0,
+) -> pd.DataFrame:
+    """Give how far a model's scores lie, window by window of a rule, from the rule's frozen reference.
+
+    Of many windows several are one step, and only whole ones are looked at: the last one that was over, at the least.
+
+    Parameters
+    ----------
+    starts_at
+        When a day's window starts, in seconds after midnight UTC.
+
+    Returns
+    -------
+    DataFrame
+        ``time, statistic, value, error, chance, n`` as of `birdwatch.windows.heat.distance_table`, ``tolerance``, the KS
+        that is in order by the rule (NaN where that is not known, and of other statistics), and ``against``, the
+        reference's name. Windows for which there was no such reference are left out.
+
+    Raises
+    ------
+    ReferenceMissingError
+        There was none for any window.
+    """
+    step, rule = _step(store, span, rule)
+    until = (span.until - starts_at) // step * step + starts_at
+    since = min((span.since - starts_at) // step * step + starts_at, until - step)
+    found: dict[int, tuple[list[Counts], str]] = {}
+    for start, series, counts in store.rows(since, until, measure="score", model=model, segment=segment):
+        at = since + (start - since) // step * step
+        parts, _ = found.setdefault(at, ([], ""))
+        parts.append(counts)
+        found[at] = parts, series.version
+    rows: list[tuple[Any, ...]] = []
+    trouble: ReferenceMissingError | None = None
+    for at, (parts, version) in sorted(found.items()):
+        try:
+            against, before = _scores(rule, references, (at, at + step), Subject(model, version), segment)
+        except ReferenceMissingError as error:
+            trouble = error
+            continue
+        tolerance = _tolerance(rule, references, (at, at + step), Subject(model, version))
+        for row in distances(total(parts), before, scale, unit):
+            rows.append((at, *row, tolerance if row[0] == "ks" else None, against.name))
+    if trouble is not None and not rows:
+        raise trouble
+    return distances_frame(rows, "tolerance", "against").astype({"tolerance": float})
+
+
+def _step(store: Store, span: Span, rule: DistributionRule) -> tuple[int, DistributionRule]:
+    """Choose how many windows are one step; of days, where hours of the day are compared among themselves."""
+    step = -(-step_of(store, span).step // rule.window) * rule.window
+    if rule.reference.by is None or step == rule.window:
+        return step, rule
+    whole = rule.model_copy(update={"reference": rule.reference.model_copy(update={"by": None}), "tolerance": "auto"})
+    return -(-step // DAY) * DAY, whole
+
+
+def _scores(
+    rule: DistributionRule, references: References, window: tuple[int, int], subject: Subject, segment: str
+) -> tuple[Reference, Counts]:
+    reference = references.of(rule, *window, subject=subject, part=None, rolled_back=()).reference
+    if reference is None:
+        raise ReferenceMissingError(f"the rule {rule.name!r} compares with nothing")
+    blocks = reference.counts("score", subject.model, segment=segment)
+    if not blocks:
+        whom = f"{subject.model} in {segment}" if segment else subject.model
+        raise ReferenceMissingError(
+            f"{reference.name} holds no scores of {whom}: freeze it again where they are counted"
+            f" (`birdwatch reference freeze --block {say_duration(rule.window)}`)"
+        )
+    return reference, total(blocks)
+
+
+def _tolerance(
+    rule: DistributionRule, references: References, window: tuple[int, int], subject: Subject
+) -> float | None:
+    if rule.tolerance != "auto":
+        return rule.tolerance
+    return references.of(rule, *window, subject=subject, part=None, rolled_back=()).taught.get("tolerance")
+
+
