@@ -27,6 +27,7 @@ from birdwatch.detect.tables import (
     verdict_behind,
     verdict_table,
 )
+from birdwatch.detect.threshold import ThresholdRule
 from birdwatch.detect.usual import usual_table
 from birdwatch.detect.verdict import Subject, Verdict
 from birdwatch.errors import ReferenceMissingError, SettingsError
@@ -185,13 +186,13 @@ def frozen_distances(store: Store, asked: Asked, model: str) -> pd.DataFrame:
 
 
 @_loaded
-def quantiles(store: Store, asked: Asked, model: str, version: str, *, frozen: bool) -> pd.DataFrame:
+def quantiles(store: Store, asked: Asked, model: str, *, frozen: bool) -> pd.DataFrame:
     """Load a model's scores by quantile, beside those of the four weeks before or of the frozen reference of its rule."""
     now = (asked.span.since, asked.span.until)
     found, before = heat.sides(store, model, now, asked.segment)
     if frozen:
         rule, references = _frozen(store, model)
-        _, before = frozen_scores(rule, references, now, Subject(model, version), asked.segment)
+        _, before = frozen_scores(rule, references, asked.span.since, model, asked.segment)
     return qq_table(found, before, _scale())
 
 
@@ -202,6 +203,14 @@ def frozen_rule(model: str) -> str:
     except SettingsError:
         return ""  # rules that are wrong stop who judges, which says so; what they judged before is still shown
     return rule.name if rule else ""
+
+
+def score_thresholds() -> frozenset[str]:
+    """Name the rules with a number on a distance of scores."""
+    try:
+        return frozenset(r.name for r in _rules().rules if isinstance(r, ThresholdRule) and r.of == "scores")
+    except SettingsError:
+        return frozenset()
 
 
 def _frozen(store: Store, model: str) -> tuple[DistributionRule, References]:
@@ -237,11 +246,12 @@ def pairs(store: Store, asked: Asked) -> pd.DataFrame:
 
 
 @_loaded
-def differences(store: Store, asked: Asked, model: str, partners: tuple[str, ...]) -> pd.DataFrame:
-    """Load the mean difference so far of a model's versions to these partners, with its band."""
+def differences(store: Store, asked: Asked, partners: tuple[str, ...], model: str = "") -> pd.DataFrame:
+    """Load the mean difference so far to these partners, of a model or of all, with its band."""
     del store
     table = pairs(asked)
-    return running_table(table[(table["model"] == model) & table["partner"].isin(partners)], _scale())
+    table = table[table["partner"].isin(partners) & (table["model"].isin([model]) if model else True)]
+    return running_table(table, _scale())
 
 
 @_loaded

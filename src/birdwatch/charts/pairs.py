@@ -1,5 +1,6 @@
 """Models beside their partners: the champion beside the canary, a challenger beside the champion."""
 
+import math
 from functools import lru_cache
 from typing import Any, Final
 
@@ -16,7 +17,6 @@ from birdwatch.charts.marks import (
     level_line,
     model_colour,
     said_at,
-    said_number,
     shown_in,
     time_axis,
     when,
@@ -79,17 +79,18 @@ def _said(table: pd.DataFrame, usual: pd.DataFrame) -> str:
     pair = last.iloc[int(away.to_numpy().argmax())]
     low, high = float(pair["low"]), float(pair["high"])
     whether = "higher" if pair["running"] >= 0 else "lower"
+    size, near, far = (f"{abs(x):,.{_places(low, high)}f}" for x in (pair["running"], *sorted((low, high), key=abs)))
     says = (
-        f"Over {int(pair['requests']):,} requests {pair['model']} {pair['version']} scored"
-        f" {said_number(abs(pair['running']))} {whether} than {pair['partner']}"
+        f"Over {int(pair['requests']):,} requests {pair['model']} {pair['version']} scored {size} {whether} than"
+        f" {pair['partner']} on average"
     )
     if pd.isna(low):
         return f"{says}, too few for a band."
     if low <= 0 <= high:
-        says += f" (between {said_number(-low)} lower and {said_number(high)} higher, at any time: it may be nothing)"
+        below, above = (near, far) if -low < high else (far, near)
+        says += f" (between {below} lower and {above} higher, at any time: it may be nothing)"
     else:
-        near, far = sorted([abs(low), abs(high)])
-        says += f" (between {said_number(near)} and {said_number(far)}, at any time)"
+        says += f" (between {near} and {far}, at any time)"
     of_version = usual[usual["version"] == pair["version"]]
     if of_version.empty:
         return f"{says}."
@@ -100,6 +101,18 @@ def _said(table: pd.DataFrame, usual: pd.DataFrame) -> str:
     if low >= rule["low"] and high <= rule["high"]:
         return f"{says}, which is in order ({order})."
     return f"{says}; in order is {order}."
+
+
+def _places(low: float, high: float) -> int:
+    """Give how many decimals tell the ends of a band apart, and from zero.
+
+    Examples
+    --------
+    >>> _places(0.0031, 0.0052), _places(-0.2, 0.3), _places(12.0, 90.0)
+    (3, 1, 0)
+    """
+    told = [x for x in (high - low, abs(low), abs(high)) if x > 0]
+    return max(0, -math.floor(math.log10(min(told)))) if told and math.isfinite(sum(told)) else 3
 
 
 @lru_cache(maxsize=32)

@@ -37,7 +37,7 @@ def quantile_chart(table: pd.DataFrame) -> Drawing:
     >>> scores = np.linspace(0.2, 0.4, 20_001)
     >>> before, now = (Counts.of(bins_of(x, "probability")) for x in (scores, np.where(scores > 0.36, scores + 0.1, scores)))
     >>> quantile_chart(qq_table(now, before)).says
-    'Among the upper 19 % scores lie higher: 9 in 10 are now below 0.48, it was 0.38. Elsewhere they agree.'
+    'Among the upper 19 % scores lie higher: 9 in 10 are now below 0.48, it was 0.38. Elsewhere it may be chance.'
     """
     if table.empty:
         return Drawing(_spec(), {"main": table, "ends": pd.DataFrame({"at": []})})
@@ -58,10 +58,10 @@ def _said(table: pd.DataFrame) -> str:
     parts = sorted((run for run in runs if moved[run[0]]), key=len, reverse=True)
     n, m = int(table["n"].iloc[0]), int(table["m"].iloc[0])
     if not parts:
-        return f"They agree: chance alone explains what {n:,} scores differ from {m:,}."
+        return f"They agree: between {n:,} scores now and {m:,} before there is no more difference than chance makes."
     told = [_said_of(table, run) for run in parts[:2]]
     everywhere = sum(map(len, parts)) >= _NEARLY * moved.size
-    return " ".join(told) + ("" if everywhere or len(parts) > len(told) else " Elsewhere they agree.")
+    return " ".join(told) + ("" if everywhere or len(parts) > len(told) else " Elsewhere it may be chance.")
 
 
 def _said_of(table: pd.DataFrame, run: "np.ndarray[Any, Any]") -> str:
@@ -127,7 +127,7 @@ def _spec() -> dict[str, Any]:
         base.mark_rule(color=_CALM, strokeWidth=1).encode(x=x, y="now_low:Q", y2="now_high:Q"),
         points,
         base.transform_filter(alt.datum["named"] != "")
-        .mark_text(align="right", baseline="bottom", dx=-7, dy=-3, color=_GREY)
+        .mark_text(align="left", baseline="top", dx=7, dy=4, color=_GREY)
         .encode(x=x, y=y, text="named:N"),
     ]
     spec: dict[str, Any] = alt.layer(*layers).properties(height=320).to_dict(validate=False)

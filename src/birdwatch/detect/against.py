@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from birdwatch.detect.distribution import DistributionRule
-from birdwatch.detect.duration import say_duration
+from birdwatch.detect.duration import say_duration, say_moment
 from birdwatch.detect.reference import DAY, Reference
 from birdwatch.detect.rules import RuleSet
 from birdwatch.detect.sourcing import References
@@ -41,22 +41,24 @@ def rule_with_frozen(rules: RuleSet, model: str, *, given: bool = False) -> Dist
 
 
 def frozen_scores(
-    rule: DistributionRule,
-    references: References,
-    window: tuple[int, int],
-    subject: Subject,
-    segment: str = "",
+    rule: DistributionRule, references: References, since: int, model: str, segment: str = ""
 ) -> tuple[Reference, Counts]:
-    """Give the frozen reference by which a rule judges a window, and the scores of a model in it.
+    """Give the frozen reference by which a rule judges what comes from ``since`` on, and the scores of a model in it.
 
     Raises
     ------
     ReferenceMissingError
-        It is missing, cannot be used for this window, or holds no such scores.
+        It is missing, cannot be used, was not over by then, or holds no such scores.
     """
     # All hours of the day together, where the rule looks at one at a time: what is shown is not one hour.
     everything = rule.model_copy(update={"reference": rule.reference.model_copy(update={"by": None})})
-    return _scores(everything, references, window, subject, segment)
+    found, scores = _scores(everything, references, (since, since + rule.window), [Subject(model)], segment)
+    if found.until > since:
+        raise ReferenceMissingError(
+            f"{found.name} ends at {say_moment(found.until)}, and the range begins before that: a range that begins later can"
+            " be compared with it"
+        )
+    return found, scores
 
 
 def frozen_distance_table(
@@ -95,22 +97,21 @@ def frozen_distance_table(
     step, rule = _step(store, span, rule)
     until = (span.until - starts_at) // step * step + starts_at
     since = min((span.since - starts_at) // step * step + starts_at, until - step)
-    found: dict[int, tuple[list[Counts], str]] = {}
+    found: dict[int, dict[Subject, list[Counts]]] = {}
     for start, series, counts in store.rows(since, until, measure="score", model=model, segment=segment):
         at = since + (start - since) // step * step
-        parts, _ = found.setdefault(at, ([], ""))
-        parts.append(counts)
-        found[at] = parts, series.version
+        found.setdefault(at, {}).setdefault(Subject(model, series.version), []).append(counts)
     rows: list[tuple[Any, ...]] = []
     trouble: ReferenceMissingError | None = None
-    for at, (parts, version) in sorted(found.items()):
+    for at, versions in sorted(found.items()):
+        window = (at, at + step)
         try:
-            against, before = _scores(rule, references, (at, at + step), Subject(model, version), segment)
+            against, before = _scores(rule, references, window, list(versions), segment)
         except ReferenceMissingError as error:
             trouble = error
             continue
-        tolerance = _tolerance(rule, references, (at, at + step), Subject(model, version))
-        for row in distances(total(parts), before, scale, unit):
+        tolerance = _tolerance(rule, references, window, next(iter(versions)))
+        for row in distances(total(c for parts in versions.values() for c in parts), before, scale, unit):
             rows.append((at, *row, tolerance if row[0] == "ks" else None, against.name))
     if trouble is not None and not rows:
         raise trouble
@@ -127,14 +128,15 @@ def _step(store: Store, span: Span, rule: DistributionRule) -> tuple[int, Distri
 
 
 def _scores(
-    rule: DistributionRule, references: References, window: tuple[int, int], subject: Subject, segment: str
+    rule: DistributionRule, references: References, window: tuple[int, int], versions: list[Subject], segment: str
 ) -> tuple[Reference, Counts]:
-    reference = references.of(rule, *window, subject=subject, part=None, rolled_back=()).reference
-    if reference is None:
-        raise ReferenceMissingError(f"the rule {rule.name!r} compares with nothing")
-    blocks = reference.counts("score", subject.model, segment=segment)
+    # Each version has to be new to it: one that is part of its own reference finds itself in order.
+    reference, model = Reference("", 0, 0, 0, ()), versions[0].model
+    for subject in versions:
+        reference = references.of(rule, *window, subject=subject, part=None, rolled_back=()).reference or reference
+    blocks = reference.counts("score", model, segment=segment)
     if not blocks:
-        whom = f"{subject.model} in {segment}" if segment else subject.model
+        whom = f"{model} in {segment}" if segment else model
         raise ReferenceMissingError(
             f"{reference.name} holds no scores of {whom}: freeze it again where they are counted"
             f" (`birdwatch reference freeze --block {say_duration(rule.window)}`)"
