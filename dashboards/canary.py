@@ -111,7 +111,9 @@ def _pair(shown: Shown, judged: pd.DataFrame, pairs: pd.DataFrame) -> None:
             "They scored no request both in this time.",
             shown.marks,
             shown.colours,
-            facts.usual(shown.asked, model, partner).query("version == @version", local_dict={"version": first["version"].iloc[0]}),
+            facts.usual(shown.asked, model, partner).query(
+                "version == @version", local_dict={"version": first["version"].iloc[0]}
+            ),
             key="pair-difference",
         )
     with right:

@@ -142,9 +142,9 @@ def _distance(shown: Shown, model: str, judged: pd.DataFrame, *, frozen: bool) -
         st.info(str(error), icon=":material/question_mark:")
         return
     table = table[table["statistic"] == statistic]
-    tolerances = judged[
-        (judged["model"] == model) & (judged["statistic"].replace("wasserstein", "w1") == statistic)
-    ]["tolerance"].dropna()
+    tolerances = judged[(judged["model"] == model) & (judged["statistic"].replace("wasserstein", "w1") == statistic)][
+        "tolerance"
+    ].dropna()
     if frozen and table["tolerance"].notna().any():
         tolerances = table["tolerance"].dropna()
     chart(

@@ -175,10 +175,10 @@ def _judged(
 ) -> Verdict:
     drifting = value > tolerance
     details: dict[str, Any] = {"since": window["start"]}
+    if kind == "paired":
+        details["usual_mean"] = 0.0
     if kind == "distribution":
         details["moved"] = [{"value": "0.5 to 0.6", "now": value, "before": 0.05}]
-    elif kind == "paired":
-        details["usual_mean"] = 0.0
     elif drifting:
         details["largest"] = [{"request_id": "r1", "score": 0.9, "partner_score": 0.1}]
         details["segments"] = [{"segment": "origin=EWR", "value": 0.8, "usual": 0.1, "n": 300}]

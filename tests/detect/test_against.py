@@ -128,7 +128,9 @@ def test_the_whole_distribution_is_that_of_all_blocks(store, references):
     one = rule(window=HOUR, reference={"by": "hour of day"})
     found, scores = frozen_scores(one, references(one, HOUR), FROZEN * DAY, "m")
     assert (found.name, size(scores)) == ("march", FROZEN * 24 * 40)
-    with pytest.raises(ReferenceMissingError, match=r"march ends at 1970-01-11 00:00, and the range begins before that"):
+    with pytest.raises(
+        ReferenceMissingError, match=r"march ends at 1970-01-11 00:00, and the range begins before that"
+    ):
         frozen_scores(one, references(one, HOUR), (FROZEN - 1) * DAY, "m")
 
 

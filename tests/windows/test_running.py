@@ -70,7 +70,9 @@ def test_the_band_is_that_of_the_sums(store, differences):
 def test_a_segment_has_a_mean_of_its_own(store, differences):
     table = running_table(pair_table(store, Span(0, 3 * HOUR, HOUR), segment="site=a"))
     assert table["requests"].iloc[-1] == 150
-    assert table["running"].iloc[-1] == pytest.approx(np.concatenate([d[::4] for d in differences[:3]]).mean(), abs=1e-6)
+    assert table["running"].iloc[-1] == pytest.approx(
+        np.concatenate([d[::4] for d in differences[:3]]).mean(), abs=1e-6
+    )
 
 
 @pytest.mark.parametrize(("scale", "mean"), [("real", 0.01), ("probability", 3.0)])

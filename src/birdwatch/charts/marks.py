@@ -240,7 +240,7 @@ def said_number(value: float) -> str:
     >>> [said_number(x) for x in (0.00412, 0.6149, 12.34, 12340.0)]
     ['0.0041', '0.61', '12.3', '12,340']
     """
-    if abs(value) >= 100:  # noqa: PLR2004
+    if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.2g}" if abs(value) < 1 else f"{value:.3g}"
 

@@ -32,9 +32,7 @@ _CALM: Final = "#0072B2"
 _ALARM: Final = "#D55E00"
 
 
-def difference_chart(
-    table: pd.DataFrame, marks: Marks, colours: Colours, usual: pd.DataFrame | None = None
-) -> Drawing:
+def difference_chart(table: pd.DataFrame, marks: Marks, colours: Colours, usual: pd.DataFrame | None = None) -> Drawing:
     """Draw the mean difference by request so far, with the band that holds at all times at once; faint, that of each step.
 
     Parameters
@@ -48,16 +46,21 @@ def difference_chart(
     usual = _within(usual, marks)
     least, most = _room(table, usual)
     drawn = table.assign(
-        at_low=table["low"].clip(least, most), at_high=table["high"].clip(least, most), at=table["mean"].clip(least, most)
+        at_low=table["low"].clip(least, most),
+        at_high=table["high"].clip(least, most),
+        at=table["mean"].clip(least, most),
     )
     drawing = draw(_differences(colours, shown_in(table, colours.models)), drawn, marks, _said(table, usual))
-    return drawing._replace(data={**drawing.data, "usual": usual})
+    order = usual.assign(low=usual["low"].clip(least, most), high=usual["high"].clip(least, most))
+    return drawing._replace(data={**drawing.data, "usual": order})
 
 
 def _within(usual: pd.DataFrame, marks: Marks) -> pd.DataFrame:
     """Cut what is in order to the time that is shown."""
     since, until = timestamp(marks.span.since), timestamp(marks.span.until)
-    found = usual.assign(time=usual["time"].clip(lower=since), to=usual["to"].clip(upper=until))
+    found = usual.assign(
+        time=usual["time"].where(usual["time"] > since, since), to=usual["to"].where(usual["to"] < until, until)
+    )
     return found[found["time"] < found["to"]]
 
 
@@ -65,9 +68,11 @@ def _room(table: pd.DataFrame, usual: pd.DataFrame) -> tuple[float, float]:
     """Give the differences between which to draw: of a handful of requests a band is as wide as all that is possible."""
     told = table[table["n"] >= table["n"].median() / 10]
     last = table[table["running"].notna()].groupby(["model", "version", "partner"]).tail(1)
-    ends = [*told["mean"], *last["low"].dropna(), *last["high"].dropna(), *usual["low"], *usual["high"], 0.0]
-    wide = max(max(ends) - min(ends), 1e-6)
-    return min(ends) - wide / 20, max(ends) + wide / 20
+    ends = [*told["mean"], *last["low"].dropna(), *last["high"].dropna(), 0.0]
+    least, most, wide = min(ends), max(ends), max(max(ends) - min(ends), 1e-6)
+    # What is in order is seen whole where it is not so wide that nothing else would be seen.
+    order = [least, most, *usual["low"].clip(least - 2 * wide), *usual["high"].clip(upper=most + 2 * wide)]
+    return min(order) - wide / 20, max(order) + wide / 20
 
 
 def _said(table: pd.DataFrame, usual: pd.DataFrame) -> str:
@@ -112,7 +117,7 @@ def _places(low: float, high: float) -> int:
     (3, 1, 0)
     """
     told = [x for x in (high - low, abs(low), abs(high)) if x > 0]
-    return max(0, -math.floor(math.log10(min(told)))) if told and math.isfinite(sum(told)) else 3
+    return max(0, -math.floor(math.log10(min(told) / 2))) if told and math.isfinite(sum(told)) else 3
 
 
 @lru_cache(maxsize=32)

@@ -16,6 +16,9 @@ _CALM: Final = "#0072B2"
 _MOVED: Final = "#D55E00"
 _NAMED: Final = {0.1: "1 in 10 below", 0.5: "half below", 0.9: "9 in 10 below"}
 _DIRECTIONS: Final = {1: "higher", -1: "lower", 0: "as chance leaves it"}
+_NEAR: Final = 0.05
+"""What begins or ends so near to where nothing can be told any more goes on to the end, as far as anybody knows."""
+
 _NEARLY: Final = 0.9
 """So much of all levels counts as all of them."""
 
@@ -71,7 +74,7 @@ def _said_of(table: pd.DataFrame, run: "np.ndarray[Any, Any]") -> str:
     # At the ends the grey is as wide as the scores themselves: nothing beyond could be told to move that way.
     informed = table[np.isfinite(table["least"]) & np.isfinite(table["most"])]
     reach = table["level"].iloc[[0, -1]] if informed.empty else informed["level"].iloc[[0, -1]]
-    opens, ends = first <= float(reach.iloc[0]), last >= float(reach.iloc[-1])
+    opens, ends = first <= float(reach.iloc[0]) + _NEAR, last >= float(reach.iloc[-1]) - _NEAR
     if opens and ends:
         whose = "Scores lie"
     elif ends:

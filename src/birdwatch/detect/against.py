@@ -4,7 +4,6 @@ A rule reports one distance, by its window. Here are all three, and the whole di
 the rule compares with; a rule whose reference trails has none that stays, and no place here.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -34,9 +33,10 @@ def rule_with_frozen(rules: RuleSet, model: str, *, given: bool = False) -> Dist
         The settings give references, which all rules then compare with.
     """
     for rule in rules.rules:
-        if isinstance(rule, DistributionRule) and rule.of == "scores" and rule.matches(model):
-            if given or rule.reference.frozen is not None:
-                return rule
+        if not (isinstance(rule, DistributionRule) and rule.of == "scores" and rule.matches(model)):
+            continue
+        if given or rule.reference.frozen is not None:
+            return rule
     return None
 
 
@@ -111,8 +111,11 @@ def frozen_distance_table(
             trouble = error
             continue
         tolerance = _tolerance(rule, references, window, next(iter(versions)))
-        for row in distances(total(c for parts in versions.values() for c in parts), before, scale, unit):
-            rows.append((at, *row, tolerance if row[0] == "ks" else None, against.name))
+        now = total(c for parts in versions.values() for c in parts)
+        rows += [
+            (at, *row, tolerance if row[0] == "ks" else None, against.name)
+            for row in distances(now, before, scale, unit)
+        ]
     if trouble is not None and not rows:
         raise trouble
     return distances_frame(rows, "tolerance", "against").astype({"tolerance": float})
@@ -150,5 +153,3 @@ def _tolerance(
     if rule.tolerance != "auto":
         return rule.tolerance
     return references.of(rule, *window, subject=subject, part=None, rolled_back=()).taught.get("tolerance")
-
-
