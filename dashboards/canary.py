@@ -14,6 +14,12 @@ from birdwatch.detect.tables import worst_by_step
 _KINDS: Final = ("paired", "disagreement")
 _MEASURED: Final = ("disagreement", "mean", "crossed")
 _FEW: Final = 10
+_BAND: Final = (
+    "The mean difference by request, over all requests since the beginning of the range, or since the version's first one."
+    " The band is good at all times at once: however often one looks, what the difference really was has left it for one pair in"
+    " twenty, ever. Where it has left the line of zero, the two differ. Faint: the mean of each step. Choose the range before"
+    " you look: one that is chosen to begin where something happened is no longer one in twenty."
+)
 
 
 def draw(shown: Shown) -> None:
@@ -24,9 +30,10 @@ def draw(shown: Shown) -> None:
     roles = facts.roles(shown.asked)
     left, right = st.columns(2, gap="medium")
     with left:
-        st.subheader("Champion − canary", anchor="canary", help="Mean difference by request ± standard deviation")
+        st.subheader("Champion − canary", anchor="canary", help=_BAND)
+        canaries = tuple(sorted(partner for partner in set(pairs["partner"]) if roles.get(partner) == "canary"))
         chart(
-            pairs[pairs["partner"].map(roles) == "canary"],
+            shown.of(facts.differences(shown.asked, canaries)),
             difference_chart,
             "No request was scored by both champion and canary.",
             shown.marks,
@@ -92,9 +99,27 @@ def _pair(shown: Shown, judged: pd.DataFrame, pairs: pd.DataFrame) -> None:
             label_visibility="collapsed",
         )
         of_pair = of_pair[of_pair["statistic"] == statistic]
-    chart(of_pair, pair_chart, "No rule has judged this pair in this time.", shown.marks)
     first = pairs[_named(pairs) == chosen].head(1) if of_pair.empty else of_pair.head(1)
-    _requests(shown, *first[["model", "partner"]].iloc[0])
+    model, partner = first[["model", "partner"]].iloc[0]
+    left, right = st.columns(2, gap="medium")
+    with left:
+        st.markdown("**Mean difference so far**", help=f"{_BAND} Grey: what is in order by the rules.")
+        so_far = facts.differences(shown.asked, (partner,), model)
+        chart(
+            so_far[_named(so_far) == chosen],
+            difference_chart,
+            "They scored no request both in this time.",
+            shown.marks,
+            shown.colours,
+            facts.usual(shown.asked, model, partner).query(
+                "version == @version", local_dict={"version": first["version"].iloc[0]}
+            ),
+            key="pair-difference",
+        )
+    with right:
+        st.markdown("**What rules measured, window by window**")
+        chart(of_pair, pair_chart, "No rule has judged this pair in this time.", shown.marks)
+    _requests(shown, model, partner)
 
 
 def _requests(shown: Shown, model: str, partner: str) -> None:

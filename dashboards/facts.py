@@ -14,6 +14,12 @@ from birdwatch.alerts.standing import standing as budget_standing
 from birdwatch.alerts.tables import alert_table
 from birdwatch.charts import Colours, Drawing, Fired, Marks, draw_behind
 from birdwatch.config import load_settings
+from birdwatch.content import content
+from birdwatch.detect.against import frozen_distance_table, frozen_scores, rule_with_frozen
+from birdwatch.detect.distribution import DistributionRule
+from birdwatch.detect.rules import RuleSet, load_rules
+from birdwatch.detect.sourcing import References
+from birdwatch.detect.sums import WindowSums
 from birdwatch.detect.tables import (
     fleet_table,
     last_verdict_table,
@@ -21,11 +27,16 @@ from birdwatch.detect.tables import (
     verdict_behind,
     verdict_table,
 )
+from birdwatch.detect.threshold import ThresholdRule
+from birdwatch.detect.usual import usual_table
 from birdwatch.detect.verdict import Subject, Verdict
+from birdwatch.errors import ReferenceMissingError, SettingsError
 from birdwatch.stats.grid import Scale
 from birdwatch.windows import accounts, heat, tables
+from birdwatch.windows.qq import qq_table
 from birdwatch.windows.roles import models as models_of
 from birdwatch.windows.roles import roles as roles_of
+from birdwatch.windows.running import running_table
 from birdwatch.windows.shapes import joint_table
 from birdwatch.windows.store import Store
 
@@ -157,6 +168,71 @@ def distances(store: Store, asked: Asked, model: str) -> pd.DataFrame:
 
 
 @_loaded
+def frozen_distances(store: Store, asked: Asked, model: str) -> pd.DataFrame:
+    """Load how far a model's scores lie from the frozen reference of its rule."""
+    settings = load_settings()
+    rule, references = _frozen(store, model)
+    return frozen_distance_table(
+        store,
+        asked.span,
+        rule,
+        references,
+        model,
+        scale=settings.scale,
+        unit=settings.unit,
+        segment=asked.segment,
+        starts_at=settings.windows_start_seconds,
+    )
+
+
+@_loaded
+def quantiles(store: Store, asked: Asked, model: str, *, frozen: bool) -> pd.DataFrame:
+    """Load a model's scores by quantile, beside those of the four weeks before or of the frozen reference of its rule."""
+    now = (asked.span.since, asked.span.until)
+    found, before = heat.sides(store, model, now, asked.segment)
+    if frozen:
+        rule, references = _frozen(store, model)
+        _, before = frozen_scores(rule, references, asked.span.since, model, asked.segment)
+    return qq_table(found, before, _scale())
+
+
+def frozen_rule(model: str) -> str:
+    """Name the rule that compares a model's scores with a frozen reference; none where there is none, or no rules."""
+    try:
+        rule = rule_with_frozen(_rules(), model, given=bool(load_settings().references))
+    except SettingsError:
+        return ""  # rules that are wrong stop who judges, which says so; what they judged before is still shown
+    return rule.name if rule else ""
+
+
+def score_thresholds() -> frozenset[str]:
+    """Name the rules with a number on a distance of scores."""
+    try:
+        return frozenset(r.name for r in _rules().rules if isinstance(r, ThresholdRule) and r.of == "scores")
+    except SettingsError:
+        return frozenset()
+
+
+def _frozen(store: Store, model: str) -> tuple[DistributionRule, References]:
+    settings, rules = load_settings(), _rules()
+    rule = rule_with_frozen(rules, model, given=bool(settings.references))
+    if rule is None:
+        raise ReferenceMissingError(f"no rule compares the scores of {model} with a frozen reference")
+    return rule, References(
+        WindowSums(store),
+        rules,
+        settings.references,
+        settings.scale,
+        windows_start_seconds=settings.windows_start_seconds,
+    )
+
+
+@st.cache_resource(ttl=60, show_spinner=False)
+def _rules() -> RuleSet:
+    return load_rules(load_settings().rules or content("detectors"))
+
+
+@_loaded
 def shape(store: Store, asked: Asked, model: str) -> pd.DataFrame:
     """Load a model's scores in this time beside those before."""
     now = (asked.span.since, asked.span.until)
@@ -167,6 +243,21 @@ def shape(store: Store, asked: Asked, model: str) -> pd.DataFrame:
 def pairs(store: Store, asked: Asked) -> pd.DataFrame:
     """Load the differences by request, of the segment that is chosen."""
     return tables.pair_table(store, asked.span, load_settings().unit, asked.segment)
+
+
+@_loaded
+def differences(store: Store, asked: Asked, partners: tuple[str, ...], model: str = "") -> pd.DataFrame:
+    """Load the mean difference so far to these partners, of a model or of all, with its band."""
+    del store
+    table = pairs(asked)
+    table = table[table["partner"].isin(partners) & (table["model"].isin([model]) if model else True)]
+    return running_table(table, _scale())
+
+
+@_loaded
+def usual(store: Store, asked: Asked, model: str, partner: str) -> pd.DataFrame:
+    """Load what rules found in order of the mean difference of a pair."""
+    return usual_table(store, asked.span.since, asked.span.until, model, partner)
 
 
 @_loaded

@@ -8,16 +8,26 @@ import streamlit as st
 from frame import Shown, chart, everything, page
 from inputs import inputs
 
-from birdwatch.charts import distance_chart, drift_chart, evidence_chart, score_heat_chart, values_chart
+from birdwatch.charts import (
+    distance_chart,
+    drift_chart,
+    evidence_chart,
+    quantile_chart,
+    score_heat_chart,
+    values_chart,
+)
 from birdwatch.detect.tables import worst_by_step
+from birdwatch.errors import ReferenceMissingError
 
 _STATISTICS: Final = ("KS", "PSI", "W1")
+_FROZEN: Final = "frozen reference"
+_BEFORE: Final = "the four weeks before"
 
 
 def draw(shown: Shown) -> None:
     """Draw all models against their references, one in detail, and the inputs of all."""
-    judged = facts.verdicts(shown.asked)
-    judged = shown.of(judged[(judged["kind"] == "distribution") & (judged["model"] != "")])
+    verdicts = shown.of(facts.verdicts(shown.asked))
+    judged = verdicts[(verdicts["kind"] == "distribution") & (verdicts["model"] != "")]
     everything(shown, "What rules say of scores")
     left, right = st.columns(2, gap="medium")
     with left:
@@ -46,7 +56,7 @@ def draw(shown: Shown) -> None:
             shown.marks,
             shown.colours,
         )
-    _one(shown, judged)
+    _one(shown, pd.concat([judged, verdicts[verdicts["rule"].isin(facts.score_thresholds())]]))
     inputs(shown)
 
 
@@ -57,24 +67,64 @@ def _one(shown: Shown, judged: pd.DataFrame) -> None:
     model = title.selectbox("Model", known, key="of", bind="query-params", label_visibility="collapsed", width=250)
     if model is None:
         return
+    frozen = _compared_with(model)
     left, right = st.columns(2, gap="medium")
     with left:
         st.markdown("**Scores over time**")
         chart(facts.heat_of(shown.asked, "score", model), score_heat_chart, f"{model} gave no scores.", shown.marks)
     with right:
-        _distance(shown, model, judged)
-    st.markdown("**Scores in this time, beside those of the four weeks before it**")
-    shape = facts.shape(shown.asked, model)
-    chart(shape, values_chart, "There are no scores in this time, or none before it.", key="shape")
+        _distance(shown, model, judged, frozen=frozen)
+    left, right = st.columns(2, gap="medium")
+    with left:
+        _quantiles(shown, model, frozen=frozen)
+    with right:
+        st.markdown("**Scores in this time, beside those of the four weeks before it**")
+        shape = facts.shape(shown.asked, model)
+        chart(shape, values_chart, "There are no scores in this time, or none before it.", key="shape")
 
 
-def _distance(shown: Shown, model: str, judged: pd.DataFrame) -> None:
+def _compared_with(model: str) -> bool:
+    """Ask what to compare with where there is a choice; by default with what the rule compares with."""
+    rule = facts.frozen_rule(model)
+    if not rule:
+        return False
+    chosen = st.segmented_control(
+        "Compared with",
+        [_FROZEN, _BEFORE],
+        default=_FROZEN,
+        required=True,
+        key="against",
+        bind="query-params",
+        help=f"The frozen reference that the rule {rule!r} compares {model} with, or the four weeks before.",
+    )
+    return chosen == _FROZEN
+
+
+def _quantiles(shown: Shown, model: str, *, frozen: bool) -> None:
+    st.markdown(
+        f"**Which scores moved, against {'the frozen reference' if frozen else 'the four weeks before'}**",
+        help="A Q–Q plot. Each mark is a share of the scores, from the lowest (left) to the highest (right): below which score it"
+        " lay before, and below which it lies now. On the dashed line nothing has moved; above it scores are higher"
+        " than they were. In the grey, chance alone explains it, however often one looks. Towards both ends the grey widens:"
+        " of few scores little can be told.",
+    )
+    try:
+        table = facts.quantiles(shown.asked, model, frozen=frozen)
+    except ReferenceMissingError as error:
+        st.info(str(error), icon=":material/question_mark:")
+        return
+    chart(table, quantile_chart, f"There are no scores of {model} in this time, or none to compare with.", key="qq")
+
+
+def _distance(shown: Shown, model: str, judged: pd.DataFrame, *, frozen: bool) -> None:
     title = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
     title.markdown(
-        "**Distance from the four weeks before**",
+        f"**Distance from {'the frozen reference' if frozen else 'the four weeks before'}**",
         help="Grey: what chance alone explains of so few scores, nineteen times in twenty. Dashed: what the last rule tolerates"
         " that measures this distance. KS is the largest gap between the two distribution functions, PSI sums what"
-        " ten buckets gained and lost, W1 is how far scores moved on average.",
+        " ten buckets gained and lost, W1 is how far scores moved on average. The short upright strokes are what the"
+        " grid on which scores are counted leaves open; PSI has none. For W1, grey is a bound: chance may reach it less"
+        " often.",
     )
     statistic = title.segmented_control(
         "Distance",
@@ -86,15 +136,26 @@ def _distance(shown: Shown, model: str, judged: pd.DataFrame) -> None:
         label_visibility="collapsed",
     )
     statistic = statistic.lower()
-    table = facts.distances(shown.asked, model)
-    tolerances = judged[(judged["model"] == model) & (judged["statistic"] == statistic)]["tolerance"].dropna()
+    try:
+        table = facts.frozen_distances(shown.asked, model) if frozen else facts.distances(shown.asked, model)
+    except ReferenceMissingError as error:
+        st.info(str(error), icon=":material/question_mark:")
+        return
+    table = table[table["statistic"] == statistic]
+    tolerances = judged[(judged["model"] == model) & (judged["statistic"].replace("wasserstein", "w1") == statistic)][
+        "tolerance"
+    ].dropna()
+    if frozen and table["tolerance"].notna().any():
+        tolerances = table["tolerance"].dropna()
     chart(
-        table[table["statistic"] == statistic],
+        table,
         distance_chart,
         f"There are no scores of {model} in this time, or none before it to compare with.",
         shown.marks,
         float(tolerances.iloc[-1]) if len(tolerances) else None,
     )
+    if frozen and len(table):
+        st.caption(f"By the windows of its rule, against {table['against'].iloc[-1]}.")
 
 
 page(draw)

@@ -3,6 +3,7 @@
 import json
 
 import altair as alt
+import numpy as np
 import pandas as pd
 import pytest
 import vl_convert
@@ -11,10 +12,15 @@ from birdwatch import charts
 from birdwatch.alerts.tables import alert_table
 from birdwatch.charts import OKABE_ITO, Colours, Marks
 from birdwatch.detect.tables import value_table, verdict_table, worst_by_step
+from birdwatch.detect.usual import usual_table
+from birdwatch.stats.grid import bins_of
 from birdwatch.windows import tables
 from birdwatch.windows.accounts import audit_table
 from birdwatch.windows.heat import distance_table, heat_table
+from birdwatch.windows.pane import Counts
+from birdwatch.windows.qq import qq_table
 from birdwatch.windows.roles import models
+from birdwatch.windows.running import running_table
 from birdwatch.windows.store import Store
 
 from ..dashboards.synthetic import BAD_DAY, DAY, START, write_store  # noqa: TID252
@@ -62,7 +68,12 @@ def drawings(path, since, until):
         charts.latency_chart(tables.latency_table(store, span), marks, colours),
         charts.latency_chart(by_model, marks, colours),
         charts.drift_chart(verdicts[(verdicts["kind"] == "distribution") & (verdicts["model"] != "")], marks, colours),
-        charts.difference_chart(tables.pair_table(store, span), marks, colours),
+        charts.difference_chart(
+            running_table(tables.pair_table(store, span)),
+            marks,
+            colours,
+            usual_table(store, since, until, "champion", "canary"),
+        ),
         charts.evidence_chart(worst_by_step(on_pairs, span.step, "level"), marks, colours),
         charts.pair_chart(worst_by_step(of_pair, span.step), marks),
         charts.selection_chart(selection, marks, colours),
@@ -125,7 +136,7 @@ def test_a_model_keeps_its_colour_whatever_is_shown(path):
     assert colours.codes == OKABE_ITO[:3]
     store = Store(path, readonly=True)
     span = tables.span_of(store, START, START + DAY)
-    pairs = tables.pair_table(store, span)
+    pairs = running_table(tables.pair_table(store, span))
     marks = Marks.of(span, tables.control_table(store, 0, 1), alert_table(store, 0, 1))
     store.close()
     for shown in (pairs, pairs[pairs["model"] == "champion"]):
@@ -187,6 +198,138 @@ def test_a_pair_is_drawn_upon_what_is_in_order_for_as_long_as_each_verdict_stand
     assert (table["tolerance"] == 0.24).all()
     assert (table["shown_to"] - table["shown_from"] == pd.Timedelta(days=1)).all()
     assert table.loc[table["alarm"].notna(), "alarm"].tolist() == [0.54]
+
+
+def differences(mean, sd, n=(500, 500), version="1", **usual):
+    """Draw a pair of two hours; ``usual`` is what is in order."""
+    steps = pd.DataFrame(
+        {"time": [tables.timestamp(START + i * 3600) for i in range(2)], "n": n, "mean": mean, "sd": sd}
+    )
+    table = running_table(steps.assign(model="champion", version=version, partner="canary"))
+    span = tables.Span(START, START + DAY, 3600)
+    nothing = pd.DataFrame(columns=["time", "what", "author", "reason"])
+    columns = ["fired", "resolved", "severity", "rule", "model", "version", "feature", "attribution", "reason"]
+    marks = Marks.of(span, nothing, pd.DataFrame(columns=columns))
+    order = None
+    if usual:
+        ends = {"time": [tables.timestamp(START - DAY)], "to": [tables.timestamp(START + 2 * DAY)]}
+        order = pd.DataFrame({**ends, "version": ["1"], **{name: [value] for name, value in usual.items()}})
+    return charts.difference_chart(table, marks, Colours.of(["champion"]), order)
+
+
+@pytest.mark.parametrize(
+    ("mean", "usual", "says"),
+    [
+        (
+            [0.02, 0.02],
+            {},
+            (
+                "Over 1,000 requests champion 1 scored 0.020 higher than canary on average (between 0.011 and 0.029, at any"
+                " time)."
+            ),
+        ),
+        (
+            [-0.02, -0.02],
+            {"low": -0.01, "high": 0.01},
+            (
+                "Over 1,000 requests champion 1 scored 0.020 lower than canary on average (between 0.011 and 0.029, at any"
+                " time), beyond what is in order (-0.01 to +0.01)."
+            ),
+        ),
+        (
+            [0.02, 0.02],
+            {"low": -0.05, "high": 0.05},
+            (
+                "Over 1,000 requests champion 1 scored 0.020 higher than canary on average (between 0.011 and 0.029, at any"
+                " time), which is in order (-0.05 to +0.05)."
+            ),
+        ),
+        (
+            [0.003, 0.003],
+            {"low": -0.005, "high": 0.005},
+            (
+                "Over 1,000 requests champion 1 scored 0.003 higher than canary on average (between 0.006 lower and 0.012"
+                " higher, at any time: it may be nothing); in order is -0.005 to +0.005."
+            ),
+        ),
+    ],
+)
+def test_a_difference_is_told_with_its_band_and_whether_it_is_in_order(mean, usual, says):
+    assert differences(mean, [0.01, 0.01], **usual).says == says
+
+
+def test_a_band_without_a_bound_says_when_there_are_too_few():
+    few = differences([30.0, 10.0], [1.0, 1.0], n=[20, 20])
+    assert few.says == "Over 40 requests champion 1 scored 20.000 higher than canary on average, too few for a band."
+
+
+def test_what_is_in_order_is_drawn_within_the_time_and_a_wild_band_does_not_flatten_the_rest():
+    drawing = differences([0.01, 0.02], [0.01, 0.01], n=[10, 5000], low=-0.05, high=0.05)
+    (order,) = drawing.data["usual"].to_dict("records")
+    assert (order["time"], order["to"]) == (tables.timestamp(START), tables.timestamp(START + DAY))
+    table = drawing.data["main"]
+    assert table["high"].iloc[0] > 0.5  # of ten requests
+    assert table["at_high"].max() < 0.06
+
+
+def quantiles_moved(move, seed=2):
+    scores = np.random.default_rng(seed).random(20_000)
+    before, now = (Counts.of(bins_of(x, "probability")) for x in (scores, move(scores)))
+    return charts.quantile_chart(qq_table(now, before))
+
+
+@pytest.mark.parametrize(
+    ("move", "says"),
+    [
+        (
+            lambda x: x,
+            "They agree: between 20,000 scores now and 20,000 before there is no more difference than chance makes.",
+        ),
+        (lambda x: x * 0.8, "Among the upper 78 % scores lie lower: 9 in 10 are now below 0.72, it was 0.9."),
+        (
+            lambda x: np.where(x < 0.3, x / 2, x),
+            "Among the lower 30 % scores lie lower: 1 in 10 are now below 0.049, it was 0.098.",
+        ),
+        (
+            lambda x: x + 0.15 * ((x > 0.3) & (x < 0.6)),
+            "Scores above the lowest 31 % and below the highest 34 % lie higher: half are now below 0.62, it was 0.5.",
+        ),
+    ],
+)
+def test_a_quantile_plot_says_which_scores_moved_whither_and_by_how_much(move, says):
+    assert quantiles_moved(move).says.startswith(says.removesuffix("."))
+
+
+def test_a_quantile_plot_keeps_to_the_schema_and_its_specification():
+    drawing = quantiles_moved(np.sqrt)
+    rows = {name: json.loads(table.to_json(orient="records")) for name, table in drawing.data.items()}
+    chart = alt.Chart.from_dict({**drawing.spec, "datasets": rows})
+    svg = vl_convert.vegalite_to_svg(chart.to_dict(validate=True))
+    assert "half below" in svg
+    assert drawing.spec == quantiles_moved(lambda x: x).spec
+    assert np.isfinite(drawing.data["main"][["least", "most"]]).all(axis=None)
+
+
+def test_nothing_to_compare_is_drawn_as_nothing():
+    nothing = Counts.of([])
+    drawing = charts.quantile_chart(qq_table(nothing, nothing))
+    assert (drawing.says, len(drawing.data["main"])) == ("", 0)
+
+
+def test_a_distance_says_how_many_lie_beyond_chance_and_beyond_the_tolerance(path):
+    store = Store(path, readonly=True)
+    since, until = START + 14 * DAY, START + 21 * DAY
+    span = tables.span_of(store, since, until)
+    marks = Marks.of(span, tables.control_table(store, since, until), alert_table(store, since, until))
+    table = distance_table(store, span, "champion", scale="probability")
+    store.close()
+    found = charts.distance_chart(table[table["statistic"] == "w1"], marks, 0.05)
+    assert found.says.endswith(
+        "1 of 7 points are above what chance alone explains, 1 above the 0.05 that a rule tolerates."
+    )
+    drawn = found.data["main"]
+    assert (drawn["at_least"] < drawn["value"]).all()
+    assert (drawn["at_most"] > drawn["value"]).all()
 
 
 def test_values_stand_side_by_side_in_order(path):

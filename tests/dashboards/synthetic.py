@@ -99,11 +99,8 @@ def _pane(rng: np.random.Generator, hour: int) -> dict[Series, Counts]:
         pane[Series("latency.queue", model, version)] = Counts.of(bins_of(queue))
     for model, partner in (("challenger", "champion"), ("fallback", "champion"), ("champion", "canary")):
         d = scores[model] - scores[partner]
-        fixed = np.round(d * FIXED_POINT).astype(np.int64)
         name = (model, version_at(model, day), partner)
-        pane[Series("pair", *name)] = Counts.of(
-            [0, 1, 2], [n, int(fixed.sum()), int(np.ceil(d * d * FIXED_POINT).astype(np.int64).sum())]
-        )
+        pane[Series("pair", *name)] = _pair(d)
         pane[Series("difference", *name)] = Counts.of(bins_of(d))
         ours, theirs = (bins_of(scores[m], "probability") >> JOINT_SHIFT for m in (model, partner))
         centre = JOINT_SPAN // 2
@@ -113,6 +110,8 @@ def _pane(rng: np.random.Generator, hour: int) -> dict[Series, Counts]:
     pane[Series("category.carrier", segment="B6")] = Counts.of([0], [n - n // 2])
     for place, segment in enumerate(SEGMENTS):
         part = slice(place, None, len(SEGMENTS))
+        d = (scores["champion"] - scores["canary"])[part]
+        pane[Series("pair", "champion", "1", "canary", segment)] = _pair(d)
         pane[Series("counts", segment=segment)] = Counts.of([0], [risk[part].size])
         for model, found in scores.items():
             name = (model, version_at(model, day), "", segment)
@@ -127,6 +126,12 @@ def _pane(rng: np.random.Generator, hour: int) -> dict[Series, Counts]:
         [0, 4, 5, 6, 7], [n, n, int(rng.binomial(n, 0.0005)), n, int(rng.binomial(n, 0.22))]
     )
     return {series: counts for series, counts in pane.items() if counts.bins.size}
+
+
+def _pair(d: np.ndarray) -> Counts:
+    fixed = np.round(d * FIXED_POINT).astype(np.int64)
+    squares = np.ceil(d * d * FIXED_POINT).astype(np.int64)
+    return Counts.of([0, 1, 2], [d.size, int(fixed.sum()), int(squares.sum())])
 
 
 def _extremes(hour: int) -> list[Extreme]:
@@ -170,6 +175,8 @@ def _judged(
 ) -> Verdict:
     drifting = value > tolerance
     details: dict[str, Any] = {"since": window["start"]}
+    if kind == "paired":
+        details["usual_mean"] = 0.0
     if kind == "distribution":
         details["moved"] = [{"value": "0.5 to 0.6", "now": value, "before": 0.05}]
     elif drifting:

@@ -1,8 +1,16 @@
 """Each page over a full store: what it says, and what can be chosen on it."""
 
 import json
+import re
 
-from .synthetic import PAST
+import pytest
+import streamlit as st
+
+from birdwatch.detect.frozen import save
+from birdwatch.detect.sourcing import freeze
+from birdwatch.windows.store import Store
+
+from .synthetic import DAY, PAST, START
 
 STORM = {"range": "custom", "from": "2024-03-12T00:00", "to": "2024-03-19T01:00"}
 
@@ -29,7 +37,7 @@ def test_scores_are_shown_over_time_against_their_reference_and_by_evidence(full
     assert not app.exception
     assert "4 of 28 looks found more than is tolerated" in words(app)
     assert "It alarmed 4 times" in words(app)
-    _, _, _, distance, _, _ = charts(app)  # beside it: drift, evidence, heat, shape, an input's values
+    _, _, _, distance, _, _, _ = charts(app)  # beside it: drift, evidence, heat, quantiles, shape, an input's values
     assert "distance (KS)" in distance
     assert "0.27" in distance  # what the rule tolerates
     shifted = view(full, "scores", distance="PSI", of="champion", **STORM)
@@ -63,6 +71,68 @@ def test_a_pair_is_shown_in_detail_with_its_largest_disagreements(full, view, wo
     app.selectbox(key="pair").set_value("champion 1 against canary").run()
     assert not app.exception
     assert "None were kept in this time." in words(app)
+
+
+def test_the_difference_so_far_has_a_band_that_holds_at_all_times(full, view, words):
+    app = view(full, "canary", **PAST)
+    said = words(app)
+    assert "requests champion 1 scored 0.03" in said
+    assert "lower than canary on average (between 0.0" in said
+    app.selectbox(key="pair").set_value("champion 1 against canary").run()
+    assert "which is in order (-0.05 to +0.05)." in words(app)
+    part = view(full, "canary", segment="origin=EWR", models=["champion"], **PAST)
+    assert not part.exception
+    some, everything = (
+        int(re.findall(r"Over ([\d,]+) requests champion", text)[0].replace(",", "")) for text in (words(part), said)
+    )
+    assert 0.4 * everything < some < 0.6 * everything
+
+
+def test_scores_are_told_quantile_by_quantile(full, view, words):
+    app = view(full, "scores", of="champion", range="custom", **{"from": "2024-03-18T00:00", "to": "2024-03-19T00:00"})
+    assert not app.exception
+    assert "lie higher: half are now below 0.3" in words(app)
+    calm = view(full, "scores", of="champion", range="custom", **{"from": "2024-03-08T00:00", "to": "2024-03-10T00:00"})
+    assert "there is no more difference than chance makes" in words(calm)
+    assert "Compared with" not in words(calm)
+
+
+@pytest.fixture
+def frozen(full, tmp_path, monkeypatch):
+    """Have the settings give a reference of the first twelve days."""
+    store = Store(full, readonly=True)
+    save(freeze(store, START, START + 12 * DAY, DAY, name="early March"), tmp_path / "march.json")
+    store.close()
+    monkeypatch.setenv("BIRDWATCH_REFERENCES", json.dumps([str(tmp_path / "march.json")]))
+    st.cache_data.clear()
+    st.cache_resource.clear()
+    yield tmp_path / "march.json"
+    st.cache_data.clear()
+    st.cache_resource.clear()
+
+
+def test_scores_are_compared_with_the_frozen_reference_of_their_rule(full, frozen, view, words):
+    app = view(full, "scores", of="champion", **STORM | {"from": "2024-03-14T00:00"})
+    assert not app.exception
+    assert "**Distance from the frozen reference**" in words(app)
+    assert "By the windows of its rule, against early March." in words(app)
+    assert "**Which scores moved, against the frozen reference**" in words(app)
+    before = view(full, "scores", of="champion", against="the four weeks before", **STORM)
+    assert "**Distance from the four weeks before**" in words(before)
+
+
+def test_a_range_that_the_reference_covers_says_so(full, frozen, view, words):
+    app = view(full, "scores", of="champion", range="custom", **{"from": "2024-03-05T00:00", "to": "2024-03-09T00:00"})
+    assert not app.exception
+    assert "early March overlaps the window it should judge" in words(app)
+
+
+def test_a_reference_that_is_gone_says_so_and_the_rest_is_shown(full, frozen, view, words):
+    frozen.unlink()
+    app = view(full, "scores", of="champion", **STORM)
+    assert not app.exception
+    assert f"{frozen} cannot be read as a reference" in words(app)
+    assert len(charts(app)) == 5
 
 
 def test_selection_shows_who_answered_and_why(full, view, words):

@@ -28,8 +28,8 @@ PATIENCE = 120_000  # milliseconds: a bound, not a wait
 PAGES = {
     "Overview": ("", 0),
     "Latency": ("latency", 3),
-    "Scores": ("scores", 6),
-    "Canary": ("canary", 4),
+    "Scores": ("scores", 7),
+    "Canary": ("canary", 5),
     "Selection": ("selection", 3),
     "Deployments": ("deployments", 2),
     "Alerts": ("alerts", 2),

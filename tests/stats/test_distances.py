@@ -20,6 +20,7 @@ from birdwatch.stats.distances import (
     stack,
     total_variation,
     wasserstein,
+    wasserstein_noise,
 )
 from birdwatch.stats.grid import bins_of
 
@@ -245,3 +246,32 @@ def test_few_valued_scores_have_a_bucket_each_and_their_distances_are_exact():
     assert ks(histogram(window), histogram(reference)).value == pytest.approx(
         stats.ks_2samp(window, reference, method="asymp").statistic
     )
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda rng, n: rng.random(n),
+        lambda rng, n: rng.beta(0.5, 4.0, n),
+        lambda rng, n: rng.lognormal(0.0, 1.0, n),
+        lambda rng, n: rng.choice([0.1, 0.5, 0.9], n, p=[0.7, 0.2, 0.1]),  # atoms
+    ],
+)
+def test_unchanged_samples_seldom_lie_further_apart_than_chance_explains_of_wasserstein(draw):
+    rng = np.random.default_rng(9)
+    apart = []
+    for _ in range(300):
+        now, before = draw(rng, 150), draw(rng, 2_000)
+        noise = wasserstein_noise(150, 2_000, histogram(before))
+        apart.append(stats.wasserstein_distance(now, before) / noise)
+    assert np.mean(np.array(apart) > 1) <= 0.05
+    assert np.quantile(apart, 0.95) > 0.65  # and the bound is no idle one
+
+
+def test_what_chance_explains_of_wasserstein_has_the_unit_of_the_values_and_refuses_nothing_to_go_by():
+    values = np.random.default_rng(2).normal(0, 1, 3_000)
+    one, eight = (wasserstein_noise(100, 3_000, histogram(values * unit)) for unit in (1, 8))
+    assert eight == pytest.approx(8 * one)
+    assert wasserstein_noise(400, 12_000, histogram(values)) == pytest.approx(one / 2)
+    with pytest.raises(ValueError, match="0 and 10 events"):
+        wasserstein_noise(0, 10, histogram(values))

@@ -10,6 +10,7 @@ from birdwatch.charts.marks import OKABE_ITO, Colours, Drawing, Marks
 from birdwatch.charts.measured import measured_chart
 from birdwatch.charts.operations import changes_chart, episodes_chart, pending_chart, traffic_chart
 from birdwatch.charts.pairs import difference_chart, evidence_chart, pair_chart
+from birdwatch.charts.quantiles import quantile_chart
 from birdwatch.charts.scores import distance_chart, drift_chart, score_heat_chart
 from birdwatch.charts.selection import misses_chart, other_choices_chart, selection_chart
 from birdwatch.charts.shapes import joint_chart, qq_chart
@@ -38,6 +39,7 @@ __all__ = [
     "pair_chart",
     "pending_chart",
     "qq_chart",
+    "quantile_chart",
     "score_heat_chart",
     "selection_chart",
     "traffic_chart",

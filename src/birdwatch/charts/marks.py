@@ -29,6 +29,7 @@ __all__ = [
     "line_and_points",
     "model_colour",
     "said_at",
+    "said_number",
     "shown_in",
     "time_axis",
     "verdict_points",
@@ -233,6 +234,19 @@ def said_at(moment: pd.Timestamp) -> str:
     '17 Mar 06:00'
     """
     return f"{moment:%d %b %H:%M}"
+
+
+def said_number(value: float) -> str:
+    """Say a number to as many digits as a sentence bears.
+
+    Examples
+    --------
+    >>> [said_number(x) for x in (0.00412, 0.6149, 12.34, 12340.0)]
+    ['0.0041', '0.61', '12.3', '12,340']
+    """
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.2g}" if abs(value) < 1 else f"{value:.3g}"
 
 
 def _moments(controls: pd.DataFrame, span: Span) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """Models beside their partners: the champion beside the canary, a challenger beside the champion."""
 
+import math
 from functools import lru_cache
 from typing import Any, Final
 
@@ -14,13 +15,13 @@ from birdwatch.charts.marks import (
     framed,
     largest,
     level_line,
-    line_and_points,
     model_colour,
     said_at,
     shown_in,
     time_axis,
     when,
 )
+from birdwatch.windows.tables import timestamp
 
 __all__ = ["difference_chart", "evidence_chart", "pair_chart"]
 
@@ -31,50 +32,119 @@ _CALM: Final = "#0072B2"
 _ALARM: Final = "#D55E00"
 
 
-def difference_chart(table: pd.DataFrame, marks: Marks, colours: Colours) -> Drawing:
-    """Draw the mean difference of a model's scores to its partner's by request, with a band of one standard deviation.
+def difference_chart(table: pd.DataFrame, marks: Marks, colours: Colours, usual: pd.DataFrame | None = None) -> Drawing:
+    """Draw the mean difference by request so far, with the band that holds at all times at once; faint, that of each step.
 
     Parameters
     ----------
     table
-        From `birdwatch.windows.tables.pair_table`: one pair or several.
+        From `birdwatch.windows.running.running_table`: one pair or several.
+    usual
+        From `birdwatch.detect.usual.usual_table`, to draw upon what is in order; of one pair.
     """
-    band = table.assign(low=table["mean"] - table["sd"], high=table["mean"] + table["sd"])
-    widest = largest(table.assign(size=table["mean"].abs()), "size")
-    says = (
-        ""
-        if widest is None
-        else (
-            f"The mean difference was at most {widest['mean']:+.3f} ({widest['model']} {widest['version']} −"
-            f" {widest['partner']}, {said_at(widest['time'])})."
-        )
+    usual = usual if usual is not None else pd.DataFrame(columns=["time", "to", "version", "low", "high"])
+    usual = _within(usual, marks)
+    least, most = _room(table, usual)
+    drawn = table.assign(
+        at_low=table["low"].clip(least, most),
+        at_high=table["high"].clip(least, most),
+        at=table["mean"].clip(least, most),
     )
-    return draw(_differences(colours, shown_in(table, colours.models)), band, marks, says)
+    drawing = draw(_differences(colours, shown_in(table, colours.models)), drawn, marks, _said(table, usual))
+    order = usual.assign(low=usual["low"].clip(least, most), high=usual["high"].clip(least, most))
+    return drawing._replace(data={**drawing.data, "usual": order})
+
+
+def _within(usual: pd.DataFrame, marks: Marks) -> pd.DataFrame:
+    """Cut what is in order to the time that is shown."""
+    since, until = timestamp(marks.span.since), timestamp(marks.span.until)
+    found = usual.assign(
+        time=usual["time"].where(usual["time"] > since, since), to=usual["to"].where(usual["to"] < until, until)
+    )
+    return found[found["time"] < found["to"]]
+
+
+def _room(table: pd.DataFrame, usual: pd.DataFrame) -> tuple[float, float]:
+    """Give the differences between which to draw: of a handful of requests a band is as wide as all that is possible."""
+    told = table[table["n"] >= table["n"].median() / 10]
+    last = table[table["running"].notna()].groupby(["model", "version", "partner"]).tail(1)
+    ends = [*told["mean"], *last["low"].dropna(), *last["high"].dropna(), 0.0]
+    least, most, wide = min(ends), max(ends), max(max(ends) - min(ends), 1e-6)
+    # What is in order is seen whole where it is not so wide that nothing else would be seen.
+    order = [least, most, *usual["low"].clip(least - 2 * wide), *usual["high"].clip(upper=most + 2 * wide)]
+    return min(order) - wide / 20, max(order) + wide / 20
+
+
+def _said(table: pd.DataFrame, usual: pd.DataFrame) -> str:
+    """Say of the pair whose band lies furthest from zero how far that is, and whether it is in order."""
+    last = table[table["running"].notna()].groupby(["model", "version", "partner"]).tail(1)
+    if last.empty:
+        return ""
+    away = last[["low"]].assign(other=-last["high"]).max(axis=1).fillna(-1.0)
+    pair = last.iloc[int(away.to_numpy().argmax())]
+    low, high = float(pair["low"]), float(pair["high"])
+    whether = "higher" if pair["running"] >= 0 else "lower"
+    size, near, far = (f"{abs(x):,.{_places(low, high)}f}" for x in (pair["running"], *sorted((low, high), key=abs)))
+    says = (
+        f"Over {int(pair['requests']):,} requests {pair['model']} {pair['version']} scored {size} {whether} than"
+        f" {pair['partner']} on average"
+    )
+    if pd.isna(low):
+        return f"{says}, too few for a band."
+    if low <= 0 <= high:
+        below, above = (near, far) if -low < high else (far, near)
+        says += f" (between {below} lower and {above} higher, at any time: it may be nothing)"
+    else:
+        says += f" (between {near} and {far}, at any time)"
+    of_version = usual[usual["version"] == pair["version"]]
+    if of_version.empty:
+        return f"{says}."
+    rule = of_version.iloc[int(of_version["to"].to_numpy().argmax())]
+    order = f"{rule['low']:+.2g} to {rule['high']:+.2g}"
+    if low > rule["high"] or high < rule["low"]:
+        return f"{says}, beyond what is in order ({order})."
+    if low >= rule["low"] and high <= rule["high"]:
+        return f"{says}, which is in order ({order})."
+    return f"{says}; in order is {order}."
+
+
+def _places(low: float, high: float) -> int:
+    """Give how many decimals tell the ends of a band apart, and from zero.
+
+    Examples
+    --------
+    >>> _places(0.0031, 0.0052), _places(-0.2, 0.3), _places(12.0, 90.0)
+    (3, 1, 0)
+    """
+    told = [x for x in (high - low, abs(low), abs(high)) if x > 0]
+    return max(0, -math.floor(math.log10(min(told) / 2))) if told and math.isfinite(sum(told)) else 3
 
 
 @lru_cache(maxsize=32)
 def _differences(colours: Colours, models: tuple[str, ...]) -> dict[str, Any]:
     same: dict[str, Any] = {"color": model_colour(colours, models), "detail": ["version:N", "partner:N"]}
-    lines = line_and_points(
-        y=alt.Y("mean:Q", title="difference by request (mean ± sd)"),
-        tooltip=[
-            when(),
-            "model:N",
-            "version:N",
-            "partner:N",
-            alt.Tooltip("mean:Q", format="+.4f"),
-            alt.Tooltip("sd:Q", format=".4f"),
-            alt.Tooltip("n:Q", format=","),
-        ],
-        **same,
-    )
-    band = (
-        alt.Chart(alt.NamedData("main"))
-        .mark_area(opacity=0.18)
-        .encode(x=time_axis(), y=alt.Y("low:Q", title=""), y2="high:Q", **same)
-    )
+    title = "mean difference by request"
+    base = alt.Chart(alt.NamedData("main")).encode(x=time_axis(), **same)
+    told = [
+        when(),
+        *("model:N", "version:N", "partner:N"),
+        alt.Tooltip("running:Q", title="mean so far", format="+.4f"),
+        alt.Tooltip("low:Q", title="at any time, from", format="+.4f"),
+        alt.Tooltip("high:Q", title="to", format="+.4f"),
+        alt.Tooltip("requests:Q", title="requests so far", format=","),
+        alt.Tooltip("mean:Q", title="mean of this step", format="+.4f"),
+        alt.Tooltip("n:Q", title="requests of this step", format=","),
+    ]
+    order = alt.Chart(alt.NamedData("usual")).mark_rect(color="#888888", opacity=0.25)
     zero = alt.Chart(alt.NamedData("ends")).mark_rule(color="#888888").encode(y=alt.datum(0.0))
-    return framed(zero, band, lines)
+    return framed(
+        order.encode(x=time_axis(), x2="to:T", y=alt.Y("low:Q", title=title), y2="high:Q"),
+        zero,
+        base.mark_area(opacity=0.25).encode(y=alt.Y("at_low:Q", title=title), y2="at_high:Q"),
+        base.mark_point(filled=True, size=14, opacity=0.35).encode(y="at:Q"),
+        base.mark_line(strokeWidth=2.2).encode(y="running:Q"),
+        base.mark_point(filled=True, size=120, opacity=0).encode(y="running:Q", tooltip=told),
+    )
 
 
 def evidence_chart(verdicts: pd.DataFrame, marks: Marks, colours: Colours) -> Drawing:

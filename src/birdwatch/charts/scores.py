@@ -102,12 +102,13 @@ def _heat() -> dict[str, Any]:
 
 
 def distance_chart(table: pd.DataFrame, marks: Marks, tolerance: float | None = None) -> Drawing:
-    """Draw one distance of a model's scores from what they were, upon what chance alone explains.
+    """Draw one distance of a model's scores from what they were, upon what chance alone explains, with what the grid leaves open.
 
     Parameters
     ----------
     table
-        From `birdwatch.windows.heat.distance_table`: the rows of one statistic.
+        From `birdwatch.windows.heat.distance_table` or `birdwatch.detect.against.frozen_distance_table`: the rows of one
+        statistic.
     tolerance
         What a rule tolerates of it, where there is one.
     """
@@ -117,23 +118,30 @@ def distance_chart(table: pd.DataFrame, marks: Marks, tolerance: float | None = 
     if furthest is not None:
         says = f"At most {furthest['value']:.2g}, on {said_at(furthest['time'])}"
         above = int((table["value"] > table["chance"]).sum())
-        says += f"; {above} of {len(table)} points are above what chance alone explains." if above else "."
-    return draw(_distances(statistic, tolerance), table.assign(nothing=0.0), marks, says)
+        says += f"; {above} of {len(table)} points are above what chance alone explains" if above else ""
+        beyond = int((table["value"] > tolerance).sum()) if tolerance is not None else 0
+        says += f", {beyond} above the {tolerance:.2g} that a rule tolerates." if beyond else "."
+    drawn = table.assign(nothing=0.0, at_least=(table["value"] - table["error"]).clip(lower=0.0))
+    drawn["at_most"] = table["value"] + table["error"]
+    return draw(_distances(statistic, tolerance), drawn, marks, says)
 
 
 @lru_cache(maxsize=32)
 def _distances(statistic: str, tolerance: float | None) -> dict[str, Any]:
     y = alt.Y("value:Q", title=_TITLES.get(statistic, statistic), scale=alt.Scale(zero=True, nice=4))
-    chance = alt.Chart(alt.NamedData("main")).mark_area(color="#888888", opacity=0.25, interpolate="step-after")
+    base = alt.Chart(alt.NamedData("main")).encode(x=time_axis())
+    chance = base.mark_area(color="#888888", opacity=0.25, interpolate="step-after")
     lines = line_and_points(
         y=y,
         color=alt.value(_BLUE),
         tooltip=[
             when(),
             alt.Tooltip("value:Q", format=".3f"),
+            alt.Tooltip("error:Q", title="the grid leaves open ±", format=".2~g"),
             alt.Tooltip("chance:Q", title="chance alone, up to", format=".3f"),
             alt.Tooltip("n:Q", format=","),
         ],
     )
-    band = chance.encode(x=time_axis(), y=alt.Y("nothing:Q", title=_TITLES.get(statistic, statistic)), y2="chance:Q")
-    return framed(band, lines, *([] if tolerance is None else [level_line(tolerance, "tolerated")]))
+    band = chance.encode(y=alt.Y("nothing:Q", title=_TITLES.get(statistic, statistic)), y2="chance:Q")
+    open_ = base.mark_rule(color=_BLUE, strokeWidth=1.5).encode(y=alt.Y("at_least:Q", title=""), y2="at_most:Q")
+    return framed(band, open_, lines, *([] if tolerance is None else [level_line(tolerance, "tolerated")]))

@@ -7,14 +7,24 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from birdwatch.stats.distances import bucket_counts, bucket_cuts, ks, ks_noise, psi, psi_noise, stack, wasserstein
+from birdwatch.stats.distances import (
+    bucket_counts,
+    bucket_cuts,
+    ks,
+    ks_noise,
+    psi,
+    psi_noise,
+    stack,
+    wasserstein,
+    wasserstein_noise,
+)
 from birdwatch.stats.grid import Scale, midpoints
-from birdwatch.stats.quantiles import quantiles, size
+from birdwatch.stats.quantiles import Histogram, quantiles, size
 from birdwatch.windows.pane import Counts, total
 from birdwatch.windows.store import Store
 from birdwatch.windows.tables import MOST_POINTS, Span, step_for
 
-__all__ = ["distance_table", "heat_table", "shape_table"]
+__all__ = ["distance_table", "distances", "distances_frame", "heat_table", "shape_table", "sides", "step_of"]
 
 _STEPS: Final = 80
 """So many columns can be told apart in a picture, and a column of several panes has enough events to have a shape."""
@@ -44,7 +54,7 @@ def heat_table(
         ``time, to, low, high`` are a cell's edges, ``n`` the events in it, ``share`` their share of the step's. Cells
         without an event are left out; there are at most `MOST_POINTS`.
     """
-    steps = _by_step(store, _coarse(store, span), measure, model, segment)
+    steps = _by_step(store, step_of(store, span), measure, model, segment)
     whole = total(steps.values())
     if not whole.bins.size:
         return _cells([])
@@ -61,7 +71,7 @@ def heat_table(
         )
         if len(table) <= MOST_POINTS:
             break
-    step = _coarse(store, span).step
+    step = step_of(store, span).step
     return table.assign(to=table["time"] + pd.Timedelta(seconds=step))
 
 
@@ -87,22 +97,31 @@ def shape_table(
         ``place, value, now, before``, as `birdwatch.charts.values_chart` draws them: shares by range of scores. Empty where
         one side has no scores.
     """
-    since, until = now
-    sides = {
-        name: total(
-            c
-            for _, _, c in store.rows(
-                *stretch, measure=measure, model=model, segment=segment, step=stretch[1] - stretch[0]
-            )
-        )
-        for name, stretch in (("now", (since, until)), ("before", (since - _BEFORE, since)))
-    }
-    if not all(side.bins.size for side in sides.values()):
+    found = sides(store, model, now, segment, measure=measure)
+    if not all(side.bins.size for side in found):
         return pd.DataFrame(columns=["place", "value", "now", "before"])
-    edges = _even_edges(total(sides.values()), scale)
-    shares = {name: _folded(side, edges, scale) / size(side) for name, side in sides.items()}
+    edges = _even_edges(total(found), scale)
+    shares = {
+        name: _folded(side, edges, scale) / size(side) for name, side in zip(("now", "before"), found, strict=True)
+    }
     names = [f"{low:.3g} to {high:.3g}" for low, high in pairwise(edges)]
     return pd.DataFrame({"place": range(len(names)), "value": names, **shares})
+
+
+def sides(
+    store: Store, model: str, now: tuple[int, int], segment: str = "", *, measure: str = "score"
+) -> tuple[Counts, Counts]:
+    """Give the histograms of a model's scores in a stretch of event time, and in the four weeks before it.
+
+    ``measure`` may be another than scores, such as ``feature.age`` of no model.
+    """
+    since, until = now
+    stretches = ((since, until), (since - _BEFORE, since))
+    found, before = (
+        total(c for _, _, c in store.rows(*one, measure=measure, model=model, segment=segment, step=one[1] - one[0]))
+        for one in stretches
+    )
+    return found, before
 
 
 def distance_table(
@@ -116,17 +135,15 @@ def distance_table(
     Returns
     -------
     DataFrame
-        ``time, statistic, value, chance, n``: ``ks`` (Kolmogorov-Smirnov), ``psi`` (population stability index, in
-        ten buckets) and ``w1`` (Wasserstein, in the unit of the scores). ``chance`` is what two samples of these sizes from one
-        distribution exceed one time in twenty; NaN for ``w1``.
+        ``time, statistic, value, error, chance, n``: see `distances`.
     """
-    coarse = _coarse(store, span)
+    coarse = step_of(store, span)
     if span.until - span.since >= _WEEK and _DAY % store.pane_seconds == 0:
         coarse = max(coarse, Span(span.since // _DAY * _DAY, -(-span.until // _DAY) * _DAY, _DAY), key=lambda s: s.step)
     reach = -(-_BEFORE // coarse.step)
     steps = _by_step(store, coarse._replace(since=coarse.since - reach * coarse.step), "score", model, segment)
     if not steps:
-        return _distances([])
+        return distances_frame([])
     bins, counts = stack([(c.bins, c.counts) for c in steps.values()])
     # A reference is the difference of two sums from the beginning on.
     until = np.concatenate([np.zeros((1, bins.size), dtype=np.int64), np.cumsum(counts, axis=0)])
@@ -138,18 +155,12 @@ def distance_table(
         if start < coarse.since or not before.any():
             continue
         ours, theirs = (bins, counts[i]), (bins, before)
-        n, m = size(ours), size(theirs)
-        cuts = bucket_cuts((bins[before > 0], before[before > 0]))
-        shift = psi(bucket_counts(ours, cuts), bucket_counts(theirs, cuts))
-        rows += [
-            (start, "ks", ks(ours, theirs).value, float(ks_noise(n, m)), n),
-            (start, "psi", shift, psi_noise(n, m, cuts.size + 1), n),
-            (start, "w1", wasserstein(ours, theirs, scale).value * unit, np.nan, n),
-        ]
-    return _distances(rows)
+        rows += [(start, *row) for row in distances(ours, theirs, scale, unit)]
+    return distances_frame(rows)
 
 
-def _coarse(store: Store, span: Span) -> Span:
+def step_of(store: Store, span: Span) -> Span:
+    """Choose the step at which distributions over a span are looked at: a few dozen, of whole panes."""
     return max(span, step_for(span.since, span.until, store.pane_seconds, _STEPS), key=lambda s: s.step)
 
 
@@ -188,6 +199,26 @@ def _cells(rows: list[tuple[Any, ...]]) -> pd.DataFrame:
     return table.assign(time=pd.to_datetime(table["time"], unit="s", utc=True))
 
 
-def _distances(rows: list[tuple[Any, ...]]) -> pd.DataFrame:
-    table = pd.DataFrame(rows, columns=["time", "statistic", "value", "chance", "n"])
+def distances(ours: Histogram, theirs: Histogram, scale: Scale = "real", unit: float = 1.0) -> list[tuple[Any, ...]]:
+    """Give (statistic, value, error, chance, n) of what people look at, between a window and what it is compared with.
+
+    ``ks`` is Kolmogorov-Smirnov, ``psi`` the population stability index in ten buckets, ``w1`` Wasserstein in the unit of the
+    scores. The distance of the events themselves lies within ``error``, which is what the grid leaves open; ``chance``
+    is what two samples of these sizes from one distribution exceed one time in twenty (at most, for ``w1``).
+    """
+    n, m = size(ours), size(theirs)
+    some = theirs[1] > 0
+    cuts = bucket_cuts((theirs[0][some], theirs[1][some]))
+    gap, moved = ks(ours, theirs), wasserstein(ours, theirs, scale)
+    shift = psi(bucket_counts(ours, cuts), bucket_counts(theirs, cuts))
+    return [
+        ("ks", gap.value, gap.error, float(ks_noise(n, m)), n),
+        ("psi", shift, 0.0, psi_noise(n, m, cuts.size + 1), n),
+        ("w1", moved.value * unit, moved.error * unit, wasserstein_noise(n, m, theirs, scale) * unit, n),
+    ]
+
+
+def distances_frame(rows: list[tuple[Any, ...]], *more: str) -> pd.DataFrame:
+    """Make a table of rows of a time in Unix seconds, what `distances` gives, and ``more``."""
+    table = pd.DataFrame(rows, columns=["time", "statistic", "value", "error", "chance", "n", *more])
     return table.assign(time=pd.to_datetime(table["time"], unit="s", utc=True))
