@@ -79,7 +79,8 @@ def check_shadow(
     """
     if champion == shadow:
         raise SettingsError(f"{champion!r} is compared with itself: name two models")
-    compared = f"the shadow {shadow} against the champion {champion}"
+    named = [role if name == role else f"{role} {name}" for role, name in (("shadow", shadow), ("champion", champion))]
+    compared = f"the {named[0]} against the {named[1]}"
     closed = _closed(store, since)
     pane = store.pane(*closed) if closed else {}
     known = models(store)

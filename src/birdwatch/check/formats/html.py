@@ -24,7 +24,9 @@ body {{ font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var
 h1.fail {{ color: var(--bad); }} h1.pass {{ color: var(--ok); }}
 .wide {{ overflow-x: auto; }}
 table {{ border-collapse: collapse; width: 100%; }}
-th, td {{ text-align: left; padding: .4rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top; }}
+th, td {{ text-align: left; padding: .5rem .6rem 0; vertical-align: top; }}
+th {{ white-space: nowrap; }}
+.said td {{ color: var(--faint); font-size: .875rem; padding: 0 .6rem .5rem; border-bottom: 1px solid var(--line); }}
 td.number {{ text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }}
 .drifting {{ color: var(--bad); font-weight: 600; }}
 .faint {{ color: var(--faint); font-size: .875rem; }}
@@ -57,19 +59,20 @@ def write(report: Report) -> str:
 def _table(found: list[Row]) -> str:
     if not found:
         return ""
-    heads = ("rule", "of", "n", "statistic", "value", "in order up to", "value ÷ in order", "verdict")
+    heads = ("rule", "verdict", "of", "n", "statistic", "value", "in order up to", "value ÷ in order")
     head = "".join(f"<th>{name}</th>" for name in heads)
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(map(_row, found))}</tbody></table></div>'
 
 
 def _row(row: Row) -> str:
     behind = "".join(f"<li>{escape(line)}</li>" for line in row.because)
-    said = f'<br><span class="faint">{escape(row.reason)}</span>' + (f"<ul>{behind}</ul>" if behind else "")
     status = row.status.strip("()").replace(" ", "-")
     return (
-        f"<tr><td>{escape(row.rule)}{said}</td><td>{escape(row.of)}</td><td class=number>{row.n}</td>"
+        f'<tr><td>{escape(row.rule)}</td><td class="{status}">{escape(row.status)}</td><td>{escape(row.of)}</td>'
+        f"<td class=number>{row.n}</td>"
         f"<td>{escape(row.statistic)}</td><td class=number>{row.value}</td><td class=number>{row.tolerance}</td>"
-        f'<td>{_bar(row)}</td><td class="{status}">{escape(row.status)}</td></tr>'
+        f"<td>{_bar(row)}</td></tr>"
+        f'<tr class="said"><td colspan="8">{escape(row.reason)}{f"<ul>{behind}</ul>" if behind else ""}</td></tr>'
     )
 
 
