@@ -59,6 +59,9 @@ class Memory:
                 if (series.measure, series.model, series.segment) == (measure, model, segment):
                     yield since + i * HOUR, series, counts
 
+    def controls(self):
+        return []
+
     def extremes(self, *_):
         return []
 

@@ -7,6 +7,7 @@ distributions are compared, with the champion's as the reference; that needs a l
 """
 
 import math
+import sys
 from collections.abc import Mapping
 from typing import Final
 
@@ -26,7 +27,7 @@ from birdwatch.detect.share import ShareRule
 from birdwatch.detect.verdict import Subject
 from birdwatch.errors import SettingsError
 from birdwatch.windows.pane import PAIR_COUNTERS, Counts, Pane, Series, counters, total
-from birdwatch.windows.roles import models
+from birdwatch.windows.roles import models, roles
 from birdwatch.windows.store import Store
 
 __all__ = ["MOST_MISSING", "check_shadow"]
@@ -46,7 +47,7 @@ class _Coverage(ShareRule):
 
 def check_shadow(
     store: Store,
-    champion: str,
+    champion: str | None,
     shadow: str,
     rules: RuleSet,
     settings: Settings,
@@ -62,26 +63,28 @@ def check_shadow(
     store
         Counted with ``champion`` as the champion of its settings.
     champion, shadow
-        Names of models.
+        Names of models; None is the champion by `birdwatch.windows.roles.roles`.
     alpha
         The chance with which it may fail a shadow that agrees within the tolerances.
     most_missing
         The share of the champion's requests that the shadow may leave without a score; 1 for a shadow that is asked
         now and then only.
     since
-        Event time in Unix seconds: panes that begin before are left out. Who asks again must not move it, or α is that of
-        each time.
+        Event time in Unix seconds: panes that begin before are left out. None is when the shadow was last registered, or else
+        the beginning. Who asks again must not move it, or α is that of each time.
 
     Raises
     ------
     SettingsError
         The two are one.
     """
+    if champion is None:
+        champion = next((m for m, role in roles(store, sys.maxsize).items() if role == "champion"), "")
     if champion == shadow:
         raise SettingsError(f"{champion!r} is compared with itself: name two models")
     named = [role if name == role else f"{role} {name}" for role, name in (("shadow", shadow), ("champion", champion))]
     compared = f"the {named[0]} against the {named[1]}"
-    closed = _closed(store, since)
+    closed = _closed(store, _registered(store, shadow) if since is None else since)
     pane = store.pane(*closed) if closed else {}
     known = models(store)
     for name, role in ((champion, "champion"), (shadow, "shadow")):
@@ -112,6 +115,11 @@ def check_shadow(
     absent = [] if comparing else ["no rule compares the scores of the two: have one of the kind paired"]
     report = conclude(judged, [*absent, *without_data(judging, cases)])
     return report._replace(compared=compared if paired else f"{compared}, not by request", alpha=alpha)
+
+
+def _registered(store: Store, shadow: str) -> float | None:
+    found = [c.ts for c in store.controls() if c.action == "register" and c.model == shadow]
+    return found[-1] if found else None
 
 
 def _closed(store: Store, since: float | None) -> tuple[int, int] | None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from birdwatch.check.report import Report
     from birdwatch.config import Settings
 
-__all__ = ["app"]
+__all__ = ["app", "moment"]
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -46,7 +46,7 @@ def check(
     since: Annotated[
         str | None,
         typer.Option(
-            help="Of DATA or the store, only what came from then on: 2026-11-01T08:00 (UTC), or `2h` before now."
+            help="Of DATA or the store, only what came from then on: 2026-11-01T08:00 (UTC), or `2h` before now; by default since the shadow was last registered."
         ),
     ] = None,
     most_missing: Annotated[
@@ -167,7 +167,7 @@ def _shadow(
     from birdwatch.windows.store import Store  # noqa: PLC0415
 
     rule_set = load_rules(chosen.rules or content("detectors"))
-    began = None if since is None else _moment(since)
+    began = None if since is None else moment(since)
 
     def judged(kept: Store, champion: str, shadow: str) -> "Report":
         return check_shadow(
@@ -192,8 +192,14 @@ def _shadow(
     return found
 
 
-def _moment(said: str) -> float:
-    """Read a moment, or how long before now it was, as Unix seconds."""
+def moment(said: str) -> float:
+    """Read a moment, or how long before now it was, as Unix seconds.
+
+    Raises
+    ------
+    SettingsError
+        It is neither.
+    """
     from birdwatch.detect.duration import parse_duration, parse_moment  # noqa: PLC0415 - help should not wait for it
 
     try:
