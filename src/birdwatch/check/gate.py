@@ -7,62 +7,50 @@ do not decide.
 """
 
 import math
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Mapping as Lessons
-from enum import IntEnum
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
+from birdwatch.check.report import Exit, Judged, Report, conclude
 from birdwatch.config import Mapping, Settings
 from birdwatch.detect.disagreement import DisagreementRule
 from birdwatch.detect.distribution import DistributionRule
 from birdwatch.detect.kind import Case, Rule
-from birdwatch.detect.paired import PairedRule
+from birdwatch.detect.paired import AGREED_MEAN, AGREED_SHARE, PairedRule
 from birdwatch.detect.rate import RateRule
 from birdwatch.detect.reference import MIN_BLOCKS, Block, Reference
 from birdwatch.detect.rules import RuleSet
 from birdwatch.detect.silence import SilenceRule
 from birdwatch.detect.traffic import TrafficRule
-from birdwatch.detect.verdict import Subject, Verdict
+from birdwatch.detect.verdict import Subject
 from birdwatch.detect.words import about
 from birdwatch.errors import BirdwatchError, ReferenceMissingError, SettingsError
 from birdwatch.streams import Streams, open_streams
 from birdwatch.streams.deadletters import DEADLETTERS, DeadLetter
+from birdwatch.windows.counting import Counting
 from birdwatch.windows.pane import Pane
 from birdwatch.windows.store import Store
 from birdwatch.windows.tail import Tail
 
-__all__ = ["ALPHA", "Exit", "Report", "check", "count", "first_letter", "to_json", "why"]
+__all__ = ["ALPHA", "check", "count", "count_at", "count_two", "first_letter", "judge", "without_data"]
 
 ALPHA: Final = 0.01
 """The chance that a check fails although nothing changed beyond the tolerance: shared by all that decide by evidence."""
 
 _SHORT_KS: Final = 0.02
-_SHORT_MEAN: Final = 0.005
-_SHORT_SHARE: Final = 0.02
-"""What is in order where the reference is too short to learn it: a distance, a mean difference, a share across a cut."""
+"""The distance that is in order where the reference is too short to learn it."""
 
-_MOST_REQUESTS: Final = 3
+_RECORDED: Final = ("files:", "archive:")
+_IDLE_POLLS: Final = 10
+_NEEDED: Final = ("request_id", "request_ts", "score")
 
 _OF_TIME: Final = (TrafficRule, SilenceRule)
 """How much came, and when, is a matter of how long one looked."""
-
-
-class Exit(IntEnum):
-    """What the command exits with; 2 is misuse."""
-
-    PASS = 0
-    FAIL = 1
-    INCONCLUSIVE = 3
-
-
-class Report(NamedTuple):
-    """The answer, and the verdicts that it rests on."""
-
-    exit: Exit
-    reason: str
-    verdicts: list[Verdict]
 
 
 def count(path: Path, settings: Settings, store: Path, letters: Streams) -> tuple[Store, int]:
@@ -81,29 +69,88 @@ def count(path: Path, settings: Settings, store: Path, letters: Streams) -> tupl
     if not path.exists():
         raise SettingsError(f"there is nothing at {path}: give a folder of recorded streams, or a file of scores")
     if path.is_file():
-        scores = settings.mappings.get("scores", Mapping()).model_copy(update={"topic": path.name.split(".")[0]})
-        settings = settings.model_copy(update={"mappings": {**settings.mappings, "scores": scores}})
-    place = open_streams(f"files:{path if path.is_dir() else path.parent}")
+        settings = _from_file(settings, "scores", path.name.split(".")[0])
+    return count_streams(f"files:{path if path.is_dir() else path.parent}", settings, store, letters)
+
+
+def count_at(place: str, settings: Settings, store: Path, letters: Streams) -> tuple[Store, int]:
+    """Count what a path or an address names, into a new store; as `count` or `count_streams`."""
+    if not Path(place).exists() and ":" in place:
+        return count_streams(place, settings, store, letters)
+    return count(Path(place), settings, store, letters)
+
+
+def count_streams(address: str, settings: Settings, store: Path, letters: Streams) -> tuple[Store, int]:
+    """Count streams into a new store, up to what they hold now: those that are written meanwhile have no other end.
+
+    Returns
+    -------
+    store, dead_letters
+        As of `count`.
+    """
+    place = open_streams(address)
     kept = Store(store, pane_seconds=settings.pane_seconds)
     tail = Tail(place, kept, settings, letters=letters, finite=True)
-    while tail.step():
-        pass
+    if address.startswith(_RECORDED):
+        while tail.step():
+            pass
+    else:
+        ends, idle = place.ends(sorted(Counting(settings, now=time.time).topics)), 0
+        # The last offset of a transaction is a mark that nobody reads.
+        while not tail.reading.reached(ends) and idle < _IDLE_POLLS:
+            idle = 0 if tail.step() else idle + 1
     tail.finish()
     tail.close()
     place.close()
     return kept, tail.dead_letters
 
 
-class _Judged(NamedTuple):
-    """What a rule said, and whether the answer rests on it."""
+def count_two(champion: Path, shadow: Path, settings: Settings, store: Path, letters: Streams) -> tuple[Store, int]:
+    """Count two files of scores for the same requests, each by one model, into a new store.
 
-    rule: Rule
-    verdict: Verdict
-    decides: bool
+    The models are called ``champion`` and ``shadow``, whatever the files call them.
+
+    Returns
+    -------
+    store, dead_letters
+        As of `count`.
+
+    Raises
+    ------
+    SettingsError
+        One of the files is not there.
+    """
+    with tempfile.TemporaryDirectory(prefix="birdwatch-two-") as folder:
+        # The partner of whoever is champion is on the stream of the canary: so the two files meet, request by request.
+        for path, stream, model in ((shadow, "scores", "shadow"), (champion, "canary", "champion")):
+            if not path.is_file():
+                raise SettingsError(f"there is no file {path}: give a file of scores of each, or DATA that holds both")
+            Path(folder, stream + path.name[path.name.index(".") :]).symlink_to(path.resolve())
+            settings = _from_file(settings, stream, stream, model)
+        roles = {"champion": "shadow", "canary": "champion"}
+        return count_streams(f"files:{folder}", settings.model_copy(update=roles), store, letters)
 
 
-def check(reference: Store, current: Store, rules: RuleSet, settings: Settings) -> Report:
+def _from_file(settings: Settings, stream: str, topic: str, model: str = "") -> Settings:
+    """Say that a stream of scores is found in a file, by the mapping of scores; all of it is ``model``'s, if one is named."""
+    given = settings.mappings.get("scores", Mapping())
+    found = given.model_copy(update={"topic": topic})
+    if model:
+        constants = {"version": "", **given.constants, "model": model}
+        fields = {name: name for name in _NEEDED if name not in constants} | given.fields
+        constants = {name: value for name, value in constants.items() if name == "model" or name not in fields}
+        fields.pop("model", None)
+        found = found.model_copy(update={"fields": fields, "constants": constants})
+    return settings.model_copy(update={"mappings": {**settings.mappings, stream: found}})
+
+
+def check(reference: Store, current: Store, rules: RuleSet, settings: Settings, alpha: float = ALPHA) -> Report:
     """Judge all of ``current`` by the rules that compare, with ``reference`` as what was in order.
+
+    Parameters
+    ----------
+    alpha
+        The chance with which it may fail although nothing changed beyond the tolerance.
 
     Raises
     ------
@@ -112,11 +159,12 @@ def check(reference: Store, current: Store, rules: RuleSet, settings: Settings) 
     """
     before, now = reference.closed_range(), current.closed_range()
     if before is None or now is None:
-        return Report(Exit.INCONCLUSIVE, f"there are no scores in the {'current' if before else 'reference'} data", [])
+        return Report(Exit.INCONCLUSIVE, f"there are no scores in the {'current' if before else 'reference'} data")
     _refuse_overlap(reference, current, before, now)
     first, second = reference.pane(*before), current.pane(*now)
-    cases = [(rule, s) for rule in rules.rules if _compares(rule) for s in _subjects(rule, first, second)]
-    threshold = math.log(max(1, sum(rule.spends for rule, _ in cases)) / ALPHA)
+    comparing = [rule for rule in rules.rules if _compares(rule)]
+    cases = [(rule, s) for rule in comparing for s in _subjects(rule, first, second)]
+    threshold = math.log(max(1, sum(rule.spends for rule, _ in cases)) / alpha)
     known = {
         window: _known(reference, before, window, settings) for window in sorted({rule.window for rule, _ in cases})
     }
@@ -126,7 +174,8 @@ def check(reference: Store, current: Store, rules: RuleSet, settings: Settings) 
         past = known[rule.window]
         case = Case(subject, *now, second, past, settings.scale, settings.unit, extremes)
         judged.append(_judge(rule, case, past, threshold))
-    return Report(*_conclude(judged, _absent(first, second, judged)), [j.verdict for j in judged])
+    report = conclude(judged, [*_absent(first, second, judged), *without_data(comparing, cases)])
+    return report._replace(compared="the current data against the reference", alpha=alpha)
 
 
 def _compares(rule: Rule) -> bool:
@@ -147,23 +196,37 @@ def _known(store: Store, closed: tuple[int, int], window: int, settings: Setting
     return Reference("the reference", *closed, window, blocks, scale=settings.scale)
 
 
-def _judge(rule: Rule, case: Case, known: Reference, threshold: float) -> _Judged:
-    """Let a rule judge one subject; what it cannot judge is a verdict too."""
+def _judge(rule: Rule, case: Case, known: Reference, threshold: float) -> Judged:
+    """Let a rule judge one subject by what the reference teaches."""
+    judged = judge(rule, case, lambda: _fitted(rule, known, case), threshold)
+    blocks = len(known.counts("pair", case.subject.model, case.subject.partner))
+    if isinstance(rule, DisagreementRule) and judged.verdict.status == "no data" and 0 < blocks < MIN_BLOCKS:
+        # What is usual of single requests is seldom seen in so few blocks; the rule on pairs has its say.
+        reason = f"not applicable: {judged.verdict.reason}"
+        return Judged(rule, msgspec.structs.replace(judged.verdict, reason=reason), decides=False)
+    return judged
+
+
+def judge(rule: Rule, case: Case, fit: Callable[[], tuple[Rule, Lessons[str, float]]], threshold: float) -> Judged:
+    """Let a rule judge one subject; what it cannot judge is a verdict too.
+
+    Parameters
+    ----------
+    fit
+        Gives the rule with its tolerances, and what is in order.
+    threshold
+        ln A.
+    """
     decides = not rule.dry_run
     try:
-        fitted, taught = _fitted(rule, known, case)
+        fitted, taught = fit()
         verdict, _ = fitted.judge(case._replace(taught=taught), {}, threshold)
     except (BirdwatchError, ArithmeticError, ValueError) as error:
-        return _Judged(rule, rule.say(case, "error", str(error)), decides)
+        return Judged(rule, rule.say(case, "error", str(error)), decides)
     if verdict.status == "ok" and verdict.n < rule.min_events:
         reason = f"of {about(case.subject)} there are {verdict.n} events, fewer than {rule.min_events}"
         verdict = msgspec.structs.replace(verdict, status="no data", reason=reason)
-    blocks = len(known.counts("pair", case.subject.model, case.subject.partner))
-    if isinstance(rule, DisagreementRule) and verdict.status == "no data" and 0 < blocks < MIN_BLOCKS:
-        # What is usual of single requests is seldom seen in so few blocks; the rule on pairs has its say.
-        verdict = msgspec.structs.replace(verdict, reason=f"not applicable: {verdict.reason}")
-        decides = False
-    return _Judged(rule, verdict, decides and rule.severity_of(verdict) != "info")
+    return Judged(rule, verdict, decides and rule.severity_of(verdict) != "info")
 
 
 def _fitted(rule: Rule, known: Reference, case: Case) -> tuple[Rule, Lessons[str, float]]:
@@ -176,17 +239,24 @@ def _fitted(rule: Rule, known: Reference, case: Case) -> tuple[Rule, Lessons[str
     if isinstance(rule, PairedRule):
         # Few blocks tell where the middle lies, though not how far it strays: said over, they teach the former.
         taught = rule.learned(known._replace(blocks=known.blocks * MIN_BLOCKS), case.subject)
-        fixed = {name: _SHORT_SHARE for name in taught if name.startswith("cut_") and name.endswith("_tolerance")}
-        return rule, {**taught, **fixed, "mean_tolerance": _SHORT_MEAN / case.unit}
+        fixed = {name: AGREED_SHARE for name in taught if name.startswith("cut_") and name.endswith("_tolerance")}
+        return rule, {**taught, **fixed, "mean_tolerance": AGREED_MEAN / case.unit}
     return rule, taught
 
 
-def _absent(before: Pane, now: Pane, judged: list[_Judged]) -> list[str]:
+def _absent(before: Pane, now: Pane, judged: list[Judged]) -> list[str]:
     """Say which models of either side were not compared at all: one that is gone, or that gave errors only, must not pass."""
     heard = {j.verdict.subject.model for j in judged if not isinstance(j.rule, RateRule)}
     there = [{s.model for s in pane if s.measure == "counts" and s.model} for pane in (before, now)]
     gone = [f"{model} is in the reference and not in the current data" for model in sorted(there[0] - there[1] - heard)]
     return gone + [f"{model} is in the current data and gave no score" for model in sorted(there[1] - heard)]
+
+
+def without_data(rules: Iterable[Rule], cases: Sequence[tuple[Rule, Subject]]) -> list[str]:
+    """Say which of the rules must have data, and found nobody whom they are about."""
+    judging = {rule.name for rule, _ in cases}
+    silent = [rule.name for rule in rules if rule.must_have_data and rule.name not in judging]
+    return [f"the rule {name} must have data, and there is none that it is about" for name in silent]
 
 
 def _refuse_overlap(reference: Store, current: Store, before: tuple[int, int], now: tuple[int, int]) -> None:
@@ -204,54 +274,7 @@ def _refuse_overlap(reference: Store, current: Store, before: tuple[int, int], n
         )
 
 
-def _conclude(judged: list[_Judged], absent: list[str]) -> tuple[Exit, str]:
-    deciding = [j.verdict for j in judged if j.decides]
-    beside = [j.verdict.reason for j in judged if not j.decides and j.verdict.status == "drifting"]
-    explained = f"; beside it, {'; '.join(beside)}" if beside else ""
-    moved = [v.reason for v in deciding if v.status == "drifting"]
-    if moved:
-        return Exit.FAIL, "; ".join(moved) + explained
-    untold = [*dict.fromkeys(v.reason for v in deciding if v.status != "ok"), *absent]
-    if not deciding or untold:
-        return Exit.INCONCLUSIVE, "; ".join(untold) or "no rule compares anything in the current data"
-    return Exit.PASS, f"{len(deciding)} comparisons, all within their tolerance{explained}"
-
-
-def why(verdict: Verdict) -> list[str]:
-    """Say what lies behind a verdict: the values whose share changed most, the segments, the requests.
-
-    Examples
-    --------
-    >>> moved = {"moved": [{"value": "0.2 to 0.3", "now": 0.4, "before": 0.1}]}
-    >>> said = Verdict(rule="drift", kind="distribution", start=0, end=1, subject=Subject("m"), status="drifting",
-    ...                reason="", details=moved)
-    >>> why(said)
-    ['0.2 to 0.3: 40.0% of all, it was 10.0%']
-    """
-    found = [f"{m['value']}: {m['now']:.1%} of all, it was {m['before']:.1%}" for m in verdict.details.get("moved", ())]
-    found += [
-        f"{s['segment']}: {s['value']:.3g} of {s['n']:,}, {s['usual']:.3g} is usual"
-        for s in verdict.details.get("segments", ())
-    ]
-    return found + [
-        f"request {e['request_id']}: {e['score']:.3g}, and {e['partner_score']:.3g} by {verdict.subject.partner}"
-        for e in verdict.details.get("largest", ())[:_MOST_REQUESTS]
-    ]
-
-
 def first_letter(letters: Streams) -> str:
     """Give the reason of the first dead letter, or nothing."""
     found = letters.reader([DEADLETTERS]).poll(1, 0.0)
     return msgspec.json.decode(found[0].value, type=DeadLetter).reason if found else ""
-
-
-def to_json(report: Report) -> bytes:
-    """Give a report as JSON."""
-    return msgspec.json.encode(
-        {
-            "exit": int(report.exit),
-            "verdict": report.exit.name.lower(),
-            "reason": report.reason,
-            "verdicts": report.verdicts,
-        }
-    )

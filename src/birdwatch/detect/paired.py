@@ -25,9 +25,16 @@ from birdwatch.stats.quantiles import moments
 from birdwatch.windows.build import JOINT_SPAN
 from birdwatch.windows.pane import FIXED_POINT, JOINT_SHIFT, PAIR_COUNTERS, Counts, counters
 
-__all__ = ["PairedRule"]
+__all__ = ["AGREED_MEAN", "AGREED_SHARE", "PairedRule"]
 
 Floats = NDArray[np.float64]
+
+AGREED_MEAN: Final = 0.005
+AGREED_SHARE: Final = 0.02
+"""What is in order where no reference tells: a mean difference of probabilities, a share of requests across a cut."""
+
+_AGREED_SPREAD: Final = 0.02
+"""The same of scores that are no probabilities, in standard deviations of the partner."""
 
 _SMALL: Final = 0.2
 """Cohen's small effect, in standard deviations."""
@@ -114,6 +121,28 @@ class PairedRule(PairRule):
         strays = least_tolerance(_TRIED_SHARES, lambda m: mcnemar(b, c, n[kept], centre=centre, margin=m))
         return {**found, "cut_tolerance": strays}
 
+    def agreed(self, case: Case) -> dict[str, float]:
+        """Say what is in order of two models that ought to agree, in the terms of `learned`: no reference tells.
+
+        No floor comes on top of the tolerance, unless the rule sets one. The cuts are quantiles of the partner's scores in
+        the window itself.
+        """
+        partners = _partners([_cells(case.counts("joint"))])
+        if not partners.counts.size:
+            return {}
+        spread = moments((partners.bins << JOINT_SHIFT, partners.counts), case.scale)[1]
+        probable = case.scale == "probability"
+        found = {
+            "agreed": 1.0,
+            "mean": 0.0,
+            "mean_tolerance": (AGREED_MEAN if probable else _AGREED_SPREAD * spread) / case.unit,
+            "bounded": float(probable),
+            "cut_tolerance": AGREED_SHARE,
+        }
+        for i, cut in enumerate(cuts_of(partners.bins, partners.counts, CUT_LEVELS)):
+            found |= {f"cut_{i}": float(cut), f"cut_{i}_difference": 0.0}
+        return found
+
     def judge(self, case: Case, state: State, threshold: float) -> tuple[Verdict, State]:
         """Compare the window's differences with those of the reference."""
         sums = _Sums.of(case.counts("pair"))
@@ -150,12 +179,13 @@ class PairedRule(PairRule):
         )
         found = step(state, window, threshold=threshold, min_events=self.min_events)
         details = {"mean": sums.total / sums.n * case.unit, "usual_mean": centre * case.unit, "clipped": sums.clipped}
+        usual = "is in order" if taught.get("agreed") else "has been usual"
         if found.leading < mean.size:
-            statistic, reason = "mean", _of_mean(case, found, mean.size, centre, case.unit)
+            statistic, reason = "mean", f"{_of_mean(case, found, mean.size, centre, case.unit)} {usual}"
             found = found._replace(measured=_times(found.measured, case.unit))
         else:
             at, sign = cuts.of_alternative(found.leading - mean.size)
-            statistic, reason = "crossed", _of_cut(case, found, cuts, at, sign)
+            statistic, reason = "crossed", f"{_of_cut(case, found, cuts, at, sign)} {usual}"
         return self.decided(case, found, threshold, statistic, reason, details), found.state
 
 
@@ -224,7 +254,7 @@ def _of_mean(case: Case, found: Step, size: int, centre: float, unit: float) -> 
     difference = (centre + sign * found.measured.value) * unit
     return (
         f"the scores of {who(case.subject)} differ by {difference:+.3g} on average {of_requests(found)};"
-        f" {centre * unit:+.3g} ± {found.measured.tolerance * unit:.2g} has been usual"
+        f" {centre * unit:+.3g} ± {found.measured.tolerance * unit:.2g}"
     )
 
 
@@ -233,5 +263,5 @@ def _of_cut(case: Case, found: Step, cuts: _Cuts, at: int, sign: int) -> str:
     share, usual = cuts.centre[at] + sign * found.measured.value, cuts.centre[at]
     return (
         f"{case.subject.model} scores {share:+.1%} more {of_requests(found)} above {edge:.3g} than"
-        f" {case.subject.partner}; {usual:+.1%} ± {found.measured.tolerance:.1%} has been usual"
+        f" {case.subject.partner}; {usual:+.1%} ± {found.measured.tolerance:.1%}"
     )

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from birdwatch.errors import RecordError
 
-__all__ = ["encode_table", "is_arrow", "read_rows", "read_table"]
+__all__ = ["encode_table", "is_arrow", "read_rows", "read_table", "rows_of"]
 
 _MAGIC: Final = b"\xff\xff\xff\xff"
 """How an Arrow IPC stream begins (the continuation marker); no JSON does."""
@@ -49,8 +49,19 @@ def read_rows(value: bytes) -> list[dict[str, Any]]:
     RecordError
         It is no Arrow stream, a damaged one, or holds values that Python has no word for.
     """
+    return rows_of(read_table(value))
+
+
+def rows_of(table: Any) -> list[dict[str, Any]]:
+    """Give a table's rows as dictionaries.
+
+    Raises
+    ------
+    RecordError
+        It holds values that Python has no word for.
+    """
     try:
-        rows: list[dict[str, Any]] = read_table(value).to_pylist()
+        rows: list[dict[str, Any]] = table.to_pylist()
     except (ValueError, OverflowError) as error:
         raise RecordError(f"Arrow rows that cannot be read: {error}") from error
     return rows

@@ -18,8 +18,9 @@ from birdwatch.config import Mapping, Settings
 from birdwatch.errors import RecordError
 from birdwatch.records import RECORDS, UNREADABLE, Reason, as_token
 from birdwatch.streams import Message
-from birdwatch.streams.arrow import is_arrow, read_rows
+from birdwatch.streams.arrow import is_arrow, read_table, rows_of
 from birdwatch.windows.arms import arm_columns
+from birdwatch.windows.columnar import Columnar
 from birdwatch.windows.foreign import Foreign
 from birdwatch.windows.inputs import NOTHING, Inputs, Reader
 
@@ -144,6 +145,14 @@ _OPTIONAL_WHEN_MAPPED: Final[dict[str, Any]] = {
 }
 _NUMBERS: Final = (float, float | None)
 
+_PLAIN_KINDS: Final[list[tuple[Any, str]]] = [
+    (_Name, "name"),
+    (float, "number"),
+    (float | None, "number?"),
+    (str | None, "text?"),
+]
+"""What can be read column by column, of Arrow payloads."""
+
 
 class Decoder:
     """Reads the messages of one stream into columns.
@@ -215,6 +224,24 @@ class Decoder:
             definition.append(("features", self._features.kind | None, None))
             self._row = msgspec.defstruct(name, cast("Any", definition), kw_only=True, gc=False)
         self._json: msgspec.json.Decoder[Any] = msgspec.json.Decoder(self._row)
+        self._columnar = self._by_columns(mapping if self._foreign is not None else None)
+
+    def _by_columns(self, mapping: Mapping | None) -> Columnar | None:
+        """Give what reads whole columns, where no field of the stream and no path of the mapping needs more than that."""
+        kinds = {
+            name: kind for name, field in self._fields.items() for known, kind in _PLAIN_KINDS if field.kind == known
+        }
+        nested = mapping is not None and (mapping.each is not None or any("." in p for p in mapping.fields.values()))
+        if nested or self._features is not None or len(kinds) < len(self._fields):
+            return None
+        return Columnar(
+            kinds,
+            {name: f.default for name, f in self._fields.items() if f.default is not msgspec.NODEFAULT},
+            mapping,
+            id_field=self._id_field,
+            time_field=self._time_field,
+            codes=self._names.codes,
+        )
 
     def _may_miss(self, name: str) -> bool:
         return name in _OPTIONAL_WHEN_MAPPED and name != self._time_field
@@ -229,6 +256,7 @@ class Decoder:
         """
         rows: list[Any] = []
         origin: list[int] = []
+        pieces: list[Columns] = []
         faults: list[Fault] = []
         earliest = self._earliest
         latest = self._latest = self._now() + self._ahead_seconds
@@ -236,7 +264,16 @@ class Decoder:
         for index, message in enumerate(messages):
             try:
                 if is_arrow(message.value):
-                    found = self._from_arrow(message, faults)
+                    table = read_table(message.value)
+                    columns = self._columnar(table, earliest, latest) if self._columnar is not None else None
+                    if columns is not None:
+                        if rows:
+                            pieces.append(self._columns(rows))
+                            rows = []
+                        pieces.append(columns)
+                        origin += [index] * table.num_rows
+                        continue
+                    found = self._from_arrow(message, rows_of(table), faults)
                 elif self._foreign is None:
                     row = self._from_json(message.value)
                     found = [row if earliest <= time(row) <= latest else self._in_range(row)]  # spares most the call
@@ -248,7 +285,10 @@ class Decoder:
                 continue
             rows += found
             origin += [index] * len(found)
-        return self._columns(rows), np.array(origin, dtype=np.int64), faults
+        if rows or not pieces:
+            pieces.append(self._columns(rows))
+        whole = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+        return whole, np.array(origin, dtype=np.int64), faults
 
     def _in_range(self, row: Any) -> Any:
         if self._earliest <= self._time(row) <= self._latest:
@@ -327,10 +367,10 @@ class Decoder:
     def _without_features(self, row: Any) -> Any:
         return self._row(**{name: getattr(row, name) for name in self._fields})
 
-    def _from_arrow(self, message: Message, faults: list[Fault]) -> list[Any]:
+    def _from_arrow(self, message: Message, records: list[dict[str, Any]], faults: list[Fault]) -> list[Any]:
         """Read the rows of an Arrow payload; what is wrong with one row is that row's fault alone."""
         rows: list[Any] = []
-        for number, record in enumerate(read_rows(message.value)):
+        for number, record in enumerate(records):
             where = f"row {number}"
             try:
                 if self._foreign is not None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 
 from birdwatch.errors import StreamError
-from birdwatch.streams import Gap, Partition, Reader, Streams
+from birdwatch.streams import Gap, Partition, Positions, Reader, Streams
 from birdwatch.windows.decode import Fault
 from birdwatch.windows.pacing import Pacing
 from birdwatch.windows.watermark import Watermark
@@ -55,6 +55,11 @@ class Reading:
         except StreamError:
             return {}
         return {at: max(ends[at] - position, 0) for at, position in sorted(positions.items()) if at in ends}
+
+    def reached(self, ends: Positions) -> bool:
+        """Tell whether everything before these offsets has been read."""
+        positions = self._reader.positions()
+        return all(positions.get(at, 0) >= end for at, end in ends.items())
 
     def watermark(self) -> float:
         """Give the event time up to which everything has been seen, by the slowest lane; minus infinity for nothing."""
