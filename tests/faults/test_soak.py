@@ -12,8 +12,8 @@ from .traffic import Traffic
 
 pytestmark = [pytest.mark.integration, pytest.mark.faults]
 
-SECONDS = chosen(ci=120, nightly=3600)
-WARM_UP_SECONDS = chosen(ci=40, nightly=300)
+SECONDS = chosen(ci=60, nightly=3600)
+WARM_UP_SECONDS = chosen(ci=20, nightly=300)
 RATE = chosen(ci=200, nightly=1_000)  # requests; five messages each
 GROWTH = 0.10
 
