@@ -14,8 +14,10 @@ from birdwatch.detect.tables import value_table, verdict_table, worst_by_step
 from birdwatch.windows import tables
 from birdwatch.windows.accounts import audit_table
 from birdwatch.windows.heat import distance_table, heat_table
+from birdwatch.windows.lag import lag_table
 from birdwatch.windows.roles import models
 from birdwatch.windows.store import Store
+from birdwatch.windows.unreadable import unreadable_table
 
 from ..dashboards.synthetic import BAD_DAY, DAY, START, write_store  # noqa: TID252
 
@@ -37,6 +39,8 @@ NAMES = [
     "episodes",
     "traffic",
     "without a score",
+    "lag",
+    "dead letters",
 ]
 
 
@@ -76,6 +80,8 @@ def drawings(path, since, until):
         charts.episodes_chart(alert_table(store, since, until), marks),
         charts.traffic_chart(tables.count_table(store, span), marks, colours),
         charts.pending_chart(audit_table(store, span), marks, colours),
+        charts.lag_chart(lag_table(store, span), marks),
+        charts.unreadable_chart(unreadable_table(store, span), marks),
     ]
     store.close()
     return dict(zip(NAMES, found, strict=True))

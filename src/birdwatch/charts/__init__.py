@@ -11,6 +11,7 @@ from birdwatch.charts.pairs import difference_chart, evidence_chart, pair_chart
 from birdwatch.charts.scores import distance_chart, drift_chart, score_heat_chart
 from birdwatch.charts.selection import misses_chart, other_choices_chart, selection_chart
 from birdwatch.charts.shapes import joint_chart, qq_chart
+from birdwatch.charts.streams import lag_chart, unreadable_chart
 from birdwatch.charts.values import values_chart
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "episodes_chart",
     "evidence_chart",
     "joint_chart",
+    "lag_chart",
     "latency_chart",
     "latency_heat_chart",
     "misses_chart",
@@ -36,5 +38,6 @@ __all__ = [
     "score_heat_chart",
     "selection_chart",
     "traffic_chart",
+    "unreadable_chart",
     "values_chart",
 ]
