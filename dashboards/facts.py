@@ -33,12 +33,14 @@ from birdwatch.detect.verdict import Subject, Verdict
 from birdwatch.errors import ReferenceMissingError, SettingsError
 from birdwatch.stats.grid import Scale
 from birdwatch.windows import accounts, heat, tables
+from birdwatch.windows.lag import lag_table, read_lag
 from birdwatch.windows.qq import qq_table
 from birdwatch.windows.roles import models as models_of
 from birdwatch.windows.roles import roles as roles_of
 from birdwatch.windows.running import running_table
 from birdwatch.windows.shapes import joint_table
 from birdwatch.windows.store import Store
+from birdwatch.windows.unreadable import unreadable_table
 
 __all__ = ["Asked"]
 
@@ -302,6 +304,25 @@ def sources(store: Store, asked: Asked) -> pd.DataFrame:
 def arrivals(store: Store, asked: Asked) -> pd.DataFrame:
     """Load what came late or twice."""
     return accounts.arrival_table(store, asked.span)
+
+
+@_loaded
+def lag(store: Store, asked: Asked) -> pd.DataFrame:
+    """Load how many messages were not yet read, over time."""
+    return lag_table(store, asked.span)
+
+
+@_loaded
+def lag_now(store: Store, asked: Asked) -> dict[tuple[str, int], int]:
+    """Load how many messages are not yet read, by stream and partition, as it was noted last."""
+    del asked
+    return {(at.stream, at.number): behind for at, behind in read_lag(store).items()}
+
+
+@_loaded
+def unreadable(store: Store, asked: Asked) -> pd.DataFrame:
+    """Load how many messages were put to dead letters, and why."""
+    return unreadable_table(store, asked.span)
 
 
 @_loaded

@@ -6,7 +6,7 @@ import streamlit as st
 from frame import Shown, chart, everything, page
 from words import length, share
 
-from birdwatch.charts import pending_chart, traffic_chart
+from birdwatch.charts import lag_chart, pending_chart, traffic_chart, unreadable_chart
 
 
 def draw(shown: Shown) -> None:
@@ -32,6 +32,11 @@ def draw(shown: Shown) -> None:
         " never seen.",
     )
     _account(audit)
+    left, right = st.columns(2, gap="medium")
+    with left:
+        _lag(shown)
+    with right:
+        _unreadable(shown)
     left, right = st.columns(2, gap="medium")
     with left:
         st.subheader(
@@ -108,6 +113,55 @@ def _sources(table: pd.DataFrame) -> None:
     )
 
 
+def _lag(shown: Shown) -> None:
+    """Draw what was not yet read over time, and say how it stands now, the partition furthest behind first."""
+    st.subheader(
+        "Not yet read",
+        anchor="lag",
+        help="Lag: messages that were written and not yet read, the most there was while event time stood in each step. Asked"
+        " about every five seconds. Where a stream of Kafka is written in transactions, their marks count too: a few then remain.",
+    )
+    table = facts.lag(shown.asked)
+    chart(
+        table,
+        lag_chart,
+        "No lag was noted in this time: by whom the store was counted did not ask, as with `--until-end`, or was older.",
+        shown.marks,
+    )
+    now = sorted(facts.lag_now(shown.asked).items(), key=lambda item: (-item[1], item[0]))
+    if now:
+        told = pd.DataFrame([(f"{stream}/{number}", behind) for (stream, number), behind in now])
+        told.columns = pd.Index(["Source", "Not yet read, now"])
+        st.dataframe(
+            told,
+            hide_index=True,
+            key="lag",
+            column_config={told.columns[1]: st.column_config.NumberColumn(format="localized")},
+        )
+
+
+def _unreadable(shown: Shown) -> None:
+    """Draw dead letters over time, and say why the first of each stream is one and how to look at them."""
+    st.subheader(
+        "Dead letters",
+        anchor="dead-letters",
+        help="Messages, or rows of them, that could not be read, or whose time cannot be; where data stood when they were.",
+    )
+    table = facts.unreadable(shown.asked)
+    chart(table, unreadable_chart, "No dead letter was counted in this time.", shown.marks)
+    if len(table):
+        sums = table.groupby(["stream", "kind"], as_index=False).agg(
+            n=("n", "sum"), reason=("reason", "first"), at=("first", "first")
+        )
+        sums = sums.sort_values("n", ascending=False)
+        sums.columns = pd.Index(["Stream", "What", "Letters", "Why, of the first", "Where it lies"])
+        st.dataframe(sums, hide_index=True, key="unreadable")
+        st.caption(
+            "To look at them: `birdwatch streams cat deadletters --stream "
+            f"{sums['Stream'].iloc[0]}`; once mended, `--requeue` puts them back."
+        )
+
+
 def _unusual(shown: Shown, orphans: int) -> None:
     table = facts.arrivals(shown.asked)
     late, twice, damaged = int(table["late"].sum()), int(table["duplicates"].sum()), facts.damaged(shown.asked)
@@ -125,10 +179,6 @@ def _unusual(shown: Shown, orphans: int) -> None:
             hide_index=True,
             key="arrivals",
         )
-    st.caption(
-        "Messages that could not be read are on the stream `deadletters`: `birdwatch streams cat deadletters` shows each"
-        " with its reason. Messages not yet read (lag) are on the tail's `/metrics`: the store knows only what was read."
-    )
 
 
 page(draw)

@@ -5,7 +5,7 @@ A user's own streams never have it; it is published like the others so that anyb
 
 import msgspec
 
-__all__ = ["ExtremeDelta", "LaneGap", "LaneSource", "PaneDelta", "SeriesDelta"]
+__all__ = ["ExtremeDelta", "LaneGap", "LaneLetters", "LaneSource", "PaneDelta", "SeriesDelta"]
 
 
 class SeriesDelta(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -54,6 +54,16 @@ class LaneGap(msgspec.Struct, kw_only=True):
     reason: str
 
 
+class LaneLetters(msgspec.Struct, kw_only=True):
+    """How many messages of a stream were put to dead letters, and why and where the first of them."""
+
+    stream: str
+    kind: str
+    n: int
+    reason: str
+    first: str
+
+
 class PaneDelta(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What one lane, partition ``lane`` of all streams, has counted since its last word; what lanes count adds up.
 
@@ -77,6 +87,10 @@ class PaneDelta(msgspec.Struct, kw_only=True, omit_defaults=True):
         Whether all its sources are silent, and all that it holds is told: then nobody needs to wait for it.
     sources, gaps
         How far its sources have come, and what was gone before it was read.
+    behind
+        By stream: how many messages of its partition it has not read yet; empty where it did not ask.
+    unreadable
+        What of it was put to dead letters since its last word.
     """
 
     group: str
@@ -92,3 +106,5 @@ class PaneDelta(msgspec.Struct, kw_only=True, omit_defaults=True):
     idle: bool = False
     sources: list[LaneSource] = []
     gaps: list[LaneGap] = []
+    behind: dict[str, int] = {}
+    unreadable: list[LaneLetters] = []

@@ -17,11 +17,13 @@ from birdwatch.stats.grid import bins_of
 from birdwatch.windows import tables
 from birdwatch.windows.accounts import audit_table
 from birdwatch.windows.heat import distance_table, heat_table
+from birdwatch.windows.lag import lag_table
 from birdwatch.windows.pane import Counts
 from birdwatch.windows.qq import qq_table
 from birdwatch.windows.roles import models
 from birdwatch.windows.running import running_table
 from birdwatch.windows.store import Store
+from birdwatch.windows.unreadable import unreadable_table
 
 from ..dashboards.synthetic import BAD_DAY, DAY, START, write_store  # noqa: TID252
 
@@ -43,6 +45,8 @@ NAMES = [
     "episodes",
     "traffic",
     "without a score",
+    "lag",
+    "dead letters",
 ]
 
 
@@ -87,6 +91,8 @@ def drawings(path, since, until):
         charts.episodes_chart(alert_table(store, since, until), marks),
         charts.traffic_chart(tables.count_table(store, span), marks, colours),
         charts.pending_chart(audit_table(store, span), marks, colours),
+        charts.lag_chart(lag_table(store, span), marks),
+        charts.unreadable_chart(unreadable_table(store, span), marks),
     ]
     store.close()
     return dict(zip(NAMES, found, strict=True))

@@ -6,6 +6,7 @@ from typing import Any, Final
 import numpy as np
 
 from birdwatch.alerts.lifecycle import advance
+from birdwatch.deltas import LaneLetters
 from birdwatch.detect.budget import Budget, Watch
 from birdwatch.detect.spending import create_table as create_ledger
 from birdwatch.detect.spending import put_spending, write_looks
@@ -14,8 +15,10 @@ from birdwatch.records import Control
 from birdwatch.stats.grid import bins_of
 from birdwatch.streams import Partition
 from birdwatch.windows.build import JOINT_SPAN
+from birdwatch.windows.lag import put_lag
 from birdwatch.windows.pane import FIXED_POINT, JOINT_SHIFT, Counts, Series, selection_bin
 from birdwatch.windows.store import Extreme, Source, Store
+from birdwatch.windows.unreadable import put_unreadable
 
 START: Final = 1_709_251_200  # 2024-03-01T00:00:00Z
 HOUR: Final = 3_600
@@ -57,6 +60,8 @@ def write_store(path: Path, days: int = DAYS, seed: int = 7) -> Store:
                 level = spending.rules[rule].level
                 write_looks(store, START + day * DAY, "page", rule, looks=looks, level=level)
         store.put_duplicates(START + (days - 1) * DAY, {"scores": 3})
+        for hour in range(days * 24):
+            _reading(store, hour)
         store.add_late(START + (days - 1) * DAY, "outcomes", 2)
         put_spending(store, {"page": spending})
         for offset, control in enumerate(_controls(days)):
@@ -72,6 +77,16 @@ def write_store(path: Path, days: int = DAYS, seed: int = 7) -> Store:
             ]
         )
     return store
+
+
+def _reading(store: Store, hour: int) -> None:
+    """Note how the reading stood: a tail that was away for three hours of a day, and a producer that wrote no JSON."""
+    start, away = START + hour * HOUR, hour % 24 - 6 if hour // 24 == WORLD_DAY else -1
+    for behind in (220 * (away + 1) if 0 <= away < 3 else hour % 3, 0):
+        put_lag(store, start, {Partition("requests"): behind // 5, Partition("scores"): behind}, of_all=True)
+    if hour // 24 == BAD_DAY and hour % 6 == 0:
+        bad = {"stream": "scores", "kind": "unreadable", "n": 4 + hour % 24, "first": f"scores/0@{hour * 100}"}
+        put_unreadable(store, start, [LaneLetters(**bad, reason="JSON is malformed: invalid character (byte 80)")])
 
 
 def version_at(model: str, day: int) -> str:

@@ -202,10 +202,23 @@ def test_an_alert_on_the_inputs_is_not_opened_by_itself(full, view):
     assert len(why.get("vega_lite_chart")) == 2
 
 
+def test_streams_say_what_was_not_read_yet_and_what_could_not_be(full, view, words):
+    app = view(full, "streams", range="month")
+    assert "At most 660 messages of scores were not yet read, 18 Mar 0" in words(app)
+    assert "52 dead letters: scores 52; the last 25 Mar 1" in words(app)
+    assert "`birdwatch streams cat deadletters --stream scores`" in words(app)
+    calm = words(view(full, "streams", range="day"))
+    assert "No dead letter was counted in this time." in calm
+
+
 def test_streams_account_for_every_request(full, view):
     app = view(full, "streams", range="month")
     assert not app.exception
-    audit, sources, arrivals = (frame.value for frame in app.dataframe)
+    audit, lag, letters, sources, arrivals = (frame.value for frame in app.dataframe)
+    assert lag.to_numpy().tolist() == [["requests/0", 0], ["scores/0", 0]]
+    assert letters.to_numpy().tolist() == [
+        ["scores", "unreadable", 52, "JSON is malformed: invalid character (byte 80)", "scores/0@57600"]
+    ]
     assert sorted(audit["Model"]) == ["canary", "challenger", "champion", "fallback"]
     assert (audit["In"] == audit["Scored"] + audit["Failed"] + audit["Pending"]).all()
     assert sources["Source"].iloc[0] == "scores/0"

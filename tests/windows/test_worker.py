@@ -9,9 +9,12 @@ from birdwatch.deltas import PaneDelta
 from birdwatch.errors import MovedError, SettingsError, StoreError
 from birdwatch.streams import Partition
 from birdwatch.testing import FakeClock
+from birdwatch.windows.lag import read_lag
 from birdwatch.windows.merge import Merge
 from birdwatch.windows.store import Store
+from birdwatch.windows.tables import Span
 from birdwatch.windows.tail import Tail
+from birdwatch.windows.unreadable import unreadable_table
 from birdwatch.windows.worker import Worker
 
 from .brokers import MemoryBroker
@@ -335,3 +338,26 @@ def test_one_tail_closes_no_pane_before_it_knows_what_operators_did(tmp_path):
     tail.step()
     assert store.closed_range() is not None
     assert any(series.measure == "pair" for _, series in store.digest())
+
+
+def test_the_merge_keeps_what_workers_could_not_read_and_have_not_read(tmp_path):
+    broker = filled(shuffled(traffic(rate=1.0), within=25))
+    for key in range(12):
+        broker.append("scores", [(str(key).encode(), b"{")])
+    fleet = Fleet(broker, tmp_path / "all.db")
+    for _ in range(2):
+        fleet.join()
+    for _ in range(4):
+        for place in range(2):
+            fleet.step(place, 60)
+        fleet.merge.step()
+    behind = read_lag(fleet.store)
+    assert sum(behind.values()) > 0
+    assert {at.number for at in behind if at.stream == "scores"} == set(range(LANES))
+    fleet.kill(0)
+    fleet.merge_anew()
+    fleet.join()
+    store = fleet.finish()
+    table = unreadable_table(store, Span(*store.closed_range(), 60))
+    assert table.groupby(["stream", "kind"])["n"].sum().to_dict() == {("scores", "unreadable"): 12}
+    assert {messages for at, messages in read_lag(store).items() if at.stream != "panes"} == {0}

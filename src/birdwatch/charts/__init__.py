@@ -14,6 +14,7 @@ from birdwatch.charts.quantiles import quantile_chart
 from birdwatch.charts.scores import distance_chart, drift_chart, score_heat_chart
 from birdwatch.charts.selection import misses_chart, other_choices_chart, selection_chart
 from birdwatch.charts.shapes import joint_chart, qq_chart
+from birdwatch.charts.streams import lag_chart, unreadable_chart
 from birdwatch.charts.values import values_chart
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "episodes_chart",
     "evidence_chart",
     "joint_chart",
+    "lag_chart",
     "latency_chart",
     "latency_heat_chart",
     "measured_chart",
@@ -43,5 +45,6 @@ __all__ = [
     "score_heat_chart",
     "selection_chart",
     "traffic_chart",
+    "unreadable_chart",
     "values_chart",
 ]

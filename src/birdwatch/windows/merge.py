@@ -24,11 +24,13 @@ from birdwatch.windows.decode import Fault
 from birdwatch.windows.delta import extremes_of, pane_of
 from birdwatch.windows.gaps import put_gaps
 from birdwatch.windows.inputs import Inputs
+from birdwatch.windows.lag import Lag, forget_lag, put_lag
 from birdwatch.windows.lane import NEVER
 from birdwatch.windows.listening import Listening
 from birdwatch.windows.reading import Reading
 from birdwatch.windows.rollups import Keep
 from birdwatch.windows.store import COUNTED_BY, Checkpoint, Source, Store
+from birdwatch.windows.unreadable import letters_of, put_unreadable
 from birdwatch.windows.watermark import Watermark
 from birdwatch.windows.whole import whole
 from birdwatch.windows.worker import PANES
@@ -109,6 +111,7 @@ class Merge:
         store.connection.execute(_TABLE)
         with store.transaction():
             store.note(COUNTED_BY, group)
+            forget_lag(store)
         self._closed_until: int = store.noted(_CLOSED_UNTIL, NEVER)
         self._kept_from: int = store.noted(_KEPT_FROM, NEVER)
         self._watermark = Watermark(settings.idle_seconds)
@@ -125,6 +128,7 @@ class Merge:
         self._reader.seek({at: point.position for at, point in store.checkpoints().items()})
         self._listening = Listening(streams, self._reader, [PANES], settings.idle_seconds, now())
         self.reading = Reading(streams, self._reader, None, lambda: [self._watermark])
+        self._lag = Lag(self.reading.lags)
 
     def step(self, limit: int = 1000, timeout: float = 0.2) -> int:
         """Read once, add, close what can be closed, and commit; give the number of messages read."""
@@ -132,6 +136,7 @@ class Merge:
         heard = self._listening.step(self._now(), busy=bool(messages))
         if messages and not self._awaits:
             self._await_lanes()
+        behind = self._lag.step(self._now())
         faults: list[Fault] = []
         with self._store.transaction():
             again: set[int] = set()
@@ -149,6 +154,8 @@ class Merge:
             for start in sorted(again):
                 self._write(start)
             self._close(heard)
+            put_unreadable(self._store, self._last_closed, letters_of(faults))
+            put_lag(self._store, self._last_closed, behind)
             if messages or gaps:
                 positions = self._reader.positions()
                 self._store.put_checkpoints({at: Checkpoint(offset, offset) for at, offset in positions.items()})
@@ -203,6 +210,14 @@ class Merge:
             self._watermark.await_(at, self._now() + self._watermark.idle_seconds)
         self._store.put_sources([Source(s.stream, s.partition, s.model, s.latest, s.idle) for s in word.sources])
         put_gaps(self._store, [Gap(Partition(g.stream, g.partition), g.wanted, g.found, g.reason) for g in word.gaps])
+        put_unreadable(self._store, self._last_closed, word.unreadable)
+        behind = {Partition(stream, word.lane): messages for stream, messages in word.behind.items()}
+        put_lag(self._store, self._last_closed, behind)
+
+    @property
+    def _last_closed(self) -> int:
+        """The last pane that has closed, under which is kept what has no time of its own."""
+        return self._closed_until if self._closed_until == NEVER else self._closed_until - self._length
 
     def _close(self, heard: float) -> None:
         reached = self._watermark.value(heard)

@@ -17,12 +17,14 @@ from birdwatch.streams.deadletters import dead_letters
 from birdwatch.windows.counting import CONTROL, Counting
 from birdwatch.windows.decode import Fault
 from birdwatch.windows.gaps import put_gaps
+from birdwatch.windows.lag import Lag, put_lag
 from birdwatch.windows.lane import NEVER, Counted, Lane
 from birdwatch.windows.listening import Listening
 from birdwatch.windows.pacing import Pacing
 from birdwatch.windows.reading import Reading
 from birdwatch.windows.rollups import Keep
 from birdwatch.windows.store import COUNTED_BY, Store
+from birdwatch.windows.unreadable import letters_of, put_unreadable
 
 __all__ = ["Tail"]
 
@@ -105,6 +107,8 @@ class Tail:
         self._pacing = Pacing(self._reader, settings.most_rows)
         self._listening = Listening(streams, self._reader, timed, settings.idle_seconds, now())
         self.reading = Reading(streams, self._reader, self._pacing, lambda: [watermark])
+        self._lag = Lag(self.reading.lags)
+        self._uncounted: list[Fault] = []  # dead letters whose number is not in the store yet
         if not finite:
             for topic in timed:
                 watermark.await_(Partition(topic), now() + settings.idle_seconds)
@@ -123,6 +127,7 @@ class Tail:
         now = heard = self._now()
         if not self._finite:
             heard = self._listening.step(now, busy=bool(messages), paused=self._pacing.paused)
+        behind = {} if self._finite else self._lag.step(now)
         faults: list[Fault] = []
         gaps = [gap for found in self._reader.gaps() if (gap := self._lane.lose(found)) is not None]
         with self._store.transaction():
@@ -131,6 +136,7 @@ class Tail:
                 if CONTROL in self._counting.topics[at.stream]:
                     faults += self._take_control(at, found)
                 faults += self._lane.take(at, found, now)
+            self._uncounted += faults
             positions = self._reader.positions()
             self._lane.advance(positions)
             self._unknown = {at: end for at, end in self._unknown.items() if positions.get(at, 0) < end}
@@ -141,6 +147,7 @@ class Tail:
                 self._close_until(self._lane.due(heard))
                 if messages or gaps:
                     self._commit(heard)
+            put_lag(self._store, self._last_closed, behind, of_all=True)
             self._pacing.step(self._lane.rows, [self._lane.watermark], heard)
             # Dead letters go out before the offsets are kept: after a crash one may be there twice, but none is lost.
             if faults:
@@ -202,7 +209,15 @@ class Tail:
                 self._store.put_extremes(pane.start, pane.built.extremes)
                 self._store.put_duplicates(pane.start, pane.built.duplicates)
 
+    @property
+    def _last_closed(self) -> int:
+        """The last pane that has closed, under which is kept what has no time of its own."""
+        closed_until = self._lane.closed_until
+        return closed_until if closed_until == NEVER else closed_until - self._store.pane_seconds
+
     def _commit(self, now: float) -> None:
+        put_unreadable(self._store, self._last_closed, letters_of(self._uncounted))
+        self._uncounted = []
         self._store.put_checkpoints(self._lane.checkpoints())
         self._store.note(_IN_CLOSED, [[*at, offset] for at, offset in sorted(self._lane.in_closed().items())])
         self._store.put_sources(self._lane.watermark.sources(now))

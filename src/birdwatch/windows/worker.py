@@ -21,12 +21,14 @@ from birdwatch.streams import Changes, Committed, Entry, Gap, Partition, Positio
 from birdwatch.streams.deadletters import letters
 from birdwatch.windows.counting import CONTROL, Counting
 from birdwatch.windows.delta import as_deltas
+from birdwatch.windows.lag import Lag
 from birdwatch.windows.lane import NEVER, Counted, Lane
 from birdwatch.windows.listening import Listening
 from birdwatch.windows.pacing import Pacing
 from birdwatch.windows.reading import Reading
 from birdwatch.windows.store import Checkpoint
 from birdwatch.windows.tail import by_partition
+from birdwatch.windows.unreadable import letters_of
 
 if TYPE_CHECKING:
     from birdwatch.windows.decode import Fault
@@ -103,6 +105,8 @@ class Worker:
         self.reading = Reading(
             streams, self._reader, self._pacing, lambda: [lane.watermark for lane in list(self._lanes.values())]
         )
+        self._lag = Lag(self.reading.lags)
+        self._behind: dict[Partition, int] = {}  # of lanes that have not said so yet
 
     @property
     def lanes(self) -> list[int]:
@@ -126,6 +130,7 @@ class Worker:
         if changes.given or (self._partial and not 0 <= now - self._looked_at < _WORD_SECONDS):
             self._look(now)
         heard = self._listening.step(now, busy=bool(messages), paused=self._pacing.paused)
+        self._behind |= self._lag.step(now)
         self._read_control()
         gaps = [gap for found in self._reader.gaps() if (gap := self._lose(found)) is not None]
         faults: list[Fault] = []
@@ -231,6 +236,7 @@ class Worker:
                 written.append(number)
         if entries:
             self._transactions.write(entries, kept)
+            self._behind = {at: messages for at, messages in self._behind.items() if at.number not in written}
         for number in written:
             self._said_at[number] = now
             self._faults[number].clear()
@@ -257,6 +263,8 @@ class Worker:
             idle=lane.watermark.idle(heard) and lane.last() <= lane.closed_until,
             sources=sources,
             gaps=gaps,
+            behind={at.stream: messages for at, messages in self._behind.items() if at.number == number},
+            unreadable=letters_of(self._faults[number]),
         )
         yield Entry(PANES, key, encode(word))
         yield from letters([(fault.message, fault.reason) for fault in self._faults[number]], self._now())
