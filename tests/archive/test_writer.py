@@ -6,9 +6,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from birdwatch.archive.verify import put_aside
-from birdwatch.archive.writer import SCHEMA, ArchiveWriter, Row
+from birdwatch.archive.writer import ArchiveWriter, Row
 from birdwatch.errors import DiskFullError, SettingsError
 from birdwatch.streams import Message, Partition
+from birdwatch.streams.parquet import SCHEMA
 
 DAY = 86_400.0
 JUNE = 1_370_563_200.0  # 7 June 2013, 00:00 UTC

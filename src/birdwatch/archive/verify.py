@@ -11,7 +11,8 @@ from typing import Final, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from birdwatch.archive.writer import DAMAGED, SCHEMA, SUMS, Stretch, stretch_of
+from birdwatch.archive.writer import SUMS
+from birdwatch.streams.parquet import DAMAGED, SCHEMA, ArchiveFile, Stretch
 
 __all__ = ["Finding", "put_aside", "verify"]
 
@@ -43,8 +44,8 @@ def verify(directory: Path, *, full: bool = True) -> Iterator[Finding]:
     for folder, files in itertools.groupby(sorted(directory.rglob("*.parquet")), key=lambda path: path.parent):
         sums = _sums(folder) if full else {}
         for path in files:
-            held = stretch_of(path)
-            reason = None if held is None else _fault(path, held, sums.get(path.name, set()), full=full)
+            file = ArchiveFile.of(path)
+            reason = None if file is None else _fault(path, file.held, sums.get(path.name, set()), full=full)
             if reason is not None:
                 yield Finding(path, reason)
 

@@ -10,9 +10,8 @@ files over the same offsets, their rows are equal, and readers drop duplicates b
 import hashlib
 import itertools
 import os
-import re
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,43 +24,14 @@ import pyarrow.parquet as pq
 from birdwatch.disk import disk_full
 from birdwatch.errors import SettingsError
 from birdwatch.streams import Message, Partition, Positions
+from birdwatch.streams.parquet import SCHEMA, Stretch, archived, damaged, missing
 
-__all__ = ["DAMAGED", "SCHEMA", "SUMS", "ArchiveWriter", "Row", "Stretch", "stretch_of"]
-
-SCHEMA: Final = pa.schema(
-    [
-        pa.field("id", pa.large_string()),
-        pa.field("ts", pa.float64()),
-        pa.field("partition", pa.int32(), nullable=False),
-        pa.field("offset", pa.int64(), nullable=False),
-        pa.field("key", pa.large_binary(), nullable=False),
-        pa.field("value", pa.large_binary(), nullable=False),
-    ]
-)
-"""One row a message: ``value`` is its bytes as they were; ``id`` and ``ts`` are null where it could not be read."""
-
-DAMAGED: Final = ".damaged"
-"""What a damaged file's name ends in: it is kept, but neither read nor taken for archived."""
+__all__ = ["SUMS", "ArchiveWriter", "Row"]
 
 SUMS: Final = "SHA256SUMS"
 """The file with the sums of a folder's files, as ``sha256sum --check`` reads them."""
 
-_NAME: Final = re.compile(r".+\+(?P<partition>\d+)\+(?P<first>\d+)\+(?P<last>\d+)\.parquet(\.damaged(-\d+)?)?")
 _DRAFT: Final = ".draft-"
-
-
-class Stretch(NamedTuple):
-    """Offsets of a partition, the last included."""
-
-    partition: int
-    first: int
-    last: int
-
-
-def stretch_of(path: Path) -> Stretch | None:
-    """Give what a file's name says that it holds; None for another file."""
-    name = _NAME.fullmatch(path.name)
-    return Stretch(int(name["partition"]), int(name["first"]), int(name["last"])) if name else None
 
 
 class Row(NamedTuple):
@@ -81,6 +51,8 @@ class ArchiveWriter:
         Made when it is missing. Drafts that a killed writer left there are removed.
     stream
         The stream's name.
+    made_by
+        What each file says of how it was made, in its metadata.
 
     Raises
     ------
@@ -88,7 +60,8 @@ class ArchiveWriter:
         The folder cannot be made.
     """
 
-    def __init__(self, directory: Path, stream: str) -> None:
+    def __init__(self, directory: Path, stream: str, *, made_by: Mapping[str, str] | None = None) -> None:
+        self._schema = SCHEMA.with_metadata(dict(made_by)) if made_by else SCHEMA
         self._stream = stream
         self._folder = directory / stream
         try:
@@ -103,28 +76,14 @@ class ArchiveWriter:
     def positions(self) -> Positions:
         """Give the offset after the last archived one of each partition, as the files' names tell."""
         found: Positions = {}
-        for number, _, last in self._stretches("*.parquet*"):
-            partition = Partition(self._stream, number)
-            found[partition] = max(found.get(partition, 0), last + 1)
+        for file in (*archived(self._folder), *damaged(self._folder)):
+            partition = Partition(self._stream, file.held.partition)
+            found[partition] = max(found.get(partition, 0), file.held.last + 1)
         return found
 
     def missing(self) -> list[Stretch]:
         """Give the offsets that only damaged files hold, in order."""
-        there = sorted(self._stretches("*.parquet"))
-        lacking: list[Stretch] = []
-        for partition, first, last in sorted(set(self._stretches(f"*.parquet{DAMAGED}*"))):
-            at = first
-            for _, begin, end in (held for held in there if held.partition == partition):
-                if at < begin <= last:
-                    lacking.append(Stretch(partition, at, begin - 1))
-                if begin <= last:
-                    at = max(at, end + 1)
-            if at <= last:
-                lacking.append(Stretch(partition, at, last))
-        return sorted(set(lacking))
-
-    def _stretches(self, pattern: str) -> list[Stretch]:
-        return [held for held in map(stretch_of, self._folder.glob(f"dt=*/{pattern}")) if held is not None]
+        return missing(self._folder)
 
     def write(self, rows: Sequence[Row]) -> list[Path]:
         """Write rows, durably before it returns: a file for each partition and, in offset order, each day in a row.
@@ -151,7 +110,7 @@ class ArchiveWriter:
         draft = folder / f"{_DRAFT}{uuid.uuid4().hex}"
         try:
             folder.mkdir(exist_ok=True)
-            table = pa.Table.from_arrays(_columns(rows), schema=SCHEMA)
+            table = pa.Table.from_arrays(_columns(rows), schema=self._schema)
             pq.write_table(table, draft, compression="zstd", write_page_checksum=True)
             _sync(draft)
             _add_sum(folder, draft, path.name)

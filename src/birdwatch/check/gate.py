@@ -27,7 +27,7 @@ from birdwatch.detect.traffic import TrafficRule
 from birdwatch.detect.verdict import Subject, Verdict
 from birdwatch.detect.words import about
 from birdwatch.errors import BirdwatchError, ReferenceMissingError, SettingsError
-from birdwatch.streams import Streams, open_streams
+from birdwatch.streams import Streams, open_recorded
 from birdwatch.streams.deadletters import DEADLETTERS, DeadLetter
 from birdwatch.windows.pane import Pane
 from birdwatch.windows.store import Store
@@ -66,7 +66,7 @@ class Report(NamedTuple):
 
 
 def count(path: Path, settings: Settings, store: Path, letters: Streams) -> tuple[Store, int]:
-    """Count a folder of recorded streams, or one file of scores, into a new store.
+    """Count an archive, a folder of recorded streams, or one file of scores, into a new store.
 
     Returns
     -------
@@ -79,11 +79,11 @@ def count(path: Path, settings: Settings, store: Path, letters: Streams) -> tupl
         There is no such file.
     """
     if not path.exists():
-        raise SettingsError(f"there is nothing at {path}: give a folder of recorded streams, or a file of scores")
+        raise SettingsError(f"there is nothing at {path}: give an archive, a folder of recorded streams, or a file of scores")
     if path.is_file():
         scores = settings.mappings.get("scores", Mapping()).model_copy(update={"topic": path.name.split(".")[0]})
         settings = settings.model_copy(update={"mappings": {**settings.mappings, "scores": scores}})
-    place = open_streams(f"files:{path if path.is_dir() else path.parent}")
+    place = open_recorded(path if path.is_dir() else path.parent)
     kept = Store(store, pane_seconds=settings.pane_seconds)
     tail = Tail(place, kept, settings, letters=letters, finite=True)
     while tail.step():

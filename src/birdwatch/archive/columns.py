@@ -1,0 +1,228 @@
+"""From archived bytes to columns: one for each field of the record, typed, with times as UTC timestamps."""
+
+import types
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, Literal, NamedTuple, Union, get_args, get_origin
+
+import msgspec
+import pyarrow as pa
+
+from birdwatch.errors import RecordError
+from birdwatch.records import RECORDS, UNREADABLE, as_token, decode
+from birdwatch.streams.arrow import is_arrow, read_rows
+from birdwatch.streams.deadletters import DEADLETTERS, DeadLetter
+
+__all__ = ["FEATURES", "Fault", "Rows", "decoder", "flat", "to_frame", "to_table", "united"]
+
+FEATURES: Final = "features"
+"""The field whose entries are columns of their own, ``features.NAME``; what is nested in them, ``features.NAME.INNER``."""
+
+_TIMES: Final = frozenset({"ts", "request_ts", "received_ts", "started", "since"})
+_TIME: Final = pa.timestamp("us", tz="UTC")
+_JSON: Final = {b"birdwatch": b"json"}
+_PLAIN: Final[dict[Any, pa.DataType]] = {float: pa.float64(), int: pa.int64(), str: pa.string(), bool: pa.bool_()}
+_KINDS: Final[dict[str, type[msgspec.Struct]]] = {**RECORDS, DEADLETTERS: DeadLetter}
+
+
+class Fault(NamedTuple):
+    """A message, or that part of it, that cannot be read."""
+
+    partition: int
+    offset: int
+    reason: str
+    value: bytes
+
+
+class Rows(NamedTuple):
+    """Records as they were read, each with where it lay."""
+
+    records: list[Any]
+    partitions: list[int]
+    offsets: list[int]
+    faults: list[Fault]
+
+
+def decoder(stream: str) -> Callable[[pa.RecordBatch], Rows]:
+    """Give what reads a batch of an archive into the records of a stream; of streams that are not ours, dictionaries."""
+    kind: Any = _KINDS.get(stream, dict[str, Any])
+
+    def read(batch: pa.RecordBatch) -> Rows:
+        rows = Rows([], [], [], [])
+        columns = (batch[name].to_pylist() for name in ("partition", "offset", "value"))
+        for partition, offset, value in zip(*columns, strict=True):
+            if as_token(value) is not None:
+                continue  # it lies among the requests, and is none
+            found, reason = _records(value, kind)
+            rows.records.extend(found)
+            rows.partitions.extend([partition] * len(found))
+            rows.offsets.extend([offset] * len(found))
+            if reason is not None:
+                rows.faults.append(Fault(partition, offset, reason, value))
+        return rows
+
+    return read
+
+
+def _records(value: bytes, kind: Any) -> tuple[list[Any], str | None]:
+    """Give the records of a message, and what was wrong with the first that could not be read."""
+    try:
+        if not is_arrow(value):
+            return [decode(value, kind) if isinstance(kind, type) else _any_object(value)], None
+        rows = read_rows(value)
+    except RecordError as error:
+        return [], str(error)
+    found, reason = [], None
+    for number, row in enumerate(rows):
+        try:
+            found.append(msgspec.convert(row, kind))
+        except msgspec.ValidationError as error:
+            reason = reason or f"row {number}: {error}"
+    return found, reason
+
+
+def _any_object(value: bytes) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(value, type=dict[str, Any])
+    except UNREADABLE as error:
+        raise RecordError(f"not an object: {error}") from error
+
+
+def to_table(stream: str, rows: Rows, columns: Sequence[str] | None = None) -> pa.Table:
+    """Lay records out in columns.
+
+    Parameters
+    ----------
+    columns
+        Which, in which order; all by default, with ``partition`` and ``offset`` at the end. One that no record has is null.
+    """
+    kind = _KINDS.get(stream)
+    fields = {} if kind is None else {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    flats: list[dict[str, Any]] | None = None
+    if kind is None:
+        flats = [flat(record) for record in rows.records]
+    elif FEATURES in fields and (columns is None or any(name.startswith(f"{FEATURES}.") for name in columns)):
+        flats = [flat(record.features, FEATURES) for record in rows.records]
+    if columns is None:
+        loose = list(dict.fromkeys(name for row in flats or () for name in row))
+        columns = [*(name for name in fields if name != FEATURES), *loose, "partition", "offset"]
+    made: dict[str, pa.Array] = {}
+    schema = []
+    for name in columns:
+        array, is_json = _column(name, rows, fields, flats)
+        made[name] = array
+        schema.append(pa.field(name, array.type, metadata=_JSON if is_json else None))
+    return pa.Table.from_arrays(list(made.values()), schema=pa.schema(schema))
+
+
+def _column(name: str, rows: Rows, fields: dict[str, Any], flats: list[dict[str, Any]] | None) -> tuple[pa.Array, bool]:
+    if name in {"partition", "offset"}:
+        kind = pa.int32() if name == "partition" else pa.int64()
+        return pa.array(rows.partitions if name == "partition" else rows.offsets, kind), False
+    if name in fields:
+        field = fields[name]
+        values = [getattr(record, field.name) for record in rows.records]
+        if name in _TIMES:
+            return _times(values), False
+        arrow = _arrow(field.type)
+        return (_json(values), True) if arrow is None else (pa.array(values, arrow), False)
+    values = [row.get(name) for row in flats or ()]
+    if not values:
+        return pa.nulls(len(rows.records)), False
+    if not fields and name in _TIMES and all(value is None or isinstance(value, int | float) for value in values):
+        return _times(values), False
+    try:
+        return pa.array(values), False
+    except (pa.ArrowException, OverflowError, ValueError):  # numbers and words, say
+        return _json(values), True
+
+
+def _times(values: Iterable[float | None]) -> pa.Array:
+    return pa.array([None if value is None else round(value * 1e6) for value in values], pa.int64()).cast(_TIME)
+
+
+def _json(values: Iterable[Any]) -> pa.Array:
+    return pa.array([None if value is None else msgspec.json.encode(value).decode() for value in values], pa.string())
+
+
+def _arrow(kind: Any) -> pa.DataType | None:
+    """Give the type of a field's column; None for what has no type of its own: it becomes JSON."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in {Union, types.UnionType}:
+        others = [each for each in inner if each is not type(None)]
+        return _arrow(others[0]) if len(others) == 1 else None
+    if origin is Literal:
+        return pa.string()
+    if origin is dict and inner[0] is str:
+        value = _arrow(inner[1])
+        return None if value is None else pa.map_(pa.string(), value)
+    if origin is list:
+        item = _arrow(inner[0])
+        return None if item is None else pa.list_(item)
+    return _PLAIN.get(kind)
+
+
+def flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Give what is nested by its path.
+
+    >>> flat({"origin": "JFK", "weather": {"wind": 3.5}}, "features")
+    {'features.origin': 'JFK', 'features.weather.wind': 3.5}
+    """
+    found: dict[str, Any] = {}
+    for name, inner in value.items():
+        path = f"{prefix}.{name}" if prefix else str(name)
+        if isinstance(inner, dict) and inner:
+            found |= flat(inner, path)
+        else:
+            found[path] = inner
+    return found
+
+
+def united(tables: Sequence[pa.Table]) -> pa.Table:
+    """Put tables one below the other; a column that is words here and numbers there becomes JSON."""
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        kinds: dict[str, set[pa.DataType]] = {}
+        for table in tables:
+            for field in table.schema:
+                if not pa.types.is_null(field.type):
+                    kinds.setdefault(field.name, set()).add(field.type)
+        mixed = {name for name, found in kinds.items() if not _agree(found)}
+        return pa.concat_tables([_as_json(table, mixed) for table in tables], promote_options="permissive")
+
+
+def _agree(kinds: set[pa.DataType]) -> bool:
+    try:
+        pa.unify_schemas([pa.schema([pa.field("", kind)]) for kind in kinds], promote_options="permissive")
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return False
+    return True
+
+
+def _as_json(table: pa.Table, names: set[str]) -> pa.Table:
+    for at, field in enumerate(table.schema):
+        if field.name in names:
+            already = (field.metadata or {}) == _JSON
+            column = table.column(at) if already else _json(table.column(at).to_pylist())
+            table = table.set_column(at, pa.field(field.name, pa.string(), metadata=_JSON), column)
+    return table
+
+
+def to_frame(table: pa.Table) -> Any:
+    """Give a table as a ``pandas.DataFrame``: what is JSON becomes objects again."""
+    frame = table.to_pandas(maps_as_pydicts="lossy")
+    for field in table.schema:
+        if (field.metadata or {}) == _JSON:
+            decoded = [None if text is None else msgspec.json.decode(text) for text in table[field.name].to_pylist()]
+            frame[field.name] = _objects(decoded)
+        elif pa.types.is_boolean(field.type) and table[field.name].null_count:
+            frame[field.name] = frame[field.name].astype("boolean")
+    return frame
+
+
+def _objects(values: list[Any]) -> Any:
+    import numpy as np  # noqa: PLC0415 - only here
+
+    made = np.empty(len(values), dtype=object)
+    made[:] = values
+    return made
