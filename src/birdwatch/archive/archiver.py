@@ -162,7 +162,9 @@ class Archiver:
                 rows += [self._row(m) for m in messages if m.partition == number and first <= m.offset <= last]
         self._writers[name].write(rows)
         self.counts["messages", name] += len(rows)
-        self._warn(f"of the offsets {first} to {last}, which only a damaged file holds, {len(rows)} were archived again")
+        self._warn(
+            f"of the offsets {first} to {last}, which only a damaged file holds, {len(rows)} were archived again"
+        )
 
     def _fresh(self, messages: list[Message]) -> list[Message]:
         """Give those not had before: a group gives messages again after it has given this process up for a while."""
@@ -239,7 +241,8 @@ class Archiver:
             A stream cannot be read, or not to its end; what could be read of it and of the others is archived.
         """
         ends = self._streams.ends(self._names)
-        quiet, faults = 0.0, []
+        quiet = 0.0
+        faults: list[StreamError] = []
         while not stopping() and any(self._reached(at) < end for at, end in ends.items()):
             try:
                 self.step(_IDLE_SECONDS)
@@ -281,10 +284,8 @@ def _folder(name: str) -> str:
 def _row(message: Message) -> Row:
     """Read what can be read; what cannot is archived all the same, since the models saw it too."""
     try:
-        if is_arrow(message.value):
-            seen = _Seen(ts=_finite(glance(message.value)[0]))
-        else:
-            seen = decode(message.value, _Seen)
+        many = is_arrow(message.value)
+        seen = _Seen(ts=_finite(glance(message.value)[0])) if many else decode(message.value, _Seen)
         datetime.fromtimestamp(seen.ts, UTC)  # a day must follow from it
     except (RecordError, ValueError, OverflowError, OSError):
         return Row(message, None, None)

@@ -18,6 +18,7 @@ FEATURES: Final = "features"
 """The field whose entries are columns of their own, ``features.NAME``; what is nested in them, ``features.NAME.INNER``."""
 
 _TIMES: Final = frozenset({"ts", "request_ts", "received_ts", "started", "since"})
+_ENDLESS_SECONDS: Final = 1e12
 _TIME: Final = pa.timestamp("us", tz="UTC")
 _JSON: Final = {b"birdwatch": b"json"}
 _PLAIN: Final[dict[Any, pa.DataType]] = {float: pa.float64(), int: pa.int64(), str: pa.string(), bool: pa.bool_()}
@@ -41,10 +42,17 @@ class Rows(NamedTuple):
     offsets: list[int]
     faults: list[Fault]
 
+    def take(self, at: Sequence[int]) -> "Rows":
+        """Give some of the records, and all faults."""
+        records, partitions, offsets = ([column[i] for i in at] for column in self[:3])
+        return Rows(records, partitions, offsets, self.faults)
+
 
 def decoder(stream: str) -> Callable[[pa.RecordBatch], Rows]:
     """Give what reads a batch of an archive into the records of a stream; of streams that are not ours, dictionaries."""
     kind: Any = _KINDS.get(stream, dict[str, Any])
+
+    times = [] if isinstance(kind, type(dict[str, Any])) else sorted(_TIMES.intersection(kind.__struct_fields__))
 
     def read(batch: pa.RecordBatch) -> Rows:
         rows = Rows([], [], [], [])
@@ -53,6 +61,9 @@ def decoder(stream: str) -> Callable[[pa.RecordBatch], Rows]:
             if as_token(value) is not None:
                 continue  # it lies among the requests, and is none
             found, reason = _records(value, kind)
+            for name in times:
+                if any(abs(getattr(record, name) or 0.0) >= _ENDLESS_SECONDS for record in found):
+                    found, reason = [], f"its {name} is no time"
             rows.records.extend(found)
             rows.partitions.extend([partition] * len(found))
             rows.offsets.extend([offset] * len(found))
@@ -115,24 +126,27 @@ def to_table(stream: str, rows: Rows, columns: Sequence[str] | None = None) -> p
 
 
 def _column(name: str, rows: Rows, fields: dict[str, Any], flats: list[dict[str, Any]] | None) -> tuple[pa.Array, bool]:
-    if name in {"partition", "offset"}:
-        kind = pa.int32() if name == "partition" else pa.int64()
-        return pa.array(rows.partitions if name == "partition" else rows.offsets, kind), False
-    if name in fields:
-        field = fields[name]
-        values = [getattr(record, field.name) for record in rows.records]
-        if name in _TIMES:
-            return _times(values), False
-        arrow = _arrow(field.type)
-        return (_json(values), True) if arrow is None else (pa.array(values, arrow), False)
-    values = [row.get(name) for row in flats or ()]
-    if not values:
-        return pa.nulls(len(rows.records)), False
-    if not fields and name in _TIMES and all(value is None or isinstance(value, int | float) for value in values):
-        return _times(values), False
+    """Give a column, and whether it is JSON."""
+    if name == "partition":
+        return pa.array(rows.partitions, pa.int32()), False
+    if name == "offset":
+        return pa.array(rows.offsets, pa.int64()), False
+    if name not in fields:
+        loose = [row.get(name) for row in flats] if flats is not None else [None] * len(rows.records)
+        return _loose(loose, is_time=not fields and name in _TIMES)
+    field = fields[name]
+    values = [getattr(record, field.name) for record in rows.records]
+    kind = _TIME if name in _TIMES else _arrow(field.type)
+    if kind is None:
+        return _json(values), True
+    return _times(values) if kind is _TIME else pa.array(values, kind), False
+
+
+def _loose(values: list[Any], *, is_time: bool) -> tuple[pa.Array, bool]:
+    """Lay out what has the type that its values have."""
     try:
-        return pa.array(values), False
-    except (pa.ArrowException, OverflowError, ValueError):  # numbers and words, say
+        return _times(values) if is_time else pa.array(values), False
+    except (pa.ArrowException, OverflowError, TypeError, ValueError):  # numbers and words, say
         return _json(values), True
 
 
@@ -150,15 +164,10 @@ def _arrow(kind: Any) -> pa.DataType | None:
     if origin in {Union, types.UnionType}:
         others = [each for each in inner if each is not type(None)]
         return _arrow(others[0]) if len(others) == 1 else None
-    if origin is Literal:
-        return pa.string()
-    if origin is dict and inner[0] is str:
-        value = _arrow(inner[1])
-        return None if value is None else pa.map_(pa.string(), value)
-    if origin is list:
-        item = _arrow(inner[0])
-        return None if item is None else pa.list_(item)
-    return _PLAIN.get(kind)
+    if origin in {dict, list}:
+        value = _arrow(inner[-1])
+        return None if value is None else pa.list_(value) if origin is list else pa.map_(pa.string(), value)
+    return pa.string() if origin is Literal else _PLAIN.get(kind)
 
 
 def flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -6,7 +6,7 @@ requests, on the disk, and one day after another is joined in memory.
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -40,7 +40,7 @@ class Joined(NamedTuple):
     unmatched: Counter[str]
 
 
-def join_by_day(streams: dict[str, Iterable[Rows]], since: float, until: float, as_of: float) -> Iterator[Joined]:
+def join_by_day(streams: Mapping[str, Iterable[Rows]], since: float, until: float, as_of: float) -> Iterator[Joined]:
     """Join streams by request id, a day of requests at a time.
 
     Parameters
@@ -77,13 +77,10 @@ class _Sorting:
 
     def add(self, stream: str, rows: Rows, since: float, until: float, as_of: float) -> None:
         asked = [record.ts if stream == "requests" else record.request_ts for record in rows.records]
-        known = [
-            i for i, record in enumerate(rows.records) if record.ts <= as_of and since <= asked[i] < until
-        ]
+        known = [i for i, record in enumerate(rows.records) if record.ts <= as_of and since <= asked[i] < until]
         if not known:
             return
-        chosen = Rows(*([column[i] for i in known] for column in rows[:3]), [])
-        table = to_table(stream, chosen, _WANTED[stream])
+        table = to_table(stream, rows.take(known), _WANTED[stream])
         days = np.floor_divide(np.array([asked[i] for i in known]), _DAY_SECONDS).astype(np.int64)
         for day in np.unique(days).tolist():
             self._waiting.setdefault((stream, day), []).append(table.filter(pa.array(days == day)))

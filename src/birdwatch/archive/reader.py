@@ -1,10 +1,10 @@
 """Reads an archive as tables: which streams, days and rows there are, and their records, typed and without duplicates."""
 
+import itertools
 import warnings
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from birdwatch.archive.columns import Fault, Rows, decoder, flat, to_frame, to_table, united
 from birdwatch.archive.joining import join_by_day
+from birdwatch.archive.narrowing import Moment, Narrowed, as_seconds
 from birdwatch.errors import StreamError
 from birdwatch.records import RECORDS
 from birdwatch.streams.archived import ArchiveStreams
@@ -24,57 +25,13 @@ from birdwatch.streams.parquet import ArchiveFile, archived, damaged, read_parti
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Moment", "Records", "UnreadableWarning", "as_seconds", "day_of"]
-
-Moment = float | str | datetime
-"""A time: Unix seconds, ISO 8601 (UTC where it names no zone), or a datetime."""
+__all__ = ["Records", "UnreadableWarning"]
 
 _DAY_SECONDS: Final = 86_400.0
 
 
 class UnreadableWarning(UserWarning):
     """Records of an archive could not be read, and are not among those given."""
-
-
-def as_seconds(moment: Moment) -> float:
-    """Give a time as Unix seconds.
-
-    >>> as_seconds("2013-06-07"), as_seconds("2013-06-07T12:00:00+02:00"), as_seconds(5)
-    (1370563200.0, 1370599200.0, 5.0)
-    """
-    if isinstance(moment, str):
-        moment = datetime.fromisoformat(moment)
-    if isinstance(moment, datetime):
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    return float(moment)
-
-
-def day_of(ts: float, days: int = 0) -> str:
-    """Give the day of a time in UTC, or one so many days later, as YYYY-MM-DD.
-
-    >>> day_of(1370563199.0), day_of(1370563199.0, 1)
-    ('2013-06-06', '2013-06-07')
-    """
-    return (datetime.fromtimestamp(ts, UTC) + timedelta(days=days)).strftime("%Y-%m-%d")
-
-
-@dataclass(frozen=True)
-class Narrowed:
-    """What of an archive is looked at."""
-
-    since: float | None = None
-    until: float | None = None
-    models: frozenset[str] | None = None
-    features: Mapping[str, Any] = field(default_factory=dict)
-
-    def days(self) -> dict[str, str]:
-        """Give the days in which it lies, as `read_partition` takes them."""
-        found = {}
-        if self.since is not None:
-            found["since_day"] = day_of(self.since, -1)  # a message of many rows lies on the day of the first
-        if self.until is not None:
-            found["until_day"] = day_of(self.until)
-        return found
 
 
 class Records:
@@ -124,7 +81,7 @@ class Records:
         for stream in self.streams():
             for file in self._files(stream):
                 found.setdefault((stream, file.day, file.held.partition), []).append(file)
-            for file in damaged(self.directory / stream, **self._narrowed.days()):
+            for file in damaged(self.directory / stream, self._narrowed.days()):
                 at = (stream, file.day, file.held.partition)
                 broken[at] = broken.get(at, 0) + 1
                 found.setdefault(at, [])
@@ -236,7 +193,8 @@ class Records:
             There is no such stream, or a file of it cannot be read.
         """
         narrowed = self.where(since=since, until=until, model=model)
-        tables, faults = [], 0
+        tables: list[pa.Table] = []
+        faults = 0
         for rows in narrowed.rows(stream):
             faults += len(rows.faults)
             if rows.records or not tables:
@@ -258,11 +216,15 @@ class Records:
         """Give the records of a stream as they are decoded, narrowed as this is."""
         there = self.streams()
         if stream not in there:
-            raise StreamError(f"there is no stream {stream!r} in {self.directory}: there are {', '.join(there) or 'none'}")
+            raise StreamError(
+                f"there is no stream {stream!r} in {self.directory}: there are {', '.join(there) or 'none'}"
+            )
         folder, read = self.directory / stream, decoder(stream)
-        wanted = self._ids() if self._narrowed.features and stream != "requests" and _has(stream, "request_id") else None
+        wanted = (
+            self._ids() if self._narrowed.features and stream != "requests" and _has(stream, "request_id") else None
+        )
         for partition in sorted({file.held.partition for file in self._files(stream)}):
-            for batch in read_partition(folder, partition, **self._narrowed.days()):
+            for batch in read_partition(folder, partition, days=self._narrowed.days()):
                 narrowed = self._in_time(batch)
                 if narrowed.num_rows:
                     yield self._chosen(stream, read(narrowed), wanted)
@@ -332,7 +294,7 @@ class Records:
             yield frame
 
     def _files(self, stream: str) -> list[ArchiveFile]:
-        return archived(self.directory / stream, **self._narrowed.days())
+        return archived(self.directory / stream, self._narrowed.days())
 
     def _in_time(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Leave out what its time alone tells, before it is decoded."""
@@ -353,13 +315,12 @@ class Records:
         if narrowed.models is not None and _has(stream, "model"):
             keep = _and(keep, [record.model in narrowed.models for record in rows.records])
         if narrowed.features and stream == "requests":
-            keep = _and(keep, [_matches(flat(record.features), narrowed.features) for record in rows.records])
+            keep = _and(keep, [narrowed.fits(flat(record.features)) for record in rows.records])
         if wanted is not None:
             keep = _and(keep, [record.request_id in wanted for record in rows.records])
         if keep is None or all(keep):
             return rows
-        at = [i for i, kept in enumerate(keep) if kept]
-        return Rows(*([column[i] for i in at] for column in rows[:3]), rows.faults)
+        return rows.take([i for i, kept in enumerate(keep) if kept])
 
     def _ids(self) -> frozenset[str]:
         """Give the ids of the requests that have the features, whenever they were asked."""
@@ -371,7 +332,7 @@ class Records:
 
 
 def _count(files: Sequence[ArchiveFile]) -> int:
-    behind = all(a.held.last < b.held.first for a, b in zip(files, files[1:], strict=False))
+    behind = all(a.held.last < b.held.first for a, b in itertools.pairwise(files))
     if behind:
         return sum(pq.read_metadata(file.path).num_rows for file in files)
     offsets = [pq.read_table(file.path, columns=["offset"], partitioning=None)["offset"].to_numpy() for file in files]
@@ -389,13 +350,6 @@ def _time(record: Any, otherwise: float) -> float:
 
 def _and(keep: list[bool] | None, more: list[bool]) -> list[bool]:
     return more if keep is None else [a and b for a, b in zip(keep, more, strict=True)]
-
-
-def _matches(features: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    return all(
-        features.get(name) in tuple(value) if isinstance(value, list | tuple | set | frozenset) else features.get(name) == value
-        for name, value in wanted.items()
-    )
 
 
 def _warn(stream: str, count: int, where: str) -> None:

@@ -58,7 +58,9 @@ class Redaction:
         for path in only:
             *inside, name = path.split(".")
             if not inside:
-                raise SettingsError(f"only: {path!r} would leave the other fields of the record out: write features.NAME")
+                raise SettingsError(
+                    f"only: {path!r} would leave the other fields of the record out: write features.NAME"
+                )
             for depth in range(1, len(inside) + 1):
                 kept.setdefault(tuple(inside[:depth]), set()).add([*inside, name][depth])
         self._only = kept
@@ -85,12 +87,12 @@ class Redaction:
                 if found is not None:
                     for name in [name for name in found if name not in names]:
                         del found[name]
-            for *inside, name in self._drop:
-                found = _find(record, inside)
+            for path in self._drop:
+                found, name = _find(record, path[:-1]), path[-1]
                 if found is not None:
                     found.pop(name, None)
-            for *inside, name in self._hashed:
-                found = _find(record, inside)
+            for path in self._hashed:
+                found, name = _find(record, path[:-1]), path[-1]
                 if found is not None and found.get(name) is not None:
                     found[name] = self._digest(msgspec.json.encode(found[name], order="deterministic"))
             return msgspec.json.encode(record)

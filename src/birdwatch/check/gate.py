@@ -79,7 +79,9 @@ def count(path: Path, settings: Settings, store: Path, letters: Streams) -> tupl
         There is no such file.
     """
     if not path.exists():
-        raise SettingsError(f"there is nothing at {path}: give an archive, a folder of recorded streams, or a file of scores")
+        raise SettingsError(
+            f"there is nothing at {path}: give an archive, a folder of recorded streams, or a file of scores"
+        )
     if path.is_file():
         scores = settings.mappings.get("scores", Mapping()).model_copy(update={"topic": path.name.split(".")[0]})
         settings = settings.model_copy(update={"mappings": {**settings.mappings, "scores": scores}})

@@ -38,7 +38,10 @@ def freeze(
     settings: SettingsFile = None,
     store: StoreFile = None,
     streams: Annotated[
-        str | None, typer.Option(help="Recorded streams in place of a store, `files:DIR` or `archive:DIR`: they are counted first.")
+        str | None,
+        typer.Option(
+            help="Recorded streams in place of a store, `files:DIR` or `archive:DIR`: they are counted first."
+        ),
     ] = None,
     rules: _RulesFolder = None,
     since: Annotated[

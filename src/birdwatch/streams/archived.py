@@ -18,7 +18,7 @@ from birdwatch.streams.local import LocalReader, LocalStreams, Log
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from birdwatch.streams.parquet import ArchiveFile
+    from birdwatch.streams.parquet import ArchiveFile, Days
 
 __all__ = ["ArchiveReader", "ArchiveStreams", "is_archive"]
 
@@ -37,8 +37,8 @@ class ArchiveStreams(LocalStreams):
     ----------
     address
         ``archive:DIR``.
-    since_day, until_day
-        Only what lies in the folders of these days, YYYY-MM-DD, and of those between. By default everything.
+    days
+        Only what lies in the folders of these; by default everything.
     whole
         Streams of which everything is read nevertheless.
 
@@ -53,14 +53,14 @@ class ArchiveStreams(LocalStreams):
         The address names a file instead of a folder, or nothing.
     """
 
-    def __init__(self, address: str, *, since_day: str = "", until_day: str = "9999", whole: Collection[str] = ()) -> None:
+    def __init__(self, address: str, *, days: "Days | None" = None, whole: Collection[str] = ()) -> None:
         self.address = address
         self.folder = Path(address.removeprefix(_SCHEME)).expanduser()
         if address == _SCHEME:
             raise AddressError(f"{address!r} names no folder: write archive:DIR")
         if self.folder.exists() and not self.folder.is_dir():
             raise AddressError(f"{address!r} names a file: write the folder of the archive, archive:DIR")
-        self._some_days = (since_day, until_day)
+        self._some_days = days
         self._whole = frozenset(whole)
         self._offsets = GroupOffsets(self.folder / ".offsets.db")
 
@@ -122,13 +122,14 @@ class ArchiveStreams(LocalStreams):
         from birdwatch.streams.parquet import archived, damaged  # noqa: PLC0415 - slow to import
 
         for stream in streams:
-            since, until = self._days(stream)
             for listed in (archived, damaged):
-                for file in listed(self.folder / stream, since_day=since, until_day=until):
+                for file in listed(self.folder / stream, self._days(stream)):
                     yield Partition(stream, file.held.partition), file
 
-    def _days(self, stream: str) -> tuple[str, str]:
-        return ("", "9999") if stream in self._whole else self._some_days
+    def _days(self, stream: str) -> "Days":
+        from birdwatch.streams.parquet import EVERY_DAY  # noqa: PLC0415
+
+        return EVERY_DAY if stream in self._whole or self._some_days is None else self._some_days
 
     def check_partitions(self, streams: Sequence[str]) -> None:
         """Find nothing: whoever reads an archive reads all of it."""
@@ -146,7 +147,7 @@ class ArchiveStreams(LocalStreams):
 class ArchiveReader(LocalReader):
     """Reads partitions of an archive in turn."""
 
-    def __init__(  # noqa: PLR0913 - those of a `LocalReader`
+    def __init__(
         self,
         place: ArchiveStreams,
         streams: Sequence[str],
@@ -160,9 +161,7 @@ class ArchiveReader(LocalReader):
     ) -> None:
         known = begin | (committed or {})
         logs = {at: place.log(at) for at in known}
-        super().__init__(
-            logs, dict(known), keep, committed=committed, on_lost=on_lost, clock=clock, sleep=sleep
-        )
+        super().__init__(logs, dict(known), keep, committed=committed, on_lost=on_lost, clock=clock, sleep=sleep)
         self._place = place
         self._streams = list(streams)
 
@@ -199,7 +198,7 @@ class ArchiveReader(LocalReader):
 class _ArchiveLog:
     """One partition of an archived stream."""
 
-    def __init__(self, folder: Path, at: Partition, days: tuple[str, str]) -> None:
+    def __init__(self, folder: Path, at: Partition, days: "Days") -> None:
         self.damaged: list[tuple[int, int]] = []
         self._folder = folder
         self._at = at
@@ -247,16 +246,12 @@ class _ArchiveLog:
     def _begin(self, offset: int) -> "Iterator[pa.RecordBatch]":
         from birdwatch.streams.parquet import missing, read_partition  # noqa: PLC0415 - slow to import
 
-        since, until = self._days
-        lacking = missing(self._folder, since_day=since, until_day=until)
         self._missing = [
             (max(first, offset), last + 1)
-            for number, first, last in lacking
+            for number, first, last in missing(self._folder, self._days)
             if number == self._at.number and last >= offset
         ]
-        return read_partition(
-            self._folder, self._at.number, offset, since_day=since, until_day=until, on_fault=self._lose
-        )
+        return read_partition(self._folder, self._at.number, offset, self._days, on_fault=self._lose)
 
     def _lose(self, file: "ArchiveFile", _reason: str) -> None:
         first = max(file.held.first, self._next or 0)

@@ -8,7 +8,7 @@ the same message: readers here give it once.
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,22 @@ import pyarrow.parquet as pq
 
 from birdwatch.errors import StreamError
 
-__all__ = ["DAMAGED", "SCHEMA", "ArchiveFile", "Stretch", "archived", "damaged", "in_order", "missing", "read_partition"]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = [
+    "DAMAGED",
+    "EVERY_DAY",
+    "SCHEMA",
+    "ArchiveFile",
+    "Days",
+    "Stretch",
+    "archived",
+    "damaged",
+    "in_order",
+    "missing",
+    "read_partition",
+]
 
 SCHEMA: Final = pa.schema(
     [
@@ -39,6 +54,16 @@ _ROWS: Final = 8192
 
 OnFault = Callable[["ArchiveFile", str], object]
 """Is told of a file that cannot be read, and why."""
+
+
+class Days(NamedTuple):
+    """From one day to another, both included, as YYYY-MM-DD."""
+
+    since: str = ""
+    until: str = "9999"
+
+
+EVERY_DAY: Final = Days()
 
 
 class Stretch(NamedTuple):
@@ -74,38 +99,38 @@ class ArchiveFile(NamedTuple):
         return cls(path, path.parent.name.removeprefix(_DAY), held)
 
 
-def archived(folder: Path, *, since_day: str = "", until_day: str = "9999") -> list[ArchiveFile]:
+def archived(folder: Path, days: Days = EVERY_DAY) -> list[ArchiveFile]:
     """List the files of a stream's folder, by partition and offset.
 
     Parameters
     ----------
     folder
         ``DIR/STREAM``; nothing lies in one that is missing.
-    since_day, until_day
-        Only days from the one to the other, both included.
+    days
+        Only files of these.
     """
     # A folder that changes while it is listed may show neither a new file nor those that it was made of. What is missing in
     # two lists that agree is missing.
-    found, before = _listed(folder, ".parquet", since_day, until_day), None
+    found, before = _listed(folder, ".parquet", days), None
     while found != before:
-        found, before = _listed(folder, ".parquet", since_day, until_day), found
+        found, before = _listed(folder, ".parquet", days), found
     return found
 
 
-def damaged(folder: Path, *, since_day: str = "", until_day: str = "9999") -> list[ArchiveFile]:
+def damaged(folder: Path, days: Days = EVERY_DAY) -> list[ArchiveFile]:
     """List the files of a stream's folder that were put aside."""
-    return _listed(folder, f".parquet{DAMAGED}*", since_day, until_day)
+    return _listed(folder, f".parquet{DAMAGED}*", days)
 
 
-def _listed(folder: Path, suffix: str, since_day: str, until_day: str) -> list[ArchiveFile]:
-    days = [each for each in folder.glob(f"{_DAY}*") if since_day <= each.name.removeprefix(_DAY) <= until_day]
-    files = (ArchiveFile.of(path) for day in days for path in day.glob(f"*{suffix}"))
+def _listed(folder: Path, suffix: str, days: Days) -> list[ArchiveFile]:
+    within = [each for each in folder.glob(f"{_DAY}*") if days.since <= each.name.removeprefix(_DAY) <= days.until]
+    files = (ArchiveFile.of(path) for day in within for path in day.glob(f"*{suffix}"))
     return sorted((file for file in files if file is not None), key=lambda file: (file.held, file.path))
 
 
-def missing(folder: Path, *, since_day: str = "", until_day: str = "9999") -> list[Stretch]:
+def missing(folder: Path, days: Days = EVERY_DAY) -> list[Stretch]:
     """Give the offsets that only damaged files hold, in order."""
-    broken = damaged(folder, since_day=since_day, until_day=until_day)
+    broken = damaged(folder, days)
     if not broken:
         return []
     there = archived(folder)
@@ -132,14 +157,8 @@ def _offsets(path: Path) -> Any:
         return np.array([], dtype=np.int64)
 
 
-def read_partition(  # noqa: PLR0913 - what is read, and how
-    folder: Path,
-    partition: int,
-    begin: int = 0,
-    *,
-    since_day: str = "",
-    until_day: str = "9999",
-    on_fault: OnFault | None = None,
+def read_partition(
+    folder: Path, partition: int, begin: int = 0, days: Days = EVERY_DAY, *, on_fault: OnFault | None = None
 ) -> Iterator[pa.RecordBatch]:
     """Give what an archive holds of a partition, from the offset ``begin`` on, in order of offsets, each of them once.
 
@@ -149,8 +168,8 @@ def read_partition(  # noqa: PLR0913 - what is read, and how
     ----------
     folder
         ``DIR/STREAM``.
-    since_day, until_day
-        Only files of days from the one to the other.
+    days
+        Only files of these.
     on_fault
         Is told of a file that cannot be read; the others are read on. By default the error is raised.
 
@@ -160,7 +179,7 @@ def read_partition(  # noqa: PLR0913 - what is read, and how
         A file cannot be read.
     """
     while True:
-        files = archived(folder, since_day=since_day, until_day=until_day)
+        files = archived(folder, days)
         try:
             for batch in in_order([f for f in files if f.held.partition == partition], begin, on_fault=on_fault):
                 yield batch
@@ -197,7 +216,7 @@ def in_order(
             if not cursors:
                 continue
             lead = min(cursors, key=lambda each: each.at)
-            bounds = [cursor.first_beside(lead) for cursor in cursors if cursor is not lead]
+            bounds = [cursor.first_beside(lead.offsets) for cursor in cursors if cursor is not lead]
             batch = lead.take(min(bounds + [file.held.first for file in waiting[-1:]], default=None))
             begin = batch["offset"][-1].as_py() + 1
             yield batch
@@ -214,7 +233,7 @@ class _Cursor:
         self._file = file
         self._on_fault = on_fault
         self._batch: pa.RecordBatch | None = None
-        self._offsets = np.array([], dtype=np.int64)
+        self.offsets: NDArray[np.int64] = np.array([], dtype=np.int64)
         self._open: pq.ParquetFile | None = None
         self._batches: Iterator[pa.RecordBatch] = iter(())
         try:
@@ -229,16 +248,16 @@ class _Cursor:
 
     @property
     def at(self) -> int:
-        return int(self._offsets[0])
+        return int(self.offsets[0])
 
     def skip(self, begin: int) -> bool:
         """Go to the first message from an offset on; tell whether there is one."""
         while True:
-            at = int(np.searchsorted(self._offsets, begin))
-            if at < self._offsets.size:
+            at = int(np.searchsorted(self.offsets, begin))
+            if at < self.offsets.size:
                 if at:
                     assert self._batch is not None  # noqa: S101 - it has offsets
-                    self._batch, self._offsets = self._batch.slice(at), self._offsets[at:]
+                    self._batch, self.offsets = self._batch.slice(at), self.offsets[at:]
                 return True
             try:
                 self._batch = next(self._batches, None)
@@ -248,17 +267,17 @@ class _Cursor:
             if self._batch is None:
                 self.close()
                 return False
-            self._offsets = self._batch["offset"].to_numpy()
+            self.offsets = self._batch["offset"].to_numpy()
 
     def take(self, until: int | None) -> pa.RecordBatch:
         """Give the messages at hand that lie before an offset; the caller skips them."""
         assert self._batch is not None  # noqa: S101 - `skip` found one
-        return self._batch if until is None else self._batch.slice(0, int(np.searchsorted(self._offsets, until)))
+        return self._batch if until is None else self._batch.slice(0, int(np.searchsorted(self.offsets, until)))
 
-    def first_beside(self, other: "_Cursor") -> int:
-        """Give the first offset that the other may not have."""
-        beside = ~np.isin(self._offsets, other._offsets)
-        return int(self._offsets[beside.argmax()]) if beside.any() else int(self._offsets[-1]) + 1
+    def first_beside(self, others: "NDArray[np.int64]") -> int:
+        """Give the first offset at hand that is not among the others."""
+        beside = ~np.isin(self.offsets, others)
+        return int(self.offsets[beside.argmax()]) if beside.any() else int(self.offsets[-1]) + 1
 
     def close(self) -> None:
         if self._open is not None:

@@ -98,7 +98,8 @@ class SqliteStreams(LocalStreams):
     ) -> LocalReader:
         """Open a reader; it takes up streams that do not exist yet when they appear."""
         logs: dict[Partition, Log] = {
-            Partition(stream): _SqliteLog(stream, Database(self._path(stream), SCHEMA, opened=look_over)) for stream in streams
+            Partition(stream): _SqliteLog(stream, Database(self._path(stream), SCHEMA, opened=look_over))
+            for stream in streams
         }
         begin = dict.fromkeys(map(Partition, streams), 0)
         if start == "latest":

@@ -5,13 +5,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from birdwatch.archive.reader import Moment, Records, as_seconds, day_of
+from birdwatch.archive.narrowing import Moment, as_seconds, day_of
+from birdwatch.archive.reader import Records
 from birdwatch.config import Settings
 from birdwatch.streams import open_streams
 from birdwatch.streams.archived import ArchiveStreams
+from birdwatch.streams.parquet import EVERY_DAY, Days
 from birdwatch.windows.counting import CONTROL, Counting
 from birdwatch.windows.lane import OLDEST_SECONDS
-from birdwatch.windows.pane import Pane
+from birdwatch.windows.pane import Counts, Pane, Series
 from birdwatch.windows.store import Store
 from birdwatch.windows.tail import Tail
 
@@ -40,16 +42,15 @@ class Archive(Records):
         since, until
             Panes that start from the one time on, and before the other.
         """
+        low, high = self._between(since, until)
         with tempfile.TemporaryDirectory(prefix="birdwatch-panes-") as scratch:
             store = self.count(Path(scratch) / "panes.db", settings, since=since, until=until)
-            low = -(2**62) if since is None else as_seconds(since)
-            high = 2**62 if until is None else as_seconds(until)
-            found: dict[int, Pane] = {}
+            found: dict[int, dict[Series, Counts]] = {}
             for start, series, counts in store.rows(-(2**62), 2**62):
-                if low <= start < high:
-                    found.setdefault(start, {})[series] = counts  # type: ignore[index] - made here
+                if (low is None or low <= start) and (high is None or start < high):
+                    found.setdefault(start, {})[series] = counts
             store.close()
-        return dict(sorted(found.items()))
+        return {start: found[start] for start in sorted(found)}
 
     def count(
         self,
@@ -80,15 +81,18 @@ class Archive(Records):
             It is narrowed by model or feature: panes are of all.
         """
         if self._narrowed.models is not None or self._narrowed.features:
-            raise ValueError("panes are of all models and requests: count the whole archive, or narrow it by time alone")
+            raise ValueError(
+                "panes are of all models and requests: count the whole archive, or narrow it by time alone"
+            )
         settings = settings or Settings()
-        low = self._narrowed.since if since is None else as_seconds(since)
-        high = self._narrowed.until if until is None else as_seconds(until)
+        low, high = self._between(since, until)
         place = ArchiveStreams(
             f"archive:{self.directory}",
-            since_day="" if low is None else day_of(low, -1),
-            # What is said of a request a month later still counts in its pane.
-            until_day="9999" if high is None else day_of(high + OLDEST_SECONDS, 1),
+            days=Days(
+                EVERY_DAY.since if low is None else day_of(low, -1),
+                # What is said of a request a month later still counts in its pane.
+                EVERY_DAY.until if high is None else day_of(high + OLDEST_SECONDS, 1),
+            ),
             whole=[Counting(settings, now=lambda: 0.0).topic_of(CONTROL)],
         )
         letters = letters or open_streams(f"sqlite:{path.with_suffix('.deadletters')}")
@@ -100,3 +104,9 @@ class Archive(Records):
         tail.close()
         letters.close()
         return store
+
+    def _between(self, since: Moment | None, until: Moment | None) -> tuple[float | None, float | None]:
+        return (
+            self._narrowed.since if since is None else as_seconds(since),
+            self._narrowed.until if until is None else as_seconds(until),
+        )
