@@ -85,7 +85,10 @@ def test_there_is_a_column_for_each_field_with_its_type(two_days):
 
 def test_what_a_field_holds_comes_back_as_it_was(tmp_path):
     decision = a_decision(
-        propensities={"champion": 0.75, "challenger": 0.25}, missing=["canary"], accepted=True, elapsed_seconds={"x": None}
+        propensities={"champion": 0.75, "challenger": 0.25},
+        missing=["canary"],
+        accepted=True,
+        elapsed_seconds={"x": None},
     )
     frame = archive(tmp_path, metrics=[decision, a_decision(request_id="r2")]).read("metrics")
     assert frame.loc[0, "propensities"] == {"champion": 0.75, "challenger": 0.25}
@@ -95,7 +98,14 @@ def test_what_a_field_holds_comes_back_as_it_was(tmp_path):
 
 
 def test_features_are_columns_and_what_is_nested_is_named_by_its_path(tmp_path):
-    there = archive(tmp_path, requests=[asked(0, weather={"wind": 3.5}), asked(1, tags=["a"]), a_request(features={"origin": "EWR", "n": "many"})])
+    there = archive(
+        tmp_path,
+        requests=[
+            asked(0, weather={"wind": 3.5}),
+            asked(1, tags=["a"]),
+            a_request(features={"origin": "EWR", "n": "many"}),
+        ],
+    )
     frame = there.read("requests")
     assert frame["features.origin"].tolist() == ["EWR", "JFK", "EWR"]
     assert frame["features.n"].tolist() == [0, 1, "many"]
@@ -172,7 +182,14 @@ def test_batches_are_arrow_tables_for_what_is_larger_than_memory(two_days):
 
 def test_messages_of_many_rows_are_read_row_by_row(tmp_path):
     rows = [
-        {"request_id": f"r{n}", "request_ts": JUNE, "ts": JUNE + n, "model": "m", "version": "1", "score": n / 8 or None}
+        {
+            "request_id": f"r{n}",
+            "request_ts": JUNE,
+            "ts": JUNE + n,
+            "model": "m",
+            "version": "1",
+            "score": n / 8 or None,
+        }
         for n in range(5)
     ]
     there = archive(tmp_path, scores=[encode_table(pa.Table.from_pylist(rows)), said(0)])
@@ -194,7 +211,7 @@ def test_nothing_of_an_empty_stretch_has_its_columns_all_the_same(two_days):
 
 
 def test_a_stream_or_a_folder_that_is_not_there_is_named(two_days, tmp_path):
-    with pytest.raises(StreamError, match="no stream 'score' in .*: there are requests, scores"):
+    with pytest.raises(StreamError, match=r"no stream 'score' in .*: there are requests, scores"):
         two_days.read("score")
     with pytest.raises(StreamError, match="there is no archive at"):
         birdwatch.open_archive(tmp_path / "none")

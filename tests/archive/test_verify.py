@@ -5,8 +5,9 @@ import random
 import pyarrow.parquet as pq
 import pytest
 
+from birdwatch.archive.sums import SUMS
 from birdwatch.archive.verify import put_aside, verify
-from birdwatch.archive.writer import SUMS, ArchiveWriter, Row
+from birdwatch.archive.writer import ArchiveWriter, Row
 from birdwatch.streams import Message
 
 JUNE = 1_370_563_200.0  # 7 June 2013, 00:00 UTC

@@ -13,9 +13,7 @@ from birdwatch.windows.tail import Tail
 
 from .traffic import START, champion_named, shuffled, traffic, write
 
-SETTINGS = Settings(
-    features={"size": Feature()}, segments={"from": Segment()}, pane_seconds=60, lateness_seconds=60.0
-)
+SETTINGS = Settings(features={"size": Feature()}, segments={"from": Segment()}, pane_seconds=60, lateness_seconds=60.0)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,9 @@ nobody without the key can try out which value it was.
 import hashlib
 import hmac
 import json
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -15,7 +17,10 @@ import msgspec
 from birdwatch.errors import SettingsError
 from birdwatch.records import UNREADABLE
 
-__all__ = ["Redaction"]
+__all__ = ["KEY", "Redaction", "read_key"]
+
+KEY: Final = "BIRDWATCH_ARCHIVE_KEY"
+"""The environment variable that holds the key, unless a file does."""
 
 _SHORTEST_KEY: Final = 16
 
@@ -101,6 +106,28 @@ class Redaction:
 
     def _digest(self, content: bytes) -> str:
         return hmac.new(self._key, content, hashlib.sha256).hexdigest()
+
+
+def read_key(path: Path | None) -> bytes:
+    """Give the key of the hash: what a file holds, without white space around it, or else the environment.
+
+    Raises
+    ------
+    SettingsError
+        The file cannot be read, or there is no key in either.
+    """
+    if path is None:
+        key = os.environ.get(KEY, "").encode()
+        where = f"the environment variable {KEY}"
+    else:
+        try:
+            key = path.read_bytes()
+        except OSError as error:
+            raise SettingsError(f"archive_key_file = {path}: {error.strerror}") from None
+        where = str(path)
+    if not key.strip():
+        raise SettingsError(f"there is no key in {where}: set {KEY}, or let `archive_key_file` name a file with one")
+    return key.strip()
 
 
 def _find(record: Any, path: Sequence[str]) -> dict[str, Any] | None:

@@ -7,7 +7,6 @@ renamed (`birdwatch.archive.verify`), and its offsets are archived again while t
 files over the same offsets, their rows are equal, and readers drop duplicates by (partition, offset).
 """
 
-import hashlib
 import itertools
 import os
 import uuid
@@ -21,15 +20,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from birdwatch.archive.sums import add_sum, sync
 from birdwatch.disk import disk_full
 from birdwatch.errors import SettingsError
 from birdwatch.streams import Message, Partition, Positions
 from birdwatch.streams.parquet import SCHEMA, Stretch, archived, damaged, missing
 
-__all__ = ["SUMS", "ArchiveWriter", "Row"]
-
-SUMS: Final = "SHA256SUMS"
-"""The file with the sums of a folder's files, as ``sha256sum --check`` reads them."""
+__all__ = ["ArchiveWriter", "Row"]
 
 _DRAFT: Final = ".draft-"
 
@@ -101,7 +98,13 @@ class ArchiveWriter:
             There is no room. The files that were whole stay; the same rows can be written again.
         """
         ordered = sorted(rows, key=lambda row: (row.message.partition, row.message.offset))
-        return [self._write_file(partition, day, list(group)) for (partition, day), group in _grouped(ordered)]
+        return [self._written(partition, day, list(group)) for (partition, day), group in _grouped(ordered)]
+
+    def _written(self, partition: int, day: str, rows: list[Row]) -> Path:
+        try:
+            return self._write_file(partition, day, rows)
+        except FileNotFoundError:  # the day's folder was empty, and expired meanwhile
+            return self._write_file(partition, day, rows)
 
     def _write_file(self, partition: int, day: str, rows: list[Row]) -> Path:
         folder = self._folder / f"dt={day}"
@@ -112,12 +115,12 @@ class ArchiveWriter:
             folder.mkdir(exist_ok=True)
             table = pa.Table.from_arrays(_columns(rows), schema=self._schema)
             pq.write_table(table, draft, compression="zstd", write_page_checksum=True)
-            _sync(draft)
-            _add_sum(folder, draft, path.name)
+            sync(draft)
+            add_sum(folder, draft, path.name)
             with suppress(FileExistsError):  # the same offsets hold the same messages
                 os.link(draft, path)  # unlike a rename, it never takes another file's place
-            _sync(folder)
-            _sync(self._folder)
+            sync(folder)
+            sync(self._folder)
         except OSError as error:
             full = disk_full(error, path)
             if full is not None:
@@ -126,17 +129,6 @@ class ArchiveWriter:
         finally:
             draft.unlink(missing_ok=True)
         return path
-
-
-def _add_sum(folder: Path, draft: Path, name: str) -> None:
-    """Write a file's sum before the file has its name: one without a sum was written before there were any."""
-    with draft.open("rb") as content:
-        digest = hashlib.file_digest(content, "sha256").hexdigest()
-    # The line break comes first: a line that another could not finish, for want of room, stays one of its own.
-    with (folder / SUMS).open("ab") as sums:
-        sums.write(f"\n{digest}  {name}\n".encode())
-        sums.flush()
-        os.fsync(sums.fileno())
 
 
 def _columns(rows: list[Row]) -> list[pa.Array]:
@@ -186,11 +178,3 @@ def _grouped(rows: list[Row]) -> Iterator[tuple[tuple[int, str], Iterator[Row]]]
 
 def _day(ts: float) -> str:
     return datetime.fromtimestamp(ts, UTC).strftime("%Y-%m-%d")
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
