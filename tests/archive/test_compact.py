@@ -61,7 +61,7 @@ def test_a_day_and_partition_become_one_file_that_says_the_same(archive):
 
 def test_sha256sum_knows_what_is_there_and_nothing_else(archive):
     for each in together(archive):
-        check = ["sha256sum", "--check", "--quiet", "SHA256SUMS"]
+        check = ["sha256sum", "--check", "--quiet", "_SHA256SUMS"]
         assert subprocess.run(check, check=False, cwd=each.path.parent, capture_output=True).returncode == 0
 
 

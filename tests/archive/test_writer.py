@@ -171,6 +171,6 @@ def test_sha256sum_knows_every_file(tmp_path):
     writer.write([row(0)])
     [path] = writer.write([row(1)])
     found = subprocess.run(
-        ["sha256sum", "--check", "SHA256SUMS"], check=False, cwd=path.parent, capture_output=True, text=True
+        ["sha256sum", "--check", "_SHA256SUMS"], check=False, cwd=path.parent, capture_output=True, text=True
     )
     assert (found.returncode, found.stdout.count(": OK")) == (0, 2)

@@ -199,7 +199,7 @@ def test_what_a_damaged_file_held_is_archived_again_and_the_file_kept(streams, c
     again = Decoy(streams, tmp_path, clock=clock, sleep=clock.sleep)
     again.step(0.0)
     assert sorted(row["id"] for row in archived(tmp_path)) == [f"r{x}" for x in range(6)]
-    assert path.with_name(f"{path.name}.damaged").exists()
+    assert path.with_name(f"_{path.name}.damaged").exists()
     said = capsys.readouterr().err
     assert f"{path} is damaged" in said
     assert "were archived again" in said
@@ -223,7 +223,7 @@ def test_while_the_disk_is_full_it_says_so_once_reads_no_more_than_fits_and_then
             assert decoy.trouble.reason == "trying again: the disk is full: archive"
             ask(streams, *range(4, 9))
         if turn == 10:
-            assert len(decoy._waiting) == 4  # what came meanwhile is left in the log
+            assert decoy._waiting_count == 4  # what came meanwhile is left in the log
             monkeypatch.setattr(decoy._writers["requests"], "write", write)
         return turn == 15
 

@@ -1,4 +1,4 @@
-"""The sums of an archive's files: ``SHA256SUMS`` in each day's folder, as ``sha256sum --check`` reads it.
+"""The sums of an archive's files: ``_SHA256SUMS`` in each day's folder, as ``sha256sum --check`` reads it.
 
 A file's sum is written before the file has its name: one without a sum was written before there were any.
 """
@@ -14,7 +14,8 @@ from typing import Final
 
 __all__ = ["SUMS", "add_sum", "keep_sums", "sums_of", "sync"]
 
-SUMS: Final = "SHA256SUMS"
+SUMS: Final = "_SHA256SUMS"
+"""The underscore hides it from those who read a folder of Parquet, such as pandas and Spark."""
 
 _LINE: Final = re.compile(r"(?P<sum>[0-9a-f]{64})  (?P<name>.+)")
 

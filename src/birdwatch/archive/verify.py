@@ -50,7 +50,8 @@ def verify(directory: Path, *, full: bool = True) -> Iterator[Finding]:
 def put_aside(path: Path) -> Path:
     """Rename a damaged file, so that nobody reads it, and give its new name."""
     for tries in itertools.count():
-        aside = path.with_name(f"{path.name}{DAMAGED}{f'-{tries}' if tries else ''}")
+        # The underscore hides it from those who read a folder of Parquet, such as pandas and Spark.
+        aside = path.with_name(f"_{path.name}{DAMAGED}{f'-{tries}' if tries else ''}")
         try:
             os.link(path, aside)  # unlike a rename, it never takes another file's place
         except FileExistsError:

@@ -2,7 +2,7 @@
 
 ``DIR/STREAM/dt=YYYY-MM-DD/STREAM+PARTITION+FIRST+LAST.parquet``: a temporary file, flushed to the disk, takes its name
 only when it is whole, and never that of another. So the names alone tell, after any crash, up to where a stream has been
-archived; offsets need no other memory. ``SHA256SUMS`` in each day's folder has every file's sum. What is found damaged is
+archived; offsets need no other memory. ``_SHA256SUMS`` in each day's folder has every file's sum. What is found damaged is
 renamed (`birdwatch.archive.verify`), and its offsets are archived again while the log has them. Should two writers write
 files over the same offsets, their rows are equal, and readers drop duplicates by (partition, offset).
 """

@@ -159,7 +159,7 @@ def verify_(
 ) -> None:
     """Read every byte of an archive and name the files that are damaged; exit 1 if there are any.
 
-    Nothing is deleted: a file that is put aside gets a name that ends in `.damaged`. The next start of `birdwatch archive
+    Nothing is deleted: a file that is put aside gets a name like `_NAME.parquet.damaged`. The next start of `birdwatch archive
     write` (or of `birdwatch serve decoy`) archives again what only such files hold, as far as the log still has it.
     """
     from birdwatch.archive import verify as verifying  # noqa: PLC0415 - help should not wait for pyarrow

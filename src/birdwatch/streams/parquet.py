@@ -46,7 +46,7 @@ SCHEMA: Final = pa.schema(
 """One row a message: ``value`` is its bytes as they were; ``id`` and ``ts`` are null where it could not be read."""
 
 DAMAGED: Final = ".damaged"
-"""What a damaged file's name ends in: it is kept, but neither read nor taken for archived."""
+"""What a damaged file's name ends in, after a `_` before it: it is kept, but neither read nor taken for archived."""
 
 _NAME: Final = re.compile(r".+\+(?P<partition>\d+)\+(?P<first>\d+)\+(?P<last>\d+)\.parquet(?P<aside>\.damaged(-\d+)?)?")
 _DAY: Final = "dt="
