@@ -132,3 +132,12 @@ def test_what_is_to_be_left_out_is_not_on_the_disk(streams, tmp_path):
 def test_a_stream_whose_name_is_no_folders_is_refused(streams, tmp_path, name):
     with pytest.raises(SettingsError, match="cannot name a stream of an archive"):
         Archiver(streams, [name], tmp_path)
+
+
+def test_asked_to_end_it_writes_what_waits(streams, clock, tmp_path):
+    archiver = Archiver(streams, ["scores"], tmp_path, clock=clock, sleep=clock.sleep)
+    put(streams, "scores", a_score(), a_score())
+    turns = iter([False, False, True])
+    archiver.run(lambda: next(turns))
+    archiver.close()
+    assert len(rows(tmp_path, "scores")) == 2

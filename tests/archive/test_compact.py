@@ -72,15 +72,19 @@ def test_what_comes_later_is_put_to_the_rest(archive):
     assert offsets(archive) == list(range(26))
 
 
-def test_killed_at_any_moment_every_message_is_there_once_and_the_rest_can_be_done(archive, tmp_path, monkeypatch):
+def test_killed_at_any_moment_every_message_is_there_once_and_the_rest_can_be_done(tmp_path, monkeypatch):
     """The process dies before each step that lasts, one after the other."""
     steps = [(compacting, "sync"), (compacting, "add_sum"), (compacting.Path, "replace"), (compacting.Path, "unlink")]
 
     class KilledError(BaseException):
         pass
 
+    small = tmp_path / "small"
+    writer = ArchiveWriter(small, "scores")
+    for n in range(0, 12, 4):
+        writer.write([row(n), row(n + 1, day=1), row(n + 2), row(n + 3)])
     for at in itertools.count(1):
-        copy = shutil.copytree(archive, tmp_path.parent / f"copy-{at}")
+        copy = shutil.copytree(small, tmp_path / f"copy-{at}")
         left = [at]
         with monkeypatch.context() as patch:
             for place, name in steps:
@@ -88,15 +92,15 @@ def test_killed_at_any_moment_every_message_is_there_once_and_the_rest_can_be_do
             with suppress(KilledError):
                 together(copy)
         for _ in range(2):
-            assert (offsets(copy), offsets(copy, 1)) == (list(range(24)), [0, 1])
+            assert offsets(copy) == list(range(12))
             assert list(verify(copy)) == []
             together(copy)
-        assert len(archived(copy / "scores")) == 3
+        assert len(archived(copy / "scores")) == 2
         assert list(copy.rglob(".together-*")) == []
         shutil.rmtree(copy)
         if left[0] > 0:
             break
-    assert at > 30
+    assert at > 15
 
 
 def _dying(do, left, error):

@@ -96,7 +96,7 @@ def seconds(value):
     return None if value is None or pd.isna(value) else value.timestamp()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(histories(), hours, st.booleans())
 def test_nothing_from_the_future_leaks_in(tmp_path_factory, streams, hour, ever):
     as_of = math.inf if ever else NIGHT + hour

@@ -8,7 +8,7 @@ import msgspec
 import pyarrow as pa
 
 from birdwatch.errors import RecordError
-from birdwatch.records import RECORDS, UNREADABLE, as_token, decode
+from birdwatch.records import RECORDS, UNREADABLE, as_token
 from birdwatch.streams.arrow import is_arrow, read_rows
 from birdwatch.streams.deadletters import DEADLETTERS, DeadLetter
 
@@ -51,51 +51,60 @@ class Rows(NamedTuple):
 def decoder(stream: str) -> Callable[[pa.RecordBatch], Rows]:
     """Give what reads a batch of an archive into the records of a stream; of streams that are not ours, dictionaries."""
     kind: Any = _KINDS.get(stream, dict[str, Any])
-
-    times = [] if isinstance(kind, type(dict[str, Any])) else sorted(_TIMES.intersection(kind.__struct_fields__))
+    of_json = msgspec.json.Decoder(kind).decode
+    times = sorted(_TIMES.intersection(_KINDS[stream].__struct_fields__)) if stream in _KINDS else []
 
     def read(batch: pa.RecordBatch) -> Rows:
         rows = Rows([], [], [], [])
         columns = (batch[name].to_pylist() for name in ("partition", "offset", "value"))
         for partition, offset, value in zip(*columns, strict=True):
-            if as_token(value) is not None:
-                continue  # it lies among the requests, and is none
-            found, reason = _records(value, kind)
-            for name in times:
-                if any(abs(getattr(record, name) or 0.0) >= _ENDLESS_SECONDS for record in found):
-                    found, reason = [], f"its {name} is no time"
-            rows.records.extend(found)
-            rows.partitions.extend([partition] * len(found))
-            rows.offsets.extend([offset] * len(found))
+            found, reason = [], None
+            try:
+                found.append(of_json(value))
+            except UNREADABLE as error:
+                if as_token(value) is not None:
+                    continue  # it lies among the requests, and is none
+                reason = str(error)
+                if is_arrow(value):
+                    found, reason = _of_many(value, kind)
+            for record in found:
+                rows.records.append(record)
+                rows.partitions.append(partition)
+                rows.offsets.append(offset)
             if reason is not None:
                 rows.faults.append(Fault(partition, offset, reason, value))
-        return rows
+        return _in_time(rows, batch, times)
 
     return read
 
 
-def _records(value: bytes, kind: Any) -> tuple[list[Any], str | None]:
-    """Give the records of a message, and what was wrong with the first that could not be read."""
+def _of_many(value: bytes, kind: Any) -> tuple[list[Any], str | None]:
+    """Give the records of a message of many rows, and what was wrong with the first that could not be read."""
+    found, reason = [], None
     try:
-        if not is_arrow(value):
-            return [decode(value, kind) if isinstance(kind, type) else _any_object(value)], None
-        rows = read_rows(value)
+        for number, row in enumerate(read_rows(value)):
+            try:
+                found.append(msgspec.convert(row, kind))
+            except msgspec.ValidationError as error:
+                reason = reason or f"row {number}: {error}"
     except RecordError as error:
         return [], str(error)
-    found, reason = [], None
-    for number, row in enumerate(rows):
-        try:
-            found.append(msgspec.convert(row, kind))
-        except msgspec.ValidationError as error:
-            reason = reason or f"row {number}: {error}"
     return found, reason
 
 
-def _any_object(value: bytes) -> dict[str, Any]:
-    try:
-        return msgspec.json.decode(value, type=dict[str, Any])
-    except UNREADABLE as error:
-        raise RecordError(f"not an object: {error}") from error
+def _in_time(rows: Rows, batch: pa.RecordBatch, times: Sequence[str]) -> Rows:
+    """Take out records with times that no timestamp can hold."""
+    for name in times:
+        of = [getattr(record, name) or 0.0 for record in rows.records]
+        if max(of, default=0.0) < _ENDLESS_SECONDS and min(of, default=0.0) > -_ENDLESS_SECONDS:
+            continue
+        values = dict(zip(batch["offset"].to_pylist(), batch["value"].to_pylist(), strict=True))
+        endless = [i for i, time in enumerate(of) if not abs(time) < _ENDLESS_SECONDS]
+        for i in endless:
+            offset = rows.offsets[i]
+            rows.faults.append(Fault(rows.partitions[i], offset, f"its {name} is no time: {of[i]}", values[offset]))
+        rows = rows.take(sorted(set(range(len(of))).difference(endless)))
+    return rows
 
 
 def to_table(stream: str, rows: Rows, columns: Sequence[str] | None = None) -> pa.Table:

@@ -311,7 +311,8 @@ class Records:
         if narrowed.since is not None or narrowed.until is not None:
             low = -np.inf if narrowed.since is None else narrowed.since
             high = np.inf if narrowed.until is None else narrowed.until
-            keep = [low <= _time(record, low) < high for record in rows.records]
+            timed = _has(stream, "ts")
+            keep = [low <= (record.ts if timed else _time(record, low)) < high for record in rows.records]
         if narrowed.models is not None and _has(stream, "model"):
             keep = _and(keep, [record.model in narrowed.models for record in rows.records])
         if narrowed.features and stream == "requests":

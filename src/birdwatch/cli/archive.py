@@ -104,7 +104,7 @@ def _follow(archiver: "Archiver", stopping: "Callable[[], bool]", port: int | No
     with closing(Health(port, "archive", host)) as health:
         if health.port is not None:
             typer.echo(f"health on http://{host}:{health.port}")
-        health.show(counts, trouble=lambda: archiver.trouble.reason)
+        health.show(counts, trouble=lambda: archiver.trouble.reason, label="stream")
         typer.echo("ready")
         archiver.run(health.pulse.turning(stopping))
 
