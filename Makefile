@@ -36,7 +36,7 @@ test-integration: $(VENV)/.dev  ## Run the tests that need real servers, process
 	$(BIN)/pytest -m "integration or e2e" $(ARGS)
 
 test-nightly: $(VENV)/.dev  ## Kill the processes of the pipeline at fifty random moments
-	BIRDWATCH_KILLS=50 $(BIN)/pytest tests/integration/test_behaviours.py -k test_17 $(ARGS)
+	BIRDWATCH_KILLS=50 $(BIN)/pytest tests/integration/test_behaviours.py tests/integration/test_archive_crash.py -k "test_17 or kills" $(ARGS)
 
 test-faults: $(VENV)/.dev  ## Break everything, long and often (three hours), and write what came of it into docs/reliability.md
 	BIRDWATCH_FAULTS=nightly $(BIN)/pytest -m faults -o faulthandler_timeout=7200 $(ARGS)

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from birdwatch.cli.main import app
-from birdwatch.config import SINK_KINDS, Feature, Mapping, Segment, Settings
+from birdwatch.config import SINK_KINDS, Feature, Kept, Mapping, Segment, Settings
 from birdwatch.content import content
 from birdwatch.detect.rules import load_kinds
 from birdwatch.detect.schema import rules_schema
@@ -75,6 +75,10 @@ def _settings() -> str:
         "\n## A segment\n\nWhat stands under `segments: {NAME: ...}` is a dimension: scores, and what a model and its partner"
         " differ by, are counted\nfor each part of it as well.\n\n"
     )
+    kept = (
+        "\n## What is archived\n\nWhat stands under `archive: {requests: ...}` says what `birdwatch archive write` leaves out of a"
+        " stream's records:\n[the archive](../guide/archive.md).\n\n"
+    )
     sinks = "\n## A sink\n\nWhat stands under `sinks: {NAME: {kind: ...}}` is a receiver of alerts: [how they arrive](../guide/alerts.md).\n"
     return (
         _NOTE
@@ -87,6 +91,8 @@ def _settings() -> str:
         + _table(Feature)
         + segment
         + _table(Segment)
+        + kept
+        + _table(Kept)
         + sinks
         + "".join(f"\n{inspect.cleandoc(kind.__doc__ or '')}\n\n{_table(kind)}" for kind in SINK_KINDS)
     )

@@ -107,6 +107,19 @@ class Segment(_Watched):
         return self
 
 
+class Kept(_Strict):
+    """What of the records of a stream is archived; paths such as `features.origin`, where dots lead into objects."""
+
+    only: list[str] = Field(
+        default_factory=list, description="Of each object that one of these leads into, nothing else is archived."
+    )
+    drop: list[str] = Field(default_factory=list, description="What is left out.")
+    hash: list[str] = Field(
+        default_factory=list,
+        description="What is replaced by its HMAC-SHA256, with the key in BIRDWATCH_ARCHIVE_KEY or `archive_key_file`.",
+    )
+
+
 class WebhookSink(_Strict):
     """A receiver of Alertmanager's webhook body, signed by Standard Webhooks."""
 
@@ -275,6 +288,12 @@ class Settings(BaseSettings):
     segments: dict[_Name, Segment] = Field(
         default_factory=dict, description="Dimensions by which the models are looked at in parts, by name."
     )
+    archive: dict[str, Kept] = Field(
+        default_factory=dict, description="What `birdwatch archive write` leaves out, by stream; else nothing."
+    )
+    archive_key_file: Path | None = Field(
+        default=None, description="A file with the key that hashes; else it is in BIRDWATCH_ARCHIVE_KEY."
+    )
     watchdog_seconds: Annotated[float, Field(gt=0)] | None = Field(
         default=None,
         description="How often an alert says that the judge works, so that its absence is noticed; or never.",
@@ -380,7 +399,9 @@ def _explain(error: ValidationError, path: Path | None) -> str:
         name = ".".join(str(part) for part in where)
         if fault["type"] == "extra_forbidden":
             known = [
-                field for model in (Settings, Mapping, Feature, Segment, *SINK_KINDS) for field in model.model_fields
+                field
+                for model in (Settings, Mapping, Feature, Segment, Kept, *SINK_KINDS)
+                for field in model.model_fields
             ]
             near = difflib.get_close_matches(str(where[-1]), known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(Settings.model_fields)}"

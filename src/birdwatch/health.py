@@ -120,9 +120,10 @@ def _no_trouble() -> str | None:
 
 
 class _Counted(Collector):
-    """Shows what a process has counted by (what, model)."""
+    """Shows what a process has counted by (what, model), or by another label."""
 
-    def __init__(self, component: str, counts: Counts) -> None:
+    def __init__(self, component: str, counts: Counts, label: str) -> None:
+        self._label = label
         self._component = component
         self._counts = counts
 
@@ -132,7 +133,9 @@ class _Counted(Collector):
             family = families.get(what)
             if family is None:
                 family = families[what] = CounterMetricFamily(
-                    f"birdwatch_{self._component}_{what}", f"{what.replace('_', ' ')} since the start", labels=["model"]
+                    f"birdwatch_{self._component}_{what}",
+                    f"{what.replace('_', ' ')} since the start",
+                    labels=[self._label],
                 )
             family.add_metric([model], count)
         yield from families.values()
@@ -214,6 +217,8 @@ class Health:
         counts: Counts,
         measures: CollectorRegistry | None = None,
         trouble: Callable[[], str | None] = _no_trouble,
+        *,
+        label: str = "model",
     ) -> None:
         """Show a component from now on.
 
@@ -225,9 +230,11 @@ class Health:
             What else is shown at ``/metrics``.
         trouble
             Gives why it does not do its work at present, or None.
+        label
+            What the second of each pair in ``counts`` names.
         """
         registry = CollectorRegistry()
-        registry.register(_Counted(self._component, counts))
+        registry.register(_Counted(self._component, counts, label))
         self._registries = [registry] if measures is None else [registry, measures]
         self._trouble = trouble
 

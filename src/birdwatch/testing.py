@@ -89,7 +89,7 @@ class MemoryStreams(LocalStreams):
         on_lost: OnLost = "earliest",
     ) -> LocalReader:
         """Open a reader: from its group's committed offsets where there are some, else from ``start``."""
-        logs: dict[str, Log] = {stream: _MemoryLog(stream, self._messages) for stream in streams}
+        logs: dict[Partition, Log] = {Partition(stream): _MemoryLog(stream, self._messages) for stream in streams}
         begin = dict.fromkeys(map(Partition, streams), 0)
         if start == "latest":
             begin |= self.ends(streams)

@@ -5,8 +5,9 @@ import random
 import pyarrow.parquet as pq
 import pytest
 
+from birdwatch.archive.sums import SUMS
 from birdwatch.archive.verify import put_aside, verify
-from birdwatch.archive.writer import SUMS, ArchiveWriter, Row
+from birdwatch.archive.writer import ArchiveWriter, Row
 from birdwatch.streams import Message
 
 JUNE = 1_370_563_200.0  # 7 June 2013, 00:00 UTC
@@ -69,8 +70,8 @@ def test_a_file_that_was_cut_short_is_found_by_its_end_alone(archive, full):
 def test_a_damaged_file_is_kept_under_another_name_beside_those_of_before(archive):
     path = min(archive.rglob("*.parquet"))
     content = path.read_bytes()
-    assert put_aside(path).name == f"{path.name}.damaged"
+    assert put_aside(path).name == f"_{path.name}.damaged"
     path.write_bytes(b"another")
-    assert put_aside(path).name == f"{path.name}.damaged-1"
-    assert path.with_name(f"{path.name}.damaged").read_bytes() == content
+    assert put_aside(path).name == f"_{path.name}.damaged-1"
+    assert path.with_name(f"_{path.name}.damaged").read_bytes() == content
     assert path not in found_in(archive)

@@ -6,9 +6,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from birdwatch.archive.verify import put_aside
-from birdwatch.archive.writer import SCHEMA, ArchiveWriter, Row
+from birdwatch.archive.writer import ArchiveWriter, Row
 from birdwatch.errors import DiskFullError, SettingsError
 from birdwatch.streams import Message, Partition
+from birdwatch.streams.parquet import SCHEMA
 
 DAY = 86_400.0
 JUNE = 1_370_563_200.0  # 7 June 2013, 00:00 UTC
@@ -170,6 +171,6 @@ def test_sha256sum_knows_every_file(tmp_path):
     writer.write([row(0)])
     [path] = writer.write([row(1)])
     found = subprocess.run(
-        ["sha256sum", "--check", "SHA256SUMS"], check=False, cwd=path.parent, capture_output=True, text=True
+        ["sha256sum", "--check", "_SHA256SUMS"], check=False, cwd=path.parent, capture_output=True, text=True
     )
     assert (found.returncode, found.stdout.count(": OK")) == (0, 2)

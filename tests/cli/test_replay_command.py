@@ -4,9 +4,11 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from birdwatch.archive.archiver import Archiver
+from birdwatch.archive.writer import ArchiveWriter, Row
 from birdwatch.cli.replay import app
 from birdwatch.errors import SettingsError, StreamError
-from birdwatch.streams import Partition, open_streams
+from birdwatch.streams import Message, Partition, open_streams
 
 
 @pytest.fixture
@@ -94,3 +96,35 @@ def test_replaying_a_folder_into_itself_is_refused(recorded):
 def test_a_speed_that_is_none_is_refused(recorded, tmp_path):
     with pytest.raises(SettingsError, match="write 60x, 1x or max"):
         run(recorded, "--to", f"sqlite:{tmp_path}/live", "--speed", "fast")
+
+
+def test_an_archive_is_replayed_as_recorded_files_are(recorded, tmp_path):
+    place = open_streams(f"files:{recorded}")
+    archiver = Archiver(place, ["metrics", "scores"], tmp_path / "archive", group=None, flush_count=30)
+    archiver.run_once(lambda: False)
+    archiver.close()
+    place.close()
+    of_files = run(recorded, "--to", f"sqlite:{tmp_path}/live").replace("live", "again")
+    assert run(tmp_path / "archive", "--to", f"sqlite:{tmp_path}/again", "--speed", "1000000x") == of_files
+    found = []
+    for name in ("live", "again"):
+        streams = open_streams(f"sqlite:{tmp_path}/{name}")
+        reader = streams.reader(["scores", "metrics"])
+        found.append([(m.stream, m.offset, m.key, m.value) for m in reader.poll(1000, timeout=0.0)])
+        reader.close()
+        streams.close()
+    assert found[0] == found[1]
+
+
+def test_partitions_of_an_archive_are_replayed_in_order_of_event_time(tmp_path):
+    def row(n):
+        value = b'{"ts":%d,"request_id":"r%d"}' % (1_368_489_600 + n, n)
+        return Row(Message("scores", n % 3, n // 3, b"r%d" % n, value), f"r{n}", 1_368_489_600.0 + n)
+
+    ArchiveWriter(tmp_path / "archive", "scores").write([row(n) for n in range(3000)])
+    run(tmp_path / "archive", "--to", f"sqlite:{tmp_path}/live")
+    streams = open_streams(f"sqlite:{tmp_path}/live")
+    reader = streams.reader(["scores"])
+    assert [message.key for message in reader.poll(5000, timeout=0.0)] == [b"r%d" % n for n in range(3000)]
+    reader.close()
+    streams.close()

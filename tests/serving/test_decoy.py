@@ -137,7 +137,7 @@ def test_it_writes_what_is_waiting_when_it_is_stopped(streams, clock, tmp_path):
 
 
 def test_large_requests_are_written_before_they_fill_the_memory(streams, clock, tmp_path, monkeypatch):
-    monkeypatch.setattr("birdwatch.serving.decoy._FLUSH_BYTES", 1000)
+    monkeypatch.setattr("birdwatch.archive.archiver._FLUSH_BYTES", 1000)
     decoy = Decoy(streams, tmp_path, clock=clock)
     streams.append("requests", [(b"", encode(a_request(features={"text": "x" * 2000})))])
     assert decoy.step(0.0) == 1
@@ -199,7 +199,7 @@ def test_what_a_damaged_file_held_is_archived_again_and_the_file_kept(streams, c
     again = Decoy(streams, tmp_path, clock=clock, sleep=clock.sleep)
     again.step(0.0)
     assert sorted(row["id"] for row in archived(tmp_path)) == [f"r{x}" for x in range(6)]
-    assert path.with_name(f"{path.name}.damaged").exists()
+    assert path.with_name(f"_{path.name}.damaged").exists()
     said = capsys.readouterr().err
     assert f"{path} is damaged" in said
     assert "were archived again" in said
@@ -209,12 +209,12 @@ def test_while_the_disk_is_full_it_says_so_once_reads_no_more_than_fits_and_then
     streams, clock, tmp_path, capsys, monkeypatch
 ):
     decoy = Decoy(streams, tmp_path, flush_count=3, clock=clock, sleep=clock.sleep)
-    write, turns = decoy._writer.write, iter(range(100))
+    write, turns = decoy._writers["requests"].write, iter(range(100))
 
     def fail(_rows):
         raise DiskFullError("the disk is full: archive")
 
-    monkeypatch.setattr(decoy._writer, "write", fail)
+    monkeypatch.setattr(decoy._writers["requests"], "write", fail)
     ask(streams, *range(4))
 
     def stopping():
@@ -223,8 +223,8 @@ def test_while_the_disk_is_full_it_says_so_once_reads_no_more_than_fits_and_then
             assert decoy.trouble.reason == "trying again: the disk is full: archive"
             ask(streams, *range(4, 9))
         if turn == 10:
-            assert len(decoy._waiting) == 4  # what came meanwhile is left in the log
-            monkeypatch.setattr(decoy._writer, "write", write)
+            assert decoy._waiting_count == 4  # what came meanwhile is left in the log
+            monkeypatch.setattr(decoy._writers["requests"], "write", write)
         return turn == 15
 
     decoy.run(stopping)

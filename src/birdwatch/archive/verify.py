@@ -3,19 +3,17 @@
 import hashlib
 import itertools
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from birdwatch.archive.writer import DAMAGED, SCHEMA, SUMS, Stretch, stretch_of
+from birdwatch.archive.sums import SUMS, sums_of
+from birdwatch.streams.parquet import DAMAGED, SCHEMA, ArchiveFile, Stretch
 
 __all__ = ["Finding", "put_aside", "verify"]
-
-_LINE: Final = re.compile(r"(?P<sum>[0-9a-f]{64})  (?P<name>.+)")
 
 
 class Finding(NamedTuple):
@@ -41,10 +39,10 @@ def verify(directory: Path, *, full: bool = True) -> Iterator[Finding]:
         For each damaged file, in the order of their names.
     """
     for folder, files in itertools.groupby(sorted(directory.rglob("*.parquet")), key=lambda path: path.parent):
-        sums = _sums(folder) if full else {}
+        sums = sums_of(folder) if full else {}
         for path in files:
-            held = stretch_of(path)
-            reason = None if held is None else _fault(path, held, sums.get(path.name, set()), full=full)
+            file = ArchiveFile.of(path)
+            reason = None if file is None else _fault(path, file.held, sums.get(path.name, set()), full=full)
             if reason is not None:
                 yield Finding(path, reason)
 
@@ -52,7 +50,8 @@ def verify(directory: Path, *, full: bool = True) -> Iterator[Finding]:
 def put_aside(path: Path) -> Path:
     """Rename a damaged file, so that nobody reads it, and give its new name."""
     for tries in itertools.count():
-        aside = path.with_name(f"{path.name}{DAMAGED}{f'-{tries}' if tries else ''}")
+        # The underscore hides it from those who read a folder of Parquet, such as pandas and Spark.
+        aside = path.with_name(f"_{path.name}{DAMAGED}{f'-{tries}' if tries else ''}")
         try:
             os.link(path, aside)  # unlike a rename, it never takes another file's place
         except FileExistsError:
@@ -80,14 +79,3 @@ def _fault(path: Path, held: Stretch, sums: set[str], *, full: bool) -> str | No
     except (OSError, pa.ArrowException, ValueError) as error:
         return " ".join(str(error).split())
     return None
-
-
-def _sums(folder: Path) -> dict[str, set[str]]:
-    """Give the sums of a folder's files; one that was written twice has two."""
-    found: dict[str, set[str]] = {}
-    if (folder / SUMS).exists():
-        for line in (folder / SUMS).read_text(errors="replace").splitlines():
-            entry = _LINE.fullmatch(line)
-            if entry:
-                found.setdefault(entry["name"], set()).add(entry["sum"])
-    return found

@@ -2,17 +2,15 @@
 
 ``DIR/STREAM/dt=YYYY-MM-DD/STREAM+PARTITION+FIRST+LAST.parquet``: a temporary file, flushed to the disk, takes its name
 only when it is whole, and never that of another. So the names alone tell, after any crash, up to where a stream has been
-archived; offsets need no other memory. ``SHA256SUMS`` in each day's folder has every file's sum. What is found damaged is
+archived; offsets need no other memory. ``_SHA256SUMS`` in each day's folder has every file's sum. What is found damaged is
 renamed (`birdwatch.archive.verify`), and its offsets are archived again while the log has them. Should two writers write
 files over the same offsets, their rows are equal, and readers drop duplicates by (partition, offset).
 """
 
-import hashlib
 import itertools
 import os
-import re
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,46 +20,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from birdwatch.archive.sums import add_sum, sync
 from birdwatch.disk import disk_full
 from birdwatch.errors import SettingsError
 from birdwatch.streams import Message, Partition, Positions
+from birdwatch.streams.parquet import SCHEMA, Stretch, archived, damaged, missing
 
-__all__ = ["DAMAGED", "SCHEMA", "SUMS", "ArchiveWriter", "Row", "Stretch", "stretch_of"]
+__all__ = ["ArchiveWriter", "Row"]
 
-SCHEMA: Final = pa.schema(
-    [
-        pa.field("id", pa.large_string()),
-        pa.field("ts", pa.float64()),
-        pa.field("partition", pa.int32(), nullable=False),
-        pa.field("offset", pa.int64(), nullable=False),
-        pa.field("key", pa.large_binary(), nullable=False),
-        pa.field("value", pa.large_binary(), nullable=False),
-    ]
-)
-"""One row a message: ``value`` is its bytes as they were; ``id`` and ``ts`` are null where it could not be read."""
-
-DAMAGED: Final = ".damaged"
-"""What a damaged file's name ends in: it is kept, but neither read nor taken for archived."""
-
-SUMS: Final = "SHA256SUMS"
-"""The file with the sums of a folder's files, as ``sha256sum --check`` reads them."""
-
-_NAME: Final = re.compile(r".+\+(?P<partition>\d+)\+(?P<first>\d+)\+(?P<last>\d+)\.parquet(\.damaged(-\d+)?)?")
 _DRAFT: Final = ".draft-"
-
-
-class Stretch(NamedTuple):
-    """Offsets of a partition, the last included."""
-
-    partition: int
-    first: int
-    last: int
-
-
-def stretch_of(path: Path) -> Stretch | None:
-    """Give what a file's name says that it holds; None for another file."""
-    name = _NAME.fullmatch(path.name)
-    return Stretch(int(name["partition"]), int(name["first"]), int(name["last"])) if name else None
 
 
 class Row(NamedTuple):
@@ -81,6 +48,8 @@ class ArchiveWriter:
         Made when it is missing. Drafts that a killed writer left there are removed.
     stream
         The stream's name.
+    made_by
+        What each file says of how it was made, in its metadata.
 
     Raises
     ------
@@ -88,7 +57,8 @@ class ArchiveWriter:
         The folder cannot be made.
     """
 
-    def __init__(self, directory: Path, stream: str) -> None:
+    def __init__(self, directory: Path, stream: str, *, made_by: Mapping[str, str] | None = None) -> None:
+        self._schema = SCHEMA.with_metadata(dict(made_by)) if made_by else SCHEMA
         self._stream = stream
         self._folder = directory / stream
         try:
@@ -103,28 +73,14 @@ class ArchiveWriter:
     def positions(self) -> Positions:
         """Give the offset after the last archived one of each partition, as the files' names tell."""
         found: Positions = {}
-        for number, _, last in self._stretches("*.parquet*"):
-            partition = Partition(self._stream, number)
-            found[partition] = max(found.get(partition, 0), last + 1)
+        for file in (*archived(self._folder), *damaged(self._folder)):
+            partition = Partition(self._stream, file.held.partition)
+            found[partition] = max(found.get(partition, 0), file.held.last + 1)
         return found
 
     def missing(self) -> list[Stretch]:
         """Give the offsets that only damaged files hold, in order."""
-        there = sorted(self._stretches("*.parquet"))
-        lacking: list[Stretch] = []
-        for partition, first, last in sorted(set(self._stretches(f"*.parquet{DAMAGED}*"))):
-            at = first
-            for _, begin, end in (held for held in there if held.partition == partition):
-                if at < begin <= last:
-                    lacking.append(Stretch(partition, at, begin - 1))
-                if begin <= last:
-                    at = max(at, end + 1)
-            if at <= last:
-                lacking.append(Stretch(partition, at, last))
-        return sorted(set(lacking))
-
-    def _stretches(self, pattern: str) -> list[Stretch]:
-        return [held for held in map(stretch_of, self._folder.glob(f"dt=*/{pattern}")) if held is not None]
+        return missing(self._folder)
 
     def write(self, rows: Sequence[Row]) -> list[Path]:
         """Write rows, durably before it returns: a file for each partition and, in offset order, each day in a row.
@@ -142,7 +98,13 @@ class ArchiveWriter:
             There is no room. The files that were whole stay; the same rows can be written again.
         """
         ordered = sorted(rows, key=lambda row: (row.message.partition, row.message.offset))
-        return [self._write_file(partition, day, list(group)) for (partition, day), group in _grouped(ordered)]
+        return [self._written(partition, day, list(group)) for (partition, day), group in _grouped(ordered)]
+
+    def _written(self, partition: int, day: str, rows: list[Row]) -> Path:
+        try:
+            return self._write_file(partition, day, rows)
+        except FileNotFoundError:  # the day's folder was empty, and expired meanwhile
+            return self._write_file(partition, day, rows)
 
     def _write_file(self, partition: int, day: str, rows: list[Row]) -> Path:
         folder = self._folder / f"dt={day}"
@@ -151,14 +113,14 @@ class ArchiveWriter:
         draft = folder / f"{_DRAFT}{uuid.uuid4().hex}"
         try:
             folder.mkdir(exist_ok=True)
-            table = pa.Table.from_arrays(_columns(rows), schema=SCHEMA)
+            table = pa.Table.from_arrays(_columns(rows), schema=self._schema)
             pq.write_table(table, draft, compression="zstd", write_page_checksum=True)
-            _sync(draft)
-            _add_sum(folder, draft, path.name)
+            sync(draft)
+            add_sum(folder, draft, path.name)
             with suppress(FileExistsError):  # the same offsets hold the same messages
                 os.link(draft, path)  # unlike a rename, it never takes another file's place
-            _sync(folder)
-            _sync(self._folder)
+            sync(folder)
+            sync(self._folder)
         except OSError as error:
             full = disk_full(error, path)
             if full is not None:
@@ -167,17 +129,6 @@ class ArchiveWriter:
         finally:
             draft.unlink(missing_ok=True)
         return path
-
-
-def _add_sum(folder: Path, draft: Path, name: str) -> None:
-    """Write a file's sum before the file has its name: one without a sum was written before there were any."""
-    with draft.open("rb") as content:
-        digest = hashlib.file_digest(content, "sha256").hexdigest()
-    # The line break comes first: a line that another could not finish, for want of room, stays one of its own.
-    with (folder / SUMS).open("ab") as sums:
-        sums.write(f"\n{digest}  {name}\n".encode())
-        sums.flush()
-        os.fsync(sums.fileno())
 
 
 def _columns(rows: list[Row]) -> list[pa.Array]:
@@ -227,11 +178,3 @@ def _grouped(rows: list[Row]) -> Iterator[tuple[tuple[int, str], Iterator[Row]]]
 
 def _day(ts: float) -> str:
     return datetime.fromtimestamp(ts, UTC).strftime("%Y-%m-%d")
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -30,7 +30,7 @@ from birdwatch.detect.traffic import TrafficRule
 from birdwatch.detect.verdict import Subject
 from birdwatch.detect.words import about
 from birdwatch.errors import BirdwatchError, ReferenceMissingError, SettingsError
-from birdwatch.streams import Streams, open_streams
+from birdwatch.streams import Streams, is_recorded, open_recorded, open_streams
 from birdwatch.streams.deadletters import DEADLETTERS, DeadLetter
 from birdwatch.windows.counting import Counting
 from birdwatch.windows.pane import Pane
@@ -45,7 +45,6 @@ ALPHA: Final = 0.01
 _SHORT_KS: Final = 0.02
 """The distance that is in order where the reference is too short to learn it."""
 
-_RECORDED: Final = ("files:", "archive:")
 _IDLE_POLLS: Final = 10
 _NEEDED: Final = ("request_id", "request_ts", "score")
 
@@ -54,7 +53,7 @@ _OF_TIME: Final = (TrafficRule, SilenceRule)
 
 
 def count(path: Path, settings: Settings, store: Path, letters: Streams) -> tuple[Store, int]:
-    """Count a folder of recorded streams, or one file of scores, into a new store.
+    """Count an archive, a folder of recorded streams, or one file of scores, into a new store.
 
     Returns
     -------
@@ -67,10 +66,12 @@ def count(path: Path, settings: Settings, store: Path, letters: Streams) -> tupl
         There is no such file.
     """
     if not path.exists():
-        raise SettingsError(f"there is nothing at {path}: give a folder of recorded streams, or a file of scores")
+        raise SettingsError(
+            f"there is nothing at {path}: give an archive, a folder of recorded streams, or a file of scores"
+        )
     if path.is_file():
         settings = _from_file(settings, "scores", path.name.split(".")[0])
-    return count_streams(f"files:{path if path.is_dir() else path.parent}", settings, store, letters)
+    return _count(open_recorded(path if path.is_dir() else path.parent), settings, store, letters, recorded=True)
 
 
 def count_at(place: str, settings: Settings, store: Path, letters: Streams) -> tuple[Store, int]:
@@ -88,10 +89,13 @@ def count_streams(address: str, settings: Settings, store: Path, letters: Stream
     store, dead_letters
         As of `count`.
     """
-    place = open_streams(address)
+    return _count(open_streams(address), settings, store, letters, recorded=is_recorded(address))
+
+
+def _count(place: Streams, settings: Settings, store: Path, letters: Streams, *, recorded: bool) -> tuple[Store, int]:
     kept = Store(store, pane_seconds=settings.pane_seconds)
     tail = Tail(place, kept, settings, letters=letters, finite=True)
-    if address.startswith(_RECORDED):
+    if recorded:
         while tail.step():
             pass
     else:

@@ -16,7 +16,7 @@ __all__ = ["app", "main"]
 # not wait for pandas and librdkafka to load.
 _COMMANDS: dict[str, tuple[str, str]] = {
     "alerts": ("birdwatch.cli.alerts", "Deliver alerts, and list them."),
-    "archive": ("birdwatch.cli.archive", "Look after an archive: find damaged files."),
+    "archive": ("birdwatch.cli.archive", "Keep streams as Parquet; list, verify, compact and expire what is kept."),
     "budget": ("birdwatch.cli.budget", "Show the budgets of false alarms: promised, spent, left, and what fired."),
     "check": (
         "birdwatch.cli.check",
@@ -29,7 +29,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("birdwatch.cli.init", "Copy the rules, dashboards and notebooks out as your own deployment."),
     "judge": ("birdwatch.cli.judge", "Add up what the tails of a group count, judge it, raise alerts."),
     "reference": ("birdwatch.cli.reference", "Freeze a stretch of a stream as the reference, and look at it."),
-    "replay": ("birdwatch.cli.replay", "Put recorded streams back on streams."),
+    "replay": ("birdwatch.cli.replay", "Put recorded streams, or an archive, back on streams."),
     "rules": ("birdwatch.cli.rules", "Check the rules."),
     "serve": ("birdwatch.cli.serve", "Run one part of the serving pipeline."),
     "streams": ("birdwatch.cli.streams", "Look at streams: list, cat, lag, mend."),

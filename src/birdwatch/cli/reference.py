@@ -25,7 +25,6 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=N
 
 _NUMBERS = ("blocks", "n", "mean", "sd", "p50", "p90", "p99")
 _MOST_SHOWN: Final = 3
-_RECORDED: Final = "files:"
 _RulesFolder = Annotated[
     Path | None,
     typer.Option("--rules", help="Whose tolerances; the rules of the settings, or the starter set, by default."),
@@ -39,7 +38,10 @@ def freeze(
     settings: SettingsFile = None,
     store: StoreFile = None,
     streams: Annotated[
-        str | None, typer.Option(help="Recorded streams in place of a store, `files:DIR`: they are counted first.")
+        str | None,
+        typer.Option(
+            help="Recorded streams in place of a store, `files:DIR` or `archive:DIR`: they are counted first."
+        ),
     ] = None,
     rules: _RulesFolder = None,
     since: Annotated[
@@ -191,7 +193,7 @@ def _rules_of(settings: Settings) -> "RuleSet":
 def _counted(settings: Settings, streams: str | None) -> "Iterator[Store]":
     """Open the store, or count recorded streams into one that is thrown away."""
     from birdwatch.check.gate import count, first_letter  # noqa: PLC0415
-    from birdwatch.streams import open_streams  # noqa: PLC0415
+    from birdwatch.streams import is_recorded, open_streams  # noqa: PLC0415
     from birdwatch.windows.store import Store  # noqa: PLC0415
 
     if streams is None:
@@ -201,14 +203,14 @@ def _counted(settings: Settings, streams: str | None) -> "Iterator[Store]":
         finally:
             kept.close()
         return
-    if not streams.startswith(_RECORDED):
+    if not is_recorded(streams):
         raise SettingsError(
-            f"--streams {streams!r} are not recorded: write `files:DIR`, or let `birdwatch tail` count them and freeze"
+            f"--streams {streams!r} are not recorded: write `files:DIR` or `archive:DIR`, or let `birdwatch tail` count them and freeze"
             " its --store"
         )
     with tempfile.TemporaryDirectory() as scratch:
         letters = open_streams(f"sqlite:{scratch}/letters")
-        kept, unread = count(Path(streams.removeprefix(_RECORDED)), settings, Path(scratch) / "store.db", letters)
+        kept, unread = count(Path(streams.partition(":")[2]), settings, Path(scratch) / "store.db", letters)
         if unread:
             typer.echo(f"{unread:,} rows could not be read, the first because {first_letter(letters)}", err=True)
         try:

@@ -1,4 +1,4 @@
-"""``birdwatch replay``: put recorded streams back on streams."""
+"""``birdwatch replay``: put recorded streams, or an archive, back on streams."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +20,9 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command()
 def replay(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of recorded streams, one file each.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="An archive, or a folder of recorded streams, one file each.")
+    ],
     to: Annotated[str, typer.Option("--to", help="Where to: sqlite:DIR, kafka://HOST:PORT or files:DIR.")],
     speed: Annotated[
         str, typer.Option(help="Event time over wall time, such as 60x; max does not wait at all.")
@@ -30,7 +32,7 @@ def replay(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
-    """Append recorded streams to others, merged in order of event time, byte for byte.
+    """Append recorded streams, or those of an archive, to others, merged in order of event time, byte for byte.
 
     What cannot be read goes along, for its readers to put among the dead letters. A file that is damaged is replayed
     as far as it can be read; the others go on, and the exit code is 2.
@@ -40,14 +42,14 @@ def replay(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
 
     from birdwatch.cli.streams import known, utc  # noqa: PLC0415
-    from birdwatch.streams import open_streams  # noqa: PLC0415
+    from birdwatch.streams import open_recorded, open_streams  # noqa: PLC0415
     from birdwatch.streams.files import FileStreams  # noqa: PLC0415
     from birdwatch.streams.replay import append, merge, pace, parse_speed  # noqa: PLC0415
 
     factor = parse_speed(speed)
     if not folder.is_dir():
         raise StreamError(f"{folder} is not a folder: give the one that the recorded streams lie in")
-    recorded, target = FileStreams(f"files:{folder}"), open_streams(to)
+    recorded, target = open_recorded(folder), open_streams(to)
     names = known(recorded, stream)
     if isinstance(target, FileStreams) and target.folder.resolve() == folder.resolve():
         raise StreamError(f"{folder} would be replayed into itself, without an end: give another --to")

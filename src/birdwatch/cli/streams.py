@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from birdwatch.streams.deadletters import DeadLetter
     from birdwatch.streams.requeue import Letter
 
-__all__ = ["app", "known", "utc"]
+__all__ = ["app", "known", "print_rows", "utc"]
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Look at streams.")
 
@@ -39,7 +39,7 @@ def list_(settings: _SettingsFile = None, streams: _Address = None, as_json: _Js
         row["partitions"] += 1
         row["messages"] += end
     place.close()
-    _print(list(found.values()), as_json=as_json, empty=f"no streams in {place.address}")
+    print_rows(list(found.values()), as_json=as_json, empty=f"no streams in {place.address}")
 
 
 @app.command()
@@ -115,7 +115,7 @@ def lag(
         }
         for partition, offset in sorted(committed.items())
     ]
-    _print(rows, as_json=as_json, empty="")
+    print_rows(rows, as_json=as_json, empty="")
 
 
 @app.command()
@@ -306,7 +306,8 @@ def _rows(value: bytes) -> list[bytes]:
         return [value]
 
 
-def _print(rows: list[dict[str, Any]], *, as_json: bool, empty: str) -> None:
+def print_rows(rows: list[dict[str, Any]], *, as_json: bool, empty: str) -> None:
+    """Print rows as a table, or as JSON."""
     import msgspec  # noqa: PLC0415
     from rich import box  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415

@@ -57,8 +57,8 @@ def tail(
     """Follow the streams: count panes, judge them by the rules, raise alerts. Ends on SIGTERM, or with --until-end.
 
     Killed at any moment and started again with the same store, it goes on without a loss and without counting twice.
-    Dead letters go to the stream `deadletters`; those of recorded streams, which are only read, to a folder beside the
-    store.
+    Dead letters go to the stream `deadletters`; those of recorded streams and archives, which are only read, to a folder
+    beside the store.
 
     With --group it is one of as many as there are partitions: it counts those that it is given into the stream `panes`,
     and has no store; one `birdwatch judge` adds up what they count.
@@ -78,13 +78,13 @@ def _alone(chosen: "Settings", *, until_end: bool, port: int | None, host: str, 
     """Read, judge and alert in this process."""
     from birdwatch.alerts.metrics import StoreMetrics  # noqa: PLC0415 - help should not wait for what only the work needs
     from birdwatch.cli.judging import Watched, claimed, judging, watchdog  # noqa: PLC0415
-    from birdwatch.streams import open_streams  # noqa: PLC0415
+    from birdwatch.streams import is_recorded, open_streams  # noqa: PLC0415
     from birdwatch.windows.metrics import ReadingMetrics  # noqa: PLC0415
     from birdwatch.windows.tail import Tail  # noqa: PLC0415
 
     place = open_streams(chosen.streams)
-    recorded = chosen.streams.startswith("files:")
-    letters = open_streams(f"sqlite:{chosen.store.with_suffix('.deadletters')}") if recorded else place
+    only_read = is_recorded(chosen.streams)
+    letters = open_streams(f"sqlite:{chosen.store.with_suffix('.deadletters')}") if only_read else place
     with until_signalled() as stopping:
         kept = claimed(chosen, stopping)
         shown = [StoreMetrics(kept.path)]

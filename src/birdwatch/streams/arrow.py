@@ -9,15 +9,15 @@ from typing import Any, Final
 
 from birdwatch.errors import RecordError
 
-__all__ = ["encode_table", "is_arrow", "read_rows", "read_table", "rows_of"]
+__all__ = ["MAGIC", "encode_table", "is_arrow", "read_rows", "read_table", "rows_of"]
 
-_MAGIC: Final = b"\xff\xff\xff\xff"
+MAGIC: Final = b"\xff\xff\xff\xff"
 """How an Arrow IPC stream begins (the continuation marker); no JSON does."""
 
 
 def is_arrow(value: bytes) -> bool:
     """Tell whether a message is an Arrow payload."""
-    return value.startswith(_MAGIC)
+    return value.startswith(MAGIC)
 
 
 def read_table(value: bytes) -> Any:

@@ -109,7 +109,9 @@ class FileStreams(LocalStreams):
         without its end is handed over as it lies, when a whole poll has waited for the rest in vain. Of tables, the
         limit of a poll counts the rows.
         """
-        logs: dict[str, Log] = {stream: _FileLog(stream, partial(self._find, stream)) for stream in streams}
+        logs: dict[Partition, Log] = {
+            Partition(stream): _FileLog(stream, partial(self._find, stream)) for stream in streams
+        }
         begin = dict.fromkeys(map(Partition, streams), 0)
         if start == "latest":
             begin |= self.ends(streams)

@@ -92,13 +92,13 @@ class LocalReader:
     Parameters
     ----------
     logs
-        By stream.
+        By partition.
     begin
-        Where each stream begins: one entry a stream.
+        Where each of them begins.
     keep
         Keeps positions for the reader's group; None for a reader without a group.
     committed
-        What the group has kept: where its streams begin instead.
+        What the group has kept: where its partitions begin instead.
     on_lost
         Where to go on in a log that was made anew. Behind damaged messages reading just goes on; ``stop`` raises there too.
     bell
@@ -109,7 +109,7 @@ class LocalReader:
 
     def __init__(
         self,
-        logs: dict[str, Log],
+        logs: dict[Partition, Log],
         begin: Positions,
         keep: Callable[[Positions], None] | None,
         *,
@@ -159,7 +159,7 @@ class LocalReader:
 
     def positions(self) -> Positions:
         """Give the next offset to read of every stream that exists."""
-        return {partition: self._next[partition] for partition in self._order if self._logs[partition.stream].exists()}
+        return {partition: self._next[partition] for partition in self._order if self._logs[partition].exists()}
 
     def seek(self, positions: Positions) -> None:
         """Read on from these offsets; streams not named stay where they are, streams not read here are ignored."""
@@ -250,7 +250,7 @@ class LocalReader:
         reached: Positions = {}
         self._order.append(self._order.pop(0))
         for partition in [each for each in self._order if each not in self._paused]:
-            log, wanted = self._logs[partition.stream], limit - len(messages)
+            log, wanted = self._logs[partition], limit - len(messages)
             found, reached[partition] = log.read(self._next[partition], wanted, stalled=stalled)
             if log.damaged:
                 self._gaps += self._lost(partition, log)

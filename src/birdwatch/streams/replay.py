@@ -12,9 +12,9 @@ import msgspec
 from birdwatch.errors import RecordError, SettingsError, StreamError
 from birdwatch.records import UNREADABLE
 from birdwatch.streams.arrow import is_arrow, read_table
-from birdwatch.streams.base import Message, Streams
+from birdwatch.streams.base import Message, Partition, Streams
 
-__all__ = ["Recorded", "append", "merge", "pace", "parse_speed"]
+__all__ = ["Recorded", "append", "glance", "merge", "pace", "parse_speed"]
 
 
 class Recorded(NamedTuple):
@@ -23,7 +23,7 @@ class Recorded(NamedTuple):
     Attributes
     ----------
     ts
-        The latest event time in its stream so far, so that a stream keeps its own order; -inf before there is one.
+        The latest event time in its partition so far, so that each keeps its own order; -inf before there is one.
     dated
         Whether the message itself says when it was: one that cannot be read does not, and goes along all the same.
     key
@@ -52,7 +52,7 @@ _decoder: Final = msgspec.json.Decoder(_Glance)
 def merge(
     recorded: Streams, names: Sequence[str], *, on_fault: Callable[[StreamError], object] | None = None
 ) -> Iterator[Recorded]:
-    """Give all messages of some streams in order of event time, each stream's in its own order.
+    """Give all messages of some streams in order of event time, each partition's in its own order.
 
     Parameters
     ----------
@@ -63,7 +63,8 @@ def merge(
     on_fault
         Is told of a stream that cannot be read further; the others go on. By default the error is raised.
     """
-    return heapq.merge(*(_dated(recorded, name, on_fault) for name in names), key=attrgetter("ts"))
+    there = sorted(recorded.begins(names), key=lambda at: (names.index(at.stream), at.number))
+    return heapq.merge(*(_dated(recorded, at, on_fault) for at in there), key=attrgetter("ts"))
 
 
 def pace(
@@ -147,13 +148,14 @@ def parse_speed(text: str) -> float:
     return speed
 
 
-def _dated(recorded: Streams, name: str, on_fault: Callable[[StreamError], object] | None) -> Iterator[Recorded]:
-    reader = recorded.reader([name])
+def _dated(recorded: Streams, at: Partition, on_fault: Callable[[StreamError], object] | None) -> Iterator[Recorded]:
+    reader = recorded.reader([at.stream])
+    reader.pause(other for other in reader.positions() if other != at)
     latest = -math.inf
     try:
         while messages := reader.poll(timeout=0.0):
             for message in messages:
-                ts, key = _glance(message.value)
+                ts, key = glance(message.value)
                 latest = latest if ts is None else max(latest, ts)
                 yield Recorded(latest, ts is not None, message.key or key, message)
     except StreamError as error:
@@ -164,7 +166,8 @@ def _dated(recorded: Streams, name: str, on_fault: Callable[[StreamError], objec
         reader.close()
 
 
-def _glance(value: bytes) -> tuple[float | None, bytes]:
+def glance(value: bytes) -> tuple[float | None, bytes]:
+    """Give a message's event time, of many rows that of the first, and its key; none and empty where it says none."""
     if is_arrow(value):
         return _first_ts(value), b""
     try:

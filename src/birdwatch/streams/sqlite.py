@@ -97,8 +97,9 @@ class SqliteStreams(LocalStreams):
         on_lost: OnLost = "earliest",
     ) -> LocalReader:
         """Open a reader; it takes up streams that do not exist yet when they appear."""
-        logs: dict[str, Log] = {
-            stream: _SqliteLog(stream, Database(self._path(stream), SCHEMA, opened=look_over)) for stream in streams
+        logs: dict[Partition, Log] = {
+            Partition(stream): _SqliteLog(stream, Database(self._path(stream), SCHEMA, opened=look_over))
+            for stream in streams
         }
         begin = dict.fromkeys(map(Partition, streams), 0)
         if start == "latest":

@@ -28,7 +28,7 @@ __all__ = ["NEVER", "Counted", "Lane"]
 NEVER: Final = -(2**62)
 """Event time before everything: no pane has closed yet."""
 
-_OLDEST_SECONDS: Final = 31 * 86_400.0
+OLDEST_SECONDS: Final = 31 * 86_400.0
 """What is later than this is a mistake in somebody's clock rather than late."""
 
 
@@ -153,9 +153,9 @@ class Lane:
         columns, origin, faults = self._counting.decoder(stream)(messages)
         if not columns["id"].size:
             return faults
-        too_old = columns["time"] < self.closed_until - _OLDEST_SECONDS
+        too_old = columns["time"] < self.closed_until - OLDEST_SECONDS
         if too_old.any():
-            why = f"its time lies more than {_OLDEST_SECONDS / 86_400:.0f} days before what has been counted"
+            why = f"its time lies more than {OLDEST_SECONDS / 86_400:.0f} days before what has been counted"
             faults += [Fault(messages[origin[row]], why, "out of range") for row in np.flatnonzero(too_old)]
             columns = {name: values[~too_old] for name, values in columns.items()}
             origin = origin[~too_old]

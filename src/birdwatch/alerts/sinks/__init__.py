@@ -12,6 +12,7 @@ from birdwatch.alerts.sinks.webhook import Webhook, read_key
 from birdwatch.alerts.wording import Links
 from birdwatch.config import AlertmanagerSink, AppriseSink, LogSink, Settings, StreamSink, WebhookSink
 from birdwatch.errors import SettingsError
+from birdwatch.streams import is_recorded
 
 __all__ = [
     "Alertmanager",
@@ -28,11 +29,11 @@ __all__ = [
 
 
 def sink_names(settings: Settings) -> tuple[str, ...]:
-    """Name the sinks that the settings ask for; recorded streams (``files:``) are only read."""
+    """Name the sinks that the settings ask for; recorded streams and archives are only read."""
     short = {
         "webhook": settings.webhook is not None,
         "log": settings.alert_log is not None,
-        "stream": not settings.streams.startswith("files:"),
+        "stream": not is_recorded(settings.streams),
     }
     return (*(name for name, asked in short.items() if asked), *settings.sinks)
 
