@@ -94,6 +94,8 @@ def count_streams(address: str, settings: Settings, store: Path, letters: Stream
 
 def _count(place: Streams, settings: Settings, store: Path, letters: Streams, *, recorded: bool) -> tuple[Store, int]:
     kept = Store(store, pane_seconds=settings.pane_seconds)
+    # The store is gone after the check: nothing in it is too old to be compared with.
+    settings = settings.model_copy(update={"keep_panes_days": None})
     tail = Tail(place, kept, settings, letters=letters, finite=True)
     if recorded:
         while tail.step():
