@@ -33,7 +33,7 @@ PAGES = {
     "Selection": ("selection", 3),
     "Deployments": ("deployments", 2),
     "Alerts": ("alerts", 2),
-    "Streams": ("streams", 2),
+    "Streams": ("streams", 4),
 }
 LAST = {
     "Overview": "Page budget",
