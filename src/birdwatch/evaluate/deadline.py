@@ -13,6 +13,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import beta
 
+from birdwatch.errors import BirdwatchError
+
 __all__ = ["Latencies", "fallback_rates", "latencies"]
 
 
@@ -92,6 +94,8 @@ def fallback_rates(
     ------
     ValueError
         There are no latencies, or one is not a number ≥ 0.
+    BirdwatchError
+        statsmodels is not installed.
 
     Examples
     --------
@@ -100,7 +104,12 @@ def fallback_rates(
     >>> fallback_rates([0.1, 0.2, 0.3, 0.5], [True, True, True, False], [0.15, 0.4, 1.0])["rate"].round(6).tolist()
     [0.75, 0.25, nan]
     """
-    from statsmodels.duration.survfunc import SurvfuncRight  # noqa: PLC0415 - takes seconds to import
+    try:
+        from statsmodels.duration.survfunc import SurvfuncRight  # noqa: PLC0415 - takes seconds to import
+    except ImportError as missing:
+        raise BirdwatchError(
+            "curves of latencies need a package that is missing: pip install 'birdwatch[evaluate]'"
+        ) from missing
 
     times, status = np.asarray(seconds, dtype=np.float64), np.asarray(came, dtype=bool)
     if not times.size or not (np.isfinite(times) & (times >= 0)).all():

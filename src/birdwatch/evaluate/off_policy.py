@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-__all__ = ["Arms", "OffPolicy", "Policy", "bernstein", "by_arm", "latest", "off_policy_value"]
+__all__ = ["Arms", "Floats", "OffPolicy", "Policy", "bernstein", "by_arm", "hajek", "latest", "off_policy_value"]
 
 DRAWN: Final = ("first choice", "explored")
 """Reasons of answers that the propensity drew."""
@@ -40,8 +40,9 @@ class OffPolicy(NamedTuple):
     ----------
     estimates
         Indexed by ``IPS``, ``self-normalised``, ``doubly robust``; columns ``value``, ``error`` (standard error), ``low``
-        and ``high`` (normal interval), ``sure_low`` and ``sure_high`` (empirical Bernstein; NaN where the largest possible
-        weight is not known, and for the self-normalised one, for which it does not hold).
+        and ``high`` (normal interval), ``sure_low`` and ``sure_high`` (empirical Bernstein; NaN where it does not hold: the
+        largest possible weight is not known, weights were cut, the log does not cover the policy, or the estimate is the
+        self-normalised one).
     n
         Decisions used: drawn, and with a reward.
     effective
@@ -129,11 +130,10 @@ def off_policy_value(
     if clip is not None and not clip > 0:
         raise ValueError(f"a clip of {clip!r} leaves nothing: give a weight above 0")
     decisions = decisions.drop_duplicates("request_id")
-    earned: Floats = (
-        latest(outcomes, reward).reindex(decisions["request_id"]).to_numpy(dtype=np.float64, na_value=np.nan)
-    )
+    known = latest(outcomes, reward).reindex(decisions["request_id"])
+    earned: Floats = np.asarray(known.to_list(), dtype=np.float64)
     if unrewarded is not None:
-        earned = np.where(np.isnan(earned), unrewarded, earned).astype(np.float64)
+        earned[np.isnan(earned)] = unrewarded
     drawn = decisions["reason"].isin(DRAWN).to_numpy()
     used = drawn & ~np.isnan(earned)
     if not used.any():
@@ -162,10 +162,11 @@ def off_policy_value(
     expected = direct.loc[rows.index, probabilities.columns].to_numpy(dtype=np.float64)
     robust = (each * expected).sum(axis=1) + cut * (r - expected[np.arange(len(rows)), place])
     low, high = span
+    uncovered = np.nan if logged is None else float((each * (logged <= 0)).sum(axis=1).mean())
     found = pd.DataFrame(
         [
             _mean(cut * r, level, (min(low * most, 0.0), max(high * most, 0.0))),
-            _ratio(cut, r, level),
+            (*hajek(cut, r, level), np.nan, np.nan),
             # What the model expects lies in the span, and misses by its width at the most: if it does not, no bound.
             _mean(
                 robust,
@@ -178,6 +179,10 @@ def off_policy_value(
         index=pd.Index(["IPS", "self-normalised", "doubly robust"], name="estimator"),
         columns=["value", "error", "low", "high", "sure_low", "sure_high"],
     )
+    if uncovered > 0 or (cut < weights).any():
+        # What is cut or never drawn is missing from the mean: if no reward is negative, a bound from below still holds.
+        found.loc[:, "sure_high"] = np.nan
+        found.loc["doubly robust" if low >= 0 else slice(None), "sure_low"] = np.nan
     others = decisions[~drawn].assign(earned=earned[~drawn]).groupby("reason")
     apart = others.agg(n=("earned", "size"), rewarded=("earned", "count"), value=("earned", "mean"))
     return OffPolicy(
@@ -186,7 +191,7 @@ def off_policy_value(
         effective=float(cut.sum() ** 2 / np.square(cut).sum()) if cut.any() else 0.0,
         largest=_top(cut),
         mean_weight=float(weights.mean()),
-        uncovered=np.nan if logged is None else float((each * (logged <= 0)).sum(axis=1).mean()),
+        uncovered=uncovered,
         clipped=int((weights > cut).sum()),
         apart=apart,
         without_reward=int((drawn & ~used).sum()),
@@ -263,14 +268,20 @@ def _mean(values: Floats, level: float, span: tuple[float, float]) -> tuple[floa
     return *_normal(float(values.mean()), error, level), *bernstein(values, span, level)
 
 
-def _ratio(weights: Floats, r: Floats, level: float) -> tuple[float, ...]:
-    """Give Σwr/Σw and its standard error by linearisation, √(Σw²(r − v)²)/Σw."""
+def hajek(weights: Floats, r: Floats, level: float = 0.95) -> tuple[float, float, float, float]:
+    """Give Σwr/Σw, its standard error by linearisation, √(Σw²(r − v)²)/Σw, and the normal interval; NaN without weight.
+
+    Examples
+    --------
+    >>> [round(x, 3) for x in hajek(np.array([1.0, 1.0, 2.0]), np.array([0.0, 1.0, 1.0]))[:2]]
+    [0.75, 0.234]
+    """
     total = float(weights.sum())
     if not total:
-        return (np.nan,) * 6
+        return np.nan, np.nan, np.nan, np.nan
     value = float(weights @ r) / total
     error = float(np.sqrt(np.square(weights * (r - value)).sum())) / total
-    return *_normal(value, error, level), np.nan, np.nan
+    return _normal(value, error, level)
 
 
 def _normal(value: float, error: float, level: float) -> tuple[float, float, float, float]:
