@@ -131,6 +131,35 @@ def test_what_the_log_cannot_say_is_said_aloud():
     assert "50.0% of cases what the log could never draw" in result.output
 
 
+@pytest.fixture
+def lender(tmp_path):
+    """Record a model that rejects half, of which every fourth is accepted all the same."""
+    decisions, outcomes = [], []
+    for i in range(80):
+        accepts, accepted = i < 40, i < 40 or i % 4 == 0
+        decisions.append(
+            Decision(
+                request_id=str(i), request_ts=i, ts=i, latency_seconds=0.1, deadline_seconds=1.0, model="m", version="1",
+                tier=0, reason="first choice", within_sla=True, scores={"m": i / 80}, model_accepts=accepts,
+                accepted=accepted, acceptance_propensity=1.0 if accepts else 0.25,
+            )
+        )  # fmt: skip
+        if accepted:
+            outcomes.append(Outcome(request_id=str(i), request_ts=i, ts=i + 1, label=float(i >= 60)))
+    for name, records in (("metrics", decisions), ("outcomes", outcomes)):
+        (tmp_path / f"{name}.jsonl").write_bytes(b"\n".join(map(encode, records)) + b"\n")
+    return f"files:{tmp_path}"
+
+
+def test_what_was_rejected_is_judged_by_what_was_drawn(lender):
+    found = json.loads(run("rejected", "--json", streams=lender).output)
+    row = next(row for row in found["bands"] if row["band"] == "all")
+    assert (row["rejected"], row["drawn"], row["rate"]) == (40, 10, 0.5)
+    assert found["accepted_rate"] == 0.0
+    assert "by 40 with a label" in run("rejected", streams=lender).output
+    assert isinstance(run("rejected").exception, SettingsError)  # these streams have no rule of acceptance
+
+
 def test_a_record_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / "metrics.jsonl").write_text('{"no": "decision"}\n')
     result = run("deadline", "--deadline", 1, streams=f"files:{tmp_path}")

@@ -49,8 +49,7 @@ def value(
     from birdwatch.evaluate.off_policy import off_policy_value  # noqa: PLC0415 - help should not wait for the work
 
     place = load_settings(settings, streams=streams).streams
-    if reward not in ("reward", "label"):
-        raise SettingsError(f"--reward {reward!r} is no field of an outcome: write reward or label")
+    _check_field("--reward", reward)
     with _plainly():
         found = off_policy_value(
             _read(place, "metrics"),
@@ -264,6 +263,38 @@ def quality(
         _print_table(parts["bounds"])
         if missing:
             _print_table(parts["missing_by_band"])
+
+
+@app.command()
+def rejected(
+    settings: SettingsFile = None,
+    streams: StreamsPlace = None,
+    field: Annotated[str, typer.Option(help="What is asked about: `label` or `reward`.")] = "label",
+    as_json: _Json = False,
+) -> None:
+    """Estimate what would have come of what the model rejects, from what was accepted at random all the same.
+
+    Each of those stands for 1/probability of all. Overrides are told beside: somebody chose them, so they stand for nobody.
+    """
+    from birdwatch.evaluate.reject import reject_inference  # noqa: PLC0415
+
+    place = load_settings(settings, streams=streams).streams
+    _check_field("--field", field)
+    with _plainly():
+        found = reject_inference(_read(place, "metrics"), _read(place, "outcomes"), field=field)
+    if as_json:
+        _print_json({**found._asdict(), "bands": _records(found.bands)})
+        return
+    _print_table(found.bands)
+    typer.echo(
+        f"of what the model accepts: {_cell(found.accepted_rate)}, by {found.accepted_labelled:,} with a {field}; rejected"
+        f" and never accepted, so unknown: {found.never:,}; overridden, and kept apart: {found.overrides['n']:,.0f}"
+    )
+
+
+def _check_field(option: str, name: str) -> None:
+    if name not in ("reward", "label"):
+        raise SettingsError(f"{option} {name!r} is no field of an outcome: write reward or label")
 
 
 def _read(place: str, *streams: str) -> "pd.DataFrame":

@@ -67,7 +67,7 @@ def reject_inference(
         No decision says whether the model accepts: the schedule has no rule of acceptance.
     """
     rows = decisions.drop_duplicates("request_id")
-    rows = rows[rows["model_accepts"].notna()]
+    rows = rows[rows["model_accepts"].notna()].reset_index(drop=True)
     if rows.empty:
         raise ValueError(
             f"none of {len(decisions):,} decisions says whether the model accepts: give the schedule an `acceptance`"
@@ -82,8 +82,10 @@ def reject_inference(
     rejected = rows[~accepts & ~forced].assign(drawn=accepted)
     overridden = rows[~accepts & forced & accepted]
     possible = rejected[rejected["p"] > 0]
-    cuts = np.unique(np.nanquantile(possible["score"], np.linspace(0, 1, bands + 1)[1:-1])) if len(possible) else []
-    place = np.searchsorted(cuts, possible["score"])
+    scores = possible["score"].to_numpy(dtype=np.float64)
+    place = (
+        np.searchsorted(np.nanquantile(scores, np.linspace(0, 1, bands + 1)[1:-1]), scores) if scores.size else scores
+    )
     found = [_told(part, level) for _, part in possible.groupby(place)]
     return Rejected(
         bands=pd.DataFrame([*found, {**_told(possible, level), "band": "all"}]),
