@@ -4,6 +4,7 @@ Colours are those of Okabe and Ito, which colour-blind people can tell apart; a 
 sentence what it shows.
 """
 
+from birdwatch.charts.evaluation import deadline_chart, reliability_chart
 from birdwatch.charts.latency import latency_chart, latency_heat_chart, objective_chart
 from birdwatch.charts.marks import OKABE_ITO, Colours, Drawing, Marks
 from birdwatch.charts.operations import changes_chart, episodes_chart, pending_chart, traffic_chart
@@ -19,6 +20,7 @@ __all__ = [
     "Drawing",
     "Marks",
     "changes_chart",
+    "deadline_chart",
     "difference_chart",
     "distance_chart",
     "drift_chart",
@@ -33,6 +35,7 @@ __all__ = [
     "pair_chart",
     "pending_chart",
     "qq_chart",
+    "reliability_chart",
     "score_heat_chart",
     "selection_chart",
     "traffic_chart",
