@@ -84,7 +84,7 @@ def test_bounds_are_those_of_trying_all_labels():
 def test_consistency_bars_hold_a_calibrated_model_as_often_as_they_say():
     rng = np.random.default_rng(2)
     held = []
-    for _ in range(100):
+    for _ in range(40):
         p = rng.beta(2, 5, 1000)
         table = reliability(rng.random(1000) < p, p)
         held.append(((table["low"] <= table["observed"]) & (table["observed"] <= table["high"])).mean())

@@ -22,7 +22,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "dashboard": ("birdwatch.cli.dashboard", "Open the dashboard over a store."),
     "demo": ("birdwatch.cli.demo", "The whole story on a year of real flights, on this machine."),
     "deploy": ("birdwatch.cli.deploy", "Write a change to the control stream."),
-    "evaluate": ("birdwatch.cli.evaluate", "What the records tell afterwards: other policies, deadlines, leaks, losses, quality."),
+    "evaluate": ("birdwatch.cli.evaluate", "Ask the records: other policies, deadlines, leaks, losses, quality."),
     "init": ("birdwatch.cli.init", "Copy the rules, dashboards and notebooks out as your own deployment."),
     "judge": ("birdwatch.cli.judge", "Add up what the tails of a group count, judge it, raise alerts."),
     "reference": ("birdwatch.cli.reference", "Freeze a stretch of a stream as the reference, and look at it."),
