@@ -5,6 +5,7 @@ sentence what it shows.
 """
 
 from birdwatch.charts.behind import Fired, draw_behind
+from birdwatch.charts.evaluation import deadline_chart, reliability_chart
 from birdwatch.charts.latency import latency_chart, latency_heat_chart, objective_chart
 from birdwatch.charts.marks import OKABE_ITO, Colours, Drawing, Marks
 from birdwatch.charts.measured import measured_chart
@@ -24,6 +25,7 @@ __all__ = [
     "Fired",
     "Marks",
     "changes_chart",
+    "deadline_chart",
     "difference_chart",
     "distance_chart",
     "draw_behind",
@@ -42,6 +44,7 @@ __all__ = [
     "pending_chart",
     "qq_chart",
     "quantile_chart",
+    "reliability_chart",
     "score_heat_chart",
     "selection_chart",
     "traffic_chart",

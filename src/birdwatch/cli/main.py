@@ -25,6 +25,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "dashboard": ("birdwatch.cli.dashboard", "Open the dashboard over a store."),
     "demo": ("birdwatch.cli.demo", "The whole story on a year of real flights, on this machine."),
     "deploy": ("birdwatch.cli.deploy", "Write a change to the control stream."),
+    "evaluate": ("birdwatch.cli.evaluate", "Ask the records: other policies, deadlines, leaks, losses, quality."),
     "gate": ("birdwatch.cli.gate", "The check as a service, for Argo Rollouts and Flagger."),
     "init": ("birdwatch.cli.init", "Copy the rules, dashboards and notebooks out as your own deployment."),
     "judge": ("birdwatch.cli.judge", "Add up what the tails of a group count, judge it, raise alerts."),
