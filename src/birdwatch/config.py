@@ -229,6 +229,17 @@ class Settings(BaseSettings):
         default="earliest",
         description="Where messages are gone that were not read yet: go on at the first that is left, at the end, or not at all.",
     )
+    keep_panes_days: Annotated[int, Field(gt=0)] | None = Field(
+        default=100,
+        description="Days of event time for which panes are kept once they are in the sums of hours or days; `null`: for ever.",
+    )
+    keep_hours_days: Annotated[int, Field(gt=0)] | None = Field(
+        default=None,
+        description="Days for which sums of hours are kept, where panes are shorter; for ever by default. Those of days stay.",
+    )
+    keep_verdicts_days: Annotated[int, Field(gt=0)] | None = Field(
+        default=None, description="Days of event time for which verdicts are kept; for ever by default."
+    )
     ahead_seconds: Annotated[float, Field(ge=0)] = Field(
         default=600.0, description="How far an event may be ahead of the clock; beyond that its time is out of range."
     )

@@ -3,6 +3,7 @@
 What a rule does not need of its reference is not read: a quarter of a year by the hour is two thousand windows.
 """
 
+import math
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
@@ -82,14 +83,15 @@ class WindowSums:
         first += (start - first) % apart
         begin, end = part or (0, length)
         panes: dict[int, dict[Series, list[Counts]]] = {}
-        for at, series, counts in self._rows(first, start, subject, measures):
+        step = math.gcd(apart, length, begin, end)
+        for at, series, counts in self._rows(first, start, step, subject, measures):
             where, within = divmod(at - first, apart)
             if begin <= within < end:
                 panes.setdefault(first + where * apart, {}).setdefault(series, []).append(counts)
         bad = list(blamed_windows(self._store, first, start))
         for model, version in sorted(rolled_back):
             if subject is None or model in (subject.model, subject.partner):
-                rows = self._store.rows(first, start, measure="counts", model=model)
+                rows = self._store.rows(first, start, measure="counts", model=model, step=step)
                 bad += [
                     (model, at, at + self._store.pane_seconds) for at, series, _ in rows if series.version == version
                 ]
@@ -109,15 +111,15 @@ class WindowSums:
         return Reference(f"the trailing {say_duration(back)}", start - back, start, length, blocks)
 
     def _rows(
-        self, since: int, until: int, subject: Subject | None, measures: Collection[str] | None
+        self, since: int, until: int, step: int, subject: Subject | None, measures: Collection[str] | None
     ) -> Iterator[tuple[int, Series, Counts]]:
         if measures is None:
-            yield from self._store.rows(since, until)
+            yield from self._store.rows(since, until, step=step)
             return
         models: list[str | None] = [model for model in (subject.model, subject.partner) if model] if subject else []
         for measure in measures:
             for model in models or [None]:
-                yield from self._store.rows(since, until, measure=measure, model=model, in_parts=False)
+                yield from self._store.rows(since, until, measure=measure, model=model, in_parts=False, step=step)
 
     def _sum(self, start: int, end: int) -> _Sum:
         found = self._kept.get((start, end))
@@ -133,9 +135,10 @@ class WindowSums:
     def _read(self, start: int, end: int) -> _Sum:
         parts: dict[Series, list[Counts]] = {}
         spans: dict[tuple[str, str], Part] = {}
-        for at, series, counts in self._store.rows(start, end, in_parts=False):
+        for _, series, counts in self._store.rows(start, end, in_parts=False, step=end - start):
             parts.setdefault(series, []).append(counts)
-            if series.measure == "counts" and series.model:
+        for at, series, _ in self._store.rows(start, end, measure="counts", in_parts=False):
+            if series.model:
                 which = (series.model, series.version)
                 begin = at - start
                 before = spans.get(which, (begin, begin))

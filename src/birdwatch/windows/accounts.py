@@ -82,7 +82,7 @@ def arm_table(store: Store, span: Span) -> pd.DataFrame:
         it would be, and the share in which it was.
     """
     parts: dict[tuple[str, str], list[Counts]] = {}
-    for _, series, counts in store.rows(span.since, span.until, measure="propensity", segment=""):
+    for _, series, counts in store.rows(span.since, span.until, measure="propensity", segment="", step=span.whole.step):
         parts.setdefault((series.model, series.version), []).append(counts)
     rows: list[tuple[Any, ...]] = []
     for arm, found in sorted(parts.items()):

@@ -77,7 +77,12 @@ def shape_table(
     """
     since, until = now
     sides = {
-        name: total(c for _, _, c in store.rows(*stretch, measure="score", model=model, segment=segment))
+        name: total(
+            c
+            for _, _, c in store.rows(
+                *stretch, measure="score", model=model, segment=segment, step=stretch[1] - stretch[0]
+            )
+        )
         for name, stretch in (("now", (since, until)), ("before", (since - _BEFORE, since)))
     }
     if not all(side.bins.size for side in sides.values()):
@@ -138,7 +143,8 @@ def _coarse(store: Store, span: Span) -> Span:
 
 def _by_step(store: Store, span: Span, measure: str, model: str | None, segment: str) -> dict[int, Counts]:
     parts: dict[int, list[Counts]] = {}
-    for start, _, counts in store.rows(span.since, span.until, measure=measure, model=model, segment=segment):
+    rows = store.rows(span.since, span.until, measure=measure, model=model, segment=segment, step=span.step)
+    for start, _, counts in rows:
         parts.setdefault(span.since + (start - span.since) // span.step * span.step, []).append(counts)
     return {start: total(found) for start, found in sorted(parts.items())}
 

@@ -27,6 +27,7 @@ from birdwatch.windows.inputs import Inputs
 from birdwatch.windows.lane import NEVER
 from birdwatch.windows.listening import Listening
 from birdwatch.windows.reading import Reading
+from birdwatch.windows.rollups import Keep
 from birdwatch.windows.store import COUNTED_BY, Checkpoint, Source, Store
 from birdwatch.windows.watermark import Watermark
 from birdwatch.windows.whole import whole
@@ -100,6 +101,7 @@ class Merge:
         self._length = store.pane_seconds
         self._horizon = 2 * self._length + math.ceil(settings.lateness_seconds)
         self._inputs = Inputs.of(settings)
+        self._keep = Keep.asked(settings)
         counted: str | None = store.noted(COUNTED_BY, None)
         if counted != group and (counted is not None or store.checkpoints()):
             by = f"the group {counted}" if counted is not None else "a tail alone"
@@ -216,6 +218,7 @@ class Merge:
         self._closed_until = until
         self._store.note(_CLOSED_UNTIL, until)
         self._forget()
+        self._store.age(until, self._keep, open_from=self._kept_from)
         self._on_closed(until)
 
     def _forget(self) -> None:

@@ -3,8 +3,6 @@
 from collections import Counter
 from typing import Any, Final, Literal
 
-import numpy as np
-
 from birdwatch.records import Control
 from birdwatch.windows.pane import selection_of
 from birdwatch.windows.store import Store
@@ -67,10 +65,7 @@ def _answered_late(store: Store, until: int) -> set[str]:
     ).fetchall()
     first: dict[str, int] = {}
     for series, model in rows:
-        panes: Any = store.connection.execute(
-            "SELECT bins FROM panes WHERE series = ? AND start < ? ORDER BY start DESC LIMIT ?", (series, until, _PANES)
-        )
-        tiers = [selection_of(int(b))[0] for (bins,) in panes for b in np.frombuffer(bins, "<i8")]
+        tiers = [selection_of(bin_)[0] for bin_ in store.last_bins(series, until, _PANES)]
         if tiers:
             first[model] = min(*tiers, first.get(model, tiers[0]))
     return {model for model, tier in first.items() if tier > 0}

@@ -23,8 +23,10 @@ from birdwatch.stats.grid import GRID_VERSION
 
 __all__ = ["StoreFile", "check_sum"]
 
-SCHEMA_VERSION: Final = 3
-_WITHOUT_SUMS: Final = "2"
+SCHEMA_VERSION: Final = 4
+"""A program of the schema before would write panes and leave their roll-ups as they are."""
+
+_EARLIER: Final = ("2", "3")
 _SUMMED: Final = ("panes", "offsets", "meta")
 _LOCKED_SECONDS: Final = 10
 
@@ -80,9 +82,9 @@ class StoreFile:
                 "INSERT INTO meta VALUES (?, ?, ?)",
                 [(key, value, check_sum(key, value)) for key, value in found.items()],
             )
-        if found.get("schema") == _WITHOUT_SUMS:
+        if found.get("schema") in _EARLIER:
             if not readonly:
-                self._add_sums()
+                self._take_up()
             found["schema"] = str(SCHEMA_VERSION)
         self.has_sums = _has_sums(self.connection)
         for key, mine in (("grid", GRID_VERSION), ("schema", SCHEMA_VERSION), ("pane_seconds", pane_seconds)):
@@ -92,17 +94,18 @@ class StoreFile:
                 )
         return int(found["pane_seconds"])
 
-    def _add_sums(self) -> None:
-        """Have room for sums in a store of the schema before; what is in it gets its own when it is written again."""
+    def _take_up(self) -> None:
+        """Have room for sums and roll-ups in a store of a schema before; what is in it gets its own as it is written again."""
         with self._written_together():
             if not _has_sums(self.connection):  # another may have been quicker
                 for table in _SUMMED:
                     self.connection.execute(f"ALTER TABLE {table} ADD COLUMN sum INTEGER")
-                version = str(SCHEMA_VERSION)
-                self.connection.execute(
-                    "UPDATE meta SET (value, sum) = (?, ?) WHERE key = 'schema'",
-                    (version, check_sum("schema", version)),
-                )
+            if not _has_column(self.connection, "damaged", "seconds"):
+                self.connection.execute("ALTER TABLE damaged ADD COLUMN seconds INTEGER")
+            version = str(SCHEMA_VERSION)
+            self.connection.execute(
+                "UPDATE meta SET (value, sum) = (?, ?) WHERE key = 'schema'", (version, check_sum("schema", version))
+            )
 
     def close(self) -> None:
         """Close the file."""
@@ -245,4 +248,8 @@ def check_sum(*values: Any) -> int:
 
 
 def _has_sums(connection: apsw.Connection) -> bool:
-    return any(column[1] == "sum" for column in connection.execute("PRAGMA table_info(panes)"))
+    return _has_column(connection, "panes", "sum")
+
+
+def _has_column(connection: apsw.Connection, table: str, column: str) -> bool:
+    return any(found[1] == column for found in connection.execute(f"PRAGMA table_info({table})"))

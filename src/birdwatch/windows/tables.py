@@ -244,7 +244,7 @@ def _folded(
 ) -> dict[tuple[int, tuple[str, ...]], Counts]:
     """Add up a measure by step and key, of a segment, or over everything (of which segments are parts)."""
     parts: dict[tuple[int, tuple[str, ...]], list[Counts]] = {}
-    for start, series, counts in store.rows(span.since, span.until, measure=measure, segment=segment):
+    for start, series, counts in store.rows(span.since, span.until, measure=measure, segment=segment, step=span.step):
         at = span.since + (start - span.since) // span.step * span.step
         parts.setdefault((at, key(series)), []).append(counts)
     return {at: total(found) for at, found in sorted(parts.items())}

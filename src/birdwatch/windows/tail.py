@@ -21,6 +21,7 @@ from birdwatch.windows.lane import NEVER, Counted, Lane
 from birdwatch.windows.listening import Listening
 from birdwatch.windows.pacing import Pacing
 from birdwatch.windows.reading import Reading
+from birdwatch.windows.rollups import Keep
 from birdwatch.windows.store import COUNTED_BY, Store
 
 __all__ = ["Tail"]
@@ -83,6 +84,7 @@ class Tail:
         self._on_closed = on_closed or (lambda _until: None)
         self._finite = finite
         self._now = now
+        self._keep = Keep.asked(settings)
         self._counting = Counting(settings, now=now)
         self._counting.controls = store.controls()
         resumed = store.checkpoints()
@@ -151,6 +153,8 @@ class Tail:
         with self._store.transaction():
             self._close_until(self._lane.last())
             self._commit(self._now())
+        while self._age():
+            pass
 
     def close(self) -> None:
         """Let go of the streams; what is open will be read again."""
@@ -179,7 +183,13 @@ class Tail:
         self._write(self._lane.close(until))
         self._store.note(_CLOSED_UNTIL, self._lane.closed_until)
         self._store.note(_KEPT_FROM, self._lane.kept_from)
+        self._age()
         self._on_closed(until)
+
+    def _age(self) -> bool:
+        """Roll up and drop a little; tell whether there was anything to do."""
+        with self._store.transaction():
+            return self._store.age(self._lane.closed_until, self._keep, open_from=self._lane.kept_from)
 
     def _write(self, counted: list[Counted]) -> None:
         for pane in counted:
