@@ -9,7 +9,6 @@ from frame import Shown, chart, everything, page
 
 from birdwatch.alerts.tables import alert_in_words
 from birdwatch.charts import difference_chart, evidence_chart, joint_chart, pair_chart
-from birdwatch.detect.tables import worst_by_step
 
 _KINDS: Final = ("paired", "disagreement")
 _MEASURED: Final = ("disagreement", "mean", "crossed")
@@ -18,15 +17,13 @@ _FEW: Final = 10
 
 def draw(shown: Shown) -> None:
     """Draw differences and evidence of all pairs, then one pair in detail."""
-    judged = facts.verdicts(shown.asked)
-    judged = shown.of(judged[judged["kind"].isin(_KINDS)])
-    pairs = shown.of(facts.pairs(shown.asked))
+    pairs = facts.pairs(shown.asked)
     roles = facts.roles(shown.asked)
     left, right = st.columns(2, gap="medium")
     with left:
         st.subheader("Champion − canary", anchor="canary", help="Mean difference by request ± standard deviation")
         chart(
-            pairs[pairs["partner"].map(roles) == "canary"],
+            shown.of(pairs[pairs["partner"].map(roles) == "canary"]),
             difference_chart,
             "No request was scored by both champion and canary.",
             shown.marks,
@@ -40,7 +37,7 @@ def draw(shown: Shown) -> None:
             " what raises an alarm (ln R over ln A). ▲: it alarmed, and the evidence starts again at nothing.",
         )
         chart(
-            worst_by_step(judged, shown.asked.span.step, "level"),
+            shown.of(facts.worst(shown.asked, _KINDS, "level")),
             evidence_chart,
             "No rule has compared models by request in this time.",
             shown.marks,
@@ -48,7 +45,7 @@ def draw(shown: Shown) -> None:
         )
     _causes(shown)
     everything(shown, "What rules measured of a pair")
-    _pair(shown, worst_by_step(judged, shown.asked.span.step), pairs)
+    _pair(shown, shown.of_all(facts.worst(shown.asked, _KINDS)), shown.of_all(pairs))
 
 
 def _causes(shown: Shown) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Concatenate, Final, NamedTuple, ParamSpec, TypeVar
+from typing import Concatenate, Final, Literal, NamedTuple, ParamSpec, TypeVar
 
 import pandas as pd
 import streamlit as st
@@ -14,16 +14,21 @@ from birdwatch.alerts.standing import standing as budget_standing
 from birdwatch.alerts.tables import alert_table
 from birdwatch.charts import Colours, Marks
 from birdwatch.config import load_settings
+from birdwatch.detect.leading import leading_models
 from birdwatch.detect.tables import (
     fleet_table,
+    health_table,
+    last_judged,
     last_verdict_table,
     value_table,
     verdict_behind,
     verdict_table,
+    worst_by_step,
 )
 from birdwatch.detect.verdict import Subject, Verdict
 from birdwatch.stats.grid import Scale
 from birdwatch.windows import accounts, heat, tables
+from birdwatch.windows.memory import Memory
 from birdwatch.windows.roles import models as models_of
 from birdwatch.windows.roles import roles as roles_of
 from birdwatch.windows.shapes import joint_table
@@ -32,6 +37,8 @@ from birdwatch.windows.store import Store
 __all__ = ["Asked"]
 
 _BEFORE: Final = 28 * 86_400
+_SECONDS: Final = 60.0
+_ANSWERS: Final = 32
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -60,33 +67,92 @@ class Asked(NamedTuple):
 
 
 def _loaded(load: Callable[Concatenate[Store, Asked, P], T]) -> CachedFunc[Concatenate[Asked, P], T]:
-    """Open the store for this load alone, and remember the answer for a minute."""
+    """Open the store for this load alone, and remember the answer: all who ask the same are given the same tables.
+
+    So nobody may change them.
+    """
 
     def loaded(asked: Asked, *arguments: P.args, **named: P.kwargs) -> T:
-        with opened(asked.path) as store:
+        with opened(asked.path, memory()) as store:
             return load(store, asked, *arguments, **named)
 
     # Streamlit tells caches apart by the name of what they are of.
     loaded.__qualname__, loaded.__doc__ = load.__qualname__, load.__doc__
-    return st.cache_data(ttl=60, max_entries=32, show_spinner=False)(loaded)
+    return st.cache_resource(ttl=_SECONDS, max_entries=_ANSWERS, show_spinner=False)(loaded)
+
+
+@st.cache_resource(show_spinner=False)
+def memory() -> Memory:
+    """Give what all readers have added up of stores."""
+    return Memory()
+
+
+def verdicts(asked: Asked) -> pd.DataFrame:
+    """Load the verdicts of the time."""
+    return _judged(_by_verdicts(asked))
+
+
+def last_verdicts(asked: Asked) -> pd.DataFrame:
+    """Load the last verdict of each rule on each subject."""
+    return _last_judged(_by_verdicts(asked))
+
+
+def worst(asked: Asked, kinds: tuple[str, ...], by: Literal["multiple", "level"] = "multiple") -> pd.DataFrame:
+    """Load of some kinds of rules one verdict a step, the worst."""
+    return _worst(_by_verdicts(asked), kinds, by)
 
 
 @_loaded
-def verdicts(store: Store, asked: Asked) -> pd.DataFrame:
-    """Load the verdicts of the time."""
+def _last_window(store: Store, asked: Asked) -> int:
+    return last_judged(store, asked.span.until)
+
+
+def _by_verdicts(asked: Asked) -> Asked:
+    """Ask as of the last verdict: most panes close without any."""
+    return asked._replace(closed=(asked.closed[0], _last_window(asked)), segment="")
+
+
+@_loaded
+def _judged(store: Store, asked: Asked) -> pd.DataFrame:
     return verdict_table(store, asked.span.since, asked.span.until)
 
 
 @_loaded
-def last_verdicts(store: Store, asked: Asked) -> pd.DataFrame:
-    """Load the last verdict of each rule on each subject."""
-    return last_verdict_table(store, asked.span.since, asked.span.until, verdicts(asked))
+def _last_judged(store: Store, asked: Asked) -> pd.DataFrame:
+    return last_verdict_table(store, asked.span.since, asked.span.until, _judged(asked))
+
+
+@_loaded
+def _worst(store: Store, asked: Asked, kinds: tuple[str, ...], by: Literal["multiple", "level"]) -> pd.DataFrame:
+    del store
+    judged = _judged(asked)
+    return worst_by_step(judged[judged["kind"].isin(kinds)], asked.span.step, by)
 
 
 @_loaded
 def fleet(store: Store, asked: Asked) -> pd.DataFrame:
     """Load the fleet, a row for each version of a model."""
     return fleet_table(store, asked.span, verdicts(asked))
+
+
+@_loaded
+def health(store: Store, asked: Asked) -> pd.DataFrame:
+    """Load who is there, and how each was judged last."""
+    return health_table(store, asked.span, last_verdicts(asked))
+
+
+@_loaded
+def leading(store: Store, asked: Asked) -> frozenset[str]:
+    """Load which models matter most, where there are more than a chart has room for."""
+    del store
+    return leading_models(health(asked), alerts(asked), roles(asked))
+
+
+def forget_alerts() -> None:
+    """Forget what is known of alerts: somebody has just said something of one."""
+    alerts.clear()
+    marks.clear()
+    leading.clear()
 
 
 @_loaded
@@ -114,8 +180,10 @@ def roles(store: Store, asked: Asked) -> dict[str, str]:
     return dict(roles_of(store, asked.span.until))
 
 
-def marks(asked: Asked) -> Marks:
+@_loaded
+def marks(store: Store, asked: Asked) -> Marks:
     """Give what every axis of time shows."""
+    del store
     return Marks.of(asked.span, controls(asked), alerts(asked))
 
 

@@ -3,21 +3,18 @@
 from typing import Final
 
 import facts
-import pandas as pd
 import streamlit as st
 from frame import Shown, chart, everything, page
 from inputs import inputs
 
 from birdwatch.charts import distance_chart, drift_chart, evidence_chart, score_heat_chart, values_chart
-from birdwatch.detect.tables import worst_by_step
 
 _STATISTICS: Final = ("KS", "PSI", "W1")
 
 
 def draw(shown: Shown) -> None:
     """Draw all models against their references, one in detail, and the inputs of all."""
-    judged = facts.verdicts(shown.asked)
-    judged = shown.of(judged[(judged["kind"] == "distribution") & (judged["model"] != "")])
+    judged = shown.of(facts.worst(shown.asked, ("distribution",)))
     everything(shown, "What rules say of scores")
     left, right = st.columns(2, gap="medium")
     with left:
@@ -25,7 +22,7 @@ def draw(shown: Shown) -> None:
             "Score drift", anchor="drift", help="Distance of each model's scores from its reference, by its rule"
         )
         chart(
-            worst_by_step(judged, shown.asked.span.step),
+            judged,
             drift_chart,
             "No rule has compared scores with a reference in this time.",
             shown.marks,
@@ -38,7 +35,7 @@ def draw(shown: Shown) -> None:
             help="How much each rule has gathered that scores have moved beyond what is tolerated, as a share of what raises an"
             " alarm (ln R over ln A). ▲: it alarmed, and the evidence starts again at nothing.",
         )
-        evidence = worst_by_step(judged, shown.asked.span.step, "level")
+        evidence = shown.of(facts.worst(shown.asked, ("distribution",), "level"))
         chart(
             evidence[evidence["level"].notna()],
             evidence_chart,
@@ -46,11 +43,11 @@ def draw(shown: Shown) -> None:
             shown.marks,
             shown.colours,
         )
-    _one(shown, judged)
+    _one(shown)
     inputs(shown)
 
 
-def _one(shown: Shown, judged: pd.DataFrame) -> None:
+def _one(shown: Shown) -> None:
     known = [model for model in shown.colours.models if model in shown.view.models]
     title = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
     title.subheader("A model in detail", anchor="model")
@@ -62,13 +59,13 @@ def _one(shown: Shown, judged: pd.DataFrame) -> None:
         st.markdown("**Scores over time**")
         chart(facts.heat_of(shown.asked, "score", model), score_heat_chart, f"{model} gave no scores.", shown.marks)
     with right:
-        _distance(shown, model, judged)
+        _distance(shown, model)
     st.markdown("**Scores in this time, beside those of the four weeks before it**")
     shape = facts.shape(shown.asked, model)
     chart(shape, values_chart, "There are no scores in this time, or none before it.", key="shape")
 
 
-def _distance(shown: Shown, model: str, judged: pd.DataFrame) -> None:
+def _distance(shown: Shown, model: str) -> None:
     title = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
     title.markdown(
         "**Distance from the four weeks before**",
@@ -87,7 +84,9 @@ def _distance(shown: Shown, model: str, judged: pd.DataFrame) -> None:
     )
     statistic = statistic.lower()
     table = facts.distances(shown.asked, model)
-    tolerances = judged[(judged["model"] == model) & (judged["statistic"] == statistic)]["tolerance"].dropna()
+    judged = facts.verdicts(shown.asked)
+    of_model = (judged["kind"] == "distribution") & (judged["model"] == model) & (judged["statistic"] == statistic)
+    tolerances = judged.loc[of_model, "tolerance"].dropna()
     chart(
         table[table["statistic"] == statistic],
         distance_chart,
