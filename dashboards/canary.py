@@ -8,7 +8,7 @@ import streamlit as st
 from frame import Shown, chart, everything, page
 
 from birdwatch.alerts.tables import alert_in_words
-from birdwatch.charts import difference_chart, evidence_chart, joint_chart, pair_chart
+from birdwatch.charts import difference_chart, evidence_chart, joint_drawing, pair_chart
 
 _KINDS: Final = ("paired", "disagreement")
 _MEASURED: Final = ("disagreement", "mean", "crossed")
@@ -126,7 +126,8 @@ def _requests(shown: Shown, model: str, partner: str) -> None:
         if joint.empty:
             st.info("Their scores were not counted together in this time.", icon=":material/question_mark:")
         else:
-            st.altair_chart(joint_chart(joint, model, partner), key="joint")
+            drawing = joint_drawing(joint, model, partner)
+            st.vega_lite_chart(spec={**drawing.spec, "datasets": drawing.data}, key="joint")
 
 
 def _named(table: pd.DataFrame) -> "pd.Series[str]":

@@ -37,7 +37,8 @@ from birdwatch.windows.store import Store
 __all__ = ["Asked"]
 
 _BEFORE: Final = 28 * 86_400
-_SECONDS: Final = 60.0
+_LONG: Final = 1_800.0
+"""Verdicts once given stay: an answer that is asked for as of the last of them is good until the next."""
 _ANSWERS: Final = 32
 
 P = ParamSpec("P")
@@ -66,7 +67,9 @@ class Asked(NamedTuple):
         return min(self.closed[1], self.span.until)
 
 
-def _loaded(load: Callable[Concatenate[Store, Asked, P], T]) -> CachedFunc[Concatenate[Asked, P], T]:
+def _loaded(
+    load: Callable[Concatenate[Store, Asked, P], T], seconds: float = 60.0
+) -> CachedFunc[Concatenate[Asked, P], T]:
     """Open the store for this load alone, and remember the answer: all who ask the same are given the same tables.
 
     So nobody may change them.
@@ -78,7 +81,12 @@ def _loaded(load: Callable[Concatenate[Store, Asked, P], T]) -> CachedFunc[Conca
 
     # Streamlit tells caches apart by the name of what they are of.
     loaded.__qualname__, loaded.__doc__ = load.__qualname__, load.__doc__
-    return st.cache_resource(ttl=_SECONDS, max_entries=_ANSWERS, show_spinner=False)(loaded)
+    return st.cache_resource(ttl=seconds, max_entries=_ANSWERS, show_spinner=False)(loaded)
+
+
+def _kept(load: Callable[Concatenate[Store, Asked, P], T]) -> CachedFunc[Concatenate[Asked, P], T]:
+    """Do so for long."""
+    return _loaded(load, _LONG)
 
 
 @st.cache_resource(show_spinner=False)
@@ -112,17 +120,17 @@ def _by_verdicts(asked: Asked) -> Asked:
     return asked._replace(closed=(asked.closed[0], _last_window(asked)), segment="")
 
 
-@_loaded
+@_kept
 def _judged(store: Store, asked: Asked) -> pd.DataFrame:
     return verdict_table(store, asked.span.since, asked.span.until)
 
 
-@_loaded
+@_kept
 def _last_judged(store: Store, asked: Asked) -> pd.DataFrame:
     return last_verdict_table(store, asked.span.since, asked.span.until, _judged(asked))
 
 
-@_loaded
+@_kept
 def _worst(store: Store, asked: Asked, kinds: tuple[str, ...], by: Literal["multiple", "level"]) -> pd.DataFrame:
     del store
     judged = _judged(asked)
@@ -132,13 +140,14 @@ def _worst(store: Store, asked: Asked, kinds: tuple[str, ...], by: Literal["mult
 @_loaded
 def fleet(store: Store, asked: Asked) -> pd.DataFrame:
     """Load the fleet, a row for each version of a model."""
-    return fleet_table(store, asked.span, verdicts(asked))
+    return fleet_table(store, asked.span, verdicts(asked), counts(asked._replace(segment="")))
 
 
 @_loaded
 def health(store: Store, asked: Asked) -> pd.DataFrame:
     """Load who is there, and how each was judged last."""
-    return health_table(store, asked.span, last_verdicts(asked))
+    del store
+    return health_table(counts(asked._replace(segment="")), last_verdicts(asked))
 
 
 @_loaded
@@ -265,7 +274,7 @@ def arms(store: Store, asked: Asked) -> pd.DataFrame:
 @_loaded
 def audit(store: Store, asked: Asked) -> pd.DataFrame:
     """Load the account of each request by model."""
-    return accounts.audit_table(store, asked.span)
+    return accounts.audit_table(store, asked.span, counts(asked._replace(segment="")))
 
 
 @_loaded

@@ -10,7 +10,7 @@ from birdwatch.charts.operations import changes_chart, episodes_chart, pending_c
 from birdwatch.charts.pairs import difference_chart, evidence_chart, pair_chart
 from birdwatch.charts.scores import distance_chart, drift_chart, score_heat_chart
 from birdwatch.charts.selection import misses_chart, other_choices_chart, selection_chart
-from birdwatch.charts.shapes import joint_chart, qq_chart
+from birdwatch.charts.shapes import joint_chart, joint_drawing, qq_chart
 from birdwatch.charts.values import values_chart
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "episodes_chart",
     "evidence_chart",
     "joint_chart",
+    "joint_drawing",
     "latency_chart",
     "latency_heat_chart",
     "misses_chart",

@@ -315,13 +315,15 @@ def verdict_behind(store: Store, rule: str, subject: Subject, until: int) -> Ver
     return max(found, key=lambda v: v.effect, default=None)
 
 
-def fleet_table(store: Store, span: Span, verdicts: pd.DataFrame | None = None) -> pd.DataFrame:
+def fleet_table(
+    store: Store, span: Span, verdicts: pd.DataFrame | None = None, counts: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """Sum up each version of each model over a span.
 
     Parameters
     ----------
-    verdicts
-        `verdict_table` of the span, where that is at hand.
+    verdicts, counts
+        `verdict_table` and `count_table` of the span, where they are at hand.
 
     Returns
     -------
@@ -334,7 +336,7 @@ def fleet_table(store: Store, span: Span, verdicts: pd.DataFrame | None = None) 
         the difference by request); ``traffic`` and ``drift`` (events by step, and distance over tolerance by verdict, as
         lists for sparklines).
     """
-    counts = count_table(store, span)
+    counts = count_table(store, span) if counts is None else counts
     counts = counts[counts["model"] != ""]
     identity = ["model", "version"]
     groups = counts.groupby(identity, sort=True)
@@ -358,11 +360,13 @@ def fleet_table(store: Store, span: Span, verdicts: pd.DataFrame | None = None) 
     )
 
 
-def health_table(store: Store, span: Span, last: pd.DataFrame) -> pd.DataFrame:
+def health_table(counts: pd.DataFrame, last: pd.DataFrame) -> pd.DataFrame:
     """Say who is there, and how each was judged last: what of `fleet_table` tells how the fleet is.
 
     Parameters
     ----------
+    counts
+        From `birdwatch.windows.tables.count_table`.
     last
         From `last_verdict_table`.
 
@@ -371,7 +375,6 @@ def health_table(store: Store, span: Span, last: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         ``model, version, events, gone, status``, as `fleet_table` has them.
     """
-    counts = count_table(store, span)
     found = _present(counts[counts["model"] != ""])
     found["status"] = _statuses(last[last["model"] != ""].set_index(["model", "version"]))
     return found.fillna({"status": "no data"}).reset_index()[["model", "version", "events", "gone", "status"]]
