@@ -50,7 +50,9 @@ def served(store: Path) -> Iterator[tuple[str, int]]:
     """Run `birdwatch dashboard` over a store; give its address, and the process that draws the pages."""
     command = [sys.executable, "-m", "birdwatch", "dashboard", "--no-browser", "--store", str(store)]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as run:
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as run:
         try:
             for line in run.stdout or ():
                 found = re.findall(r"listening on (\S+)", line)

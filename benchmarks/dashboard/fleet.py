@@ -18,7 +18,20 @@ from birdwatch.windows.pane import (
     selection_bin,
 )
 
-__all__ = ["BAD", "CANARY", "CHAMPION", "FEATURES", "MODELS", "PAIRS", "SECOND", "Kind", "draw_panes", "kind_at", "sampled", "version_of"]
+__all__ = [
+    "BAD",
+    "CANARY",
+    "CHAMPION",
+    "FEATURES",
+    "MODELS",
+    "PAIRS",
+    "SECOND",
+    "Kind",
+    "draw_panes",
+    "kind_at",
+    "sampled",
+    "version_of",
+]
 
 CHAMPION: Final = "champion"
 CANARY: Final = "canary"
@@ -60,7 +73,7 @@ def kind_at(second: int, days: int) -> Kind:
 def sampled(model: str) -> float:
     """Give the share of requests that a model is asked: some shadows see a part of the traffic alone."""
     number = int(model.rpartition("-")[2]) if model.startswith("challenger") else 0
-    return 0.2 if number % 3 == 2 else 1.0  # noqa: PLR2004 - one of three
+    return 0.2 if number % 3 == 2 else 1.0
 
 
 def version_of(model: str, kind: Kind) -> str:

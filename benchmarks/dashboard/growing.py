@@ -37,8 +37,7 @@ class Growing:
     def close_a_pane(self) -> int:
         """Close the next pane, roll up what has ended, and give the event time up to which panes are closed."""
         closed = self._store.closed_range()
-        assert closed is not None
-        start = closed[1]
+        start = START if closed is None else closed[1]
         drawn = self._drawn[kind_at(start - START, DAYS)._replace(odd=False)]
         with self._store.transaction():
             self._store.put(start, drawn[int(self._rng.integers(len(drawn)))])

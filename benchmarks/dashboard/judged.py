@@ -84,7 +84,7 @@ def _judged(
     wrong = subject.version == "2" and kind in {"paired", "disagreement", "distribution"}
     value = tolerance * usual * float(np.exp(rng.normal(0.0, 0.25))) * (3.0 if odd or wrong else 1.0)
     drifting = value > 1.2 * tolerance
-    alarmed = drifting and bool(rng.random() < 0.3)  # noqa: PLR2004 - the evidence is gathered over some windows
+    alarmed = drifting and bool(rng.random() < 0.3)
     evidence = float(rng.normal(-2.0, 1.5)) + (9.0 if drifting else 0.0)
     who = " ".join(filter(None, (subject.model, subject.version, subject.partner, subject.feature))) or "the fleet"
     details: dict[str, Any] = {"usual": tolerance * usual}
@@ -123,7 +123,7 @@ def findings(rng: np.random.Generator, days: int) -> list[Finding]:
             if model == BAD:
                 continue
             at = START + day * _DAY + int(rng.integers(0, 20)) * _HOUR
-            severity = "page" if rng.random() < 0.1 else "ticket"  # noqa: PLR2004
+            severity = "page" if rng.random() < 0.1 else "ticket"
             for hours, active in ((0, True), (2, False), (3, False), (4, False)):
                 found.append(
                     Finding(
@@ -141,7 +141,7 @@ def findings(rng: np.random.Generator, days: int) -> list[Finding]:
                     )
                 )
     for rule in ("pairs", "disagreement"):
-        found.append(
+        found += [
             Finding(
                 rule=rule,
                 subject=Subject(BAD, "2", CHAMPION),
@@ -155,7 +155,7 @@ def findings(rng: np.random.Generator, days: int) -> list[Finding]:
                 tolerance=0.05,
                 n=18_000,
             )
-        )
+        ]
     return found
 
 

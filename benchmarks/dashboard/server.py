@@ -32,7 +32,7 @@ class Server:
         self._store = store
         self._seconds: list[float] = []
         self._points: list[int] = []
-        draw, chart = frame._draw, st.vega_lite_chart
+        draw, chart = frame._draw, st.vega_lite_chart  # noqa: SLF001 - what a live page runs again
 
         def timed(*arguments: Any, **named: Any) -> None:
             before = CLOCK()
@@ -43,7 +43,7 @@ class Server:
             self._points.append(max(len(table) for table in spec["datasets"].values()))
             return chart(spec=spec, **named)
 
-        frame._draw, st.vega_lite_chart = timed, counted
+        frame._draw, st.vega_lite_chart = timed, counted  # noqa: SLF001
 
     def measure(self, page: str, stretch: str, rounds: int, advance: Callable[[], None]) -> dict[str, Any]:
         """Give the seconds that the part takes which a live page draws again, and the points of its largest chart."""
@@ -64,7 +64,7 @@ class Server:
 
         app = AppTest.from_file(str(_DASHBOARDS / "app.py"), default_timeout=_TIMEOUT_SECONDS)
         if page != PAGES[0]:
-            app._page_hash = calc_hash(page)
+            app._page_hash = calc_hash(page)  # noqa: SLF001 - as the tests open a page
         app.query_params["range"] = stretch
         self._seconds.clear()
         app.run()

@@ -1,7 +1,7 @@
 """The store that is shown: thirty days of a hundred models, the last 48 hours by the minute and what lies before by the hour."""
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from benchmarks.dashboard.fleet import CANARY, MODELS, PAIRS, draw_panes, kind_at, version_of
@@ -122,10 +122,14 @@ def _insert(store: Store, level: int, number: int, series: Series, sums: dict[in
     store.connection.executemany(
         f"INSERT INTO {table} ({columns}series, start, bins, counts, sum) VALUES ({'?, ' * len(own)}?, ?, ?, ?, ?)",  # noqa: S608
         [
-            (*own, number, START + second, bins, counts, store._sum(level, START + second, series, bins, counts))
+            (*own, number, START + second, bins, counts, _sum(store, level, START + second, series, bins, counts))
             for second, (bins, counts) in ((second, _bytes(counts)) for second, counts in sums.items())
         ],
     )
+
+
+def _sum(store: Store, *row: Any) -> int:
+    return store._sum(*row)  # noqa: SLF001 - as the store itself sums its rows
 
 
 def _bytes(counts: Counts) -> tuple[bytes, bytes]:
@@ -152,5 +156,3 @@ def put_sources(store: Store, end: int) -> None:
         for place, model in enumerate(MODELS)
     ]
     store.put_sources([*sources, Source("requests", 0, "", end - 0.5, idle=False)])
-
-

@@ -74,7 +74,9 @@ def test_only_new_panes_are_read_again(store, monkeypatch):
     remembered(store, memory, 0, 4 * HOUR, HOUR, measure="score")
     original = Store.rows
     monkeypatch.setattr(
-        Store, "rows", lambda self, since, until, **named: read.append((since, until)) or original(self, since, until, **named)
+        Store,
+        "rows",
+        lambda self, since, until, **named: read.append((since, until)) or original(self, since, until, **named),
     )
     fill(store, 2 * HOUR, 2 * HOUR + 120)
     remembered(store, memory, 0, 4 * HOUR, HOUR, measure="score")
@@ -87,7 +89,7 @@ def test_of_a_store_that_was_emptied_nothing_is_remembered(store):
     fill(store, 0, 2 * HOUR)
     remembered(store, memory, 0, 2 * HOUR, HOUR, measure="score")
     for table in ("closed", "panes"):
-        store.connection.execute(f"DELETE FROM {table} WHERE start >= {HOUR}")
+        store.connection.execute(f"DELETE FROM {table} WHERE start >= {HOUR}")  # noqa: S608 - no value
     found = remembered(store, memory, 0, 2 * HOUR, HOUR, measure="score")
     assert {block for block, _ in found} == {0}
 

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from birdwatch.windows.pane import Counts, Series, total
-from birdwatch.windows.rollups import levels
 from birdwatch.windows.store import Store
 
 __all__ = ["Memory", "RememberingStore"]
 
 _MOST: Final = 60_000
 _SECONDS: Final = 600.0
+_WHOLE: Final = 2**62
 
 _Key = tuple[Any, ...]
 
@@ -29,8 +29,11 @@ class _Sums:
     def __init__(self, since: int, read_at: float) -> None:
         self.since = self.until = since
         self.read_at = read_at
-        self.blocks: dict[tuple[Series, int], Counts] = {}
+        self.blocks: dict[Series, dict[int, Counts]] = {}
         self.lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return sum(map(len, list(self.blocks.values())))
 
 
 class Memory:
@@ -75,7 +78,7 @@ class Memory:
     def forget(self) -> None:
         """Forget what was asked for the longest ago, until there is room."""
         with self._lock:
-            while len(self._kept) > 1 and sum(len(kept.blocks) for kept in self._kept.values()) > self._most:
+            while len(self._kept) > 1 and sum(map(len, self._kept.values())) > self._most:
                 self._kept.popitem(last=False)
 
 
@@ -117,22 +120,27 @@ class RememberingStore(Store):
             return
         asked = _Asked(measure, model, segment, in_parts)
         file = self.path.stat()
-        key = (str(self.path), file.st_dev, file.st_ino, *asked, seconds, since % seconds)
+        # What reaches to the end of the store grows with it.
+        fixed = until if seconds == _WHOLE and until < closed[1] else None
+        key = (str(self.path), file.st_dev, file.st_ino, *asked, seconds, since % seconds, fixed)
         kept = self._memory.take(key, since, closed[1])
         with kept.lock:
             self._read(kept, asked, seconds, min(until, closed[1]))
-            found = [(start, s, c) for (s, start), c in kept.blocks.items() if since <= start < until]
+            # A block is begun after the one before it, so those of a series are in order.
+            found = [
+                (start, series, counts)
+                for series, blocks in sorted(kept.blocks.items())
+                for start, counts in blocks.items()
+                if since <= start < until
+            ]
         self._memory.forget()
-        yield from sorted(found, key=lambda row: (row[1], row[0]))
+        yield from found
 
     def _block(self, since: int, until: int, step: int | None) -> int | None:
         """Choose the blocks by which to remember; None where nothing is to be gained."""
         if step is None or until <= since:
             return None
-        if step < until - since:
-            return step
-        whole = [level for level in levels(self.pane_seconds)[1:] if since % level == 0 == until % level]
-        return whole[-1] if whole else None
+        return step if step < until - since else _WHOLE
 
     def _read(self, kept: _Sums, asked: _Asked, seconds: int, until: int) -> None:
         """Read on from where it was left."""
@@ -140,12 +148,14 @@ class RememberingStore(Store):
             # First to the end of the block that was left open, then all that follows at once.
             opened = (kept.until - kept.since) % seconds
             end = min(until, kept.until + seconds - opened) if opened else until
-            parts: dict[tuple[Series, int], list[Counts]] = {}
-            step = end - kept.until if opened else seconds
+            parts: dict[Series, dict[int, list[Counts]]] = {}
+            step = end - kept.until if opened else min(seconds, end - kept.until)
             for start, series, counts in super().rows(kept.until, end, **asked._asdict(), step=step):
                 block = kept.since + (start - kept.since) // seconds * seconds
-                parts.setdefault((series, block), []).append(counts)
-            for at, found in parts.items():
-                before = kept.blocks.get(at)
-                kept.blocks[at] = total(found if before is None else [before, *found])
+                parts.setdefault(series, {}).setdefault(block, []).append(counts)
+            for series, of_series in parts.items():
+                blocks = kept.blocks.setdefault(series, {})
+                for block, found in of_series.items():
+                    before = blocks.get(block)
+                    blocks[block] = total(found if before is None else [before, *found])
             kept.until = end
