@@ -14,7 +14,7 @@ from birdwatch.alerts.standing import standing as budget_standing
 from birdwatch.alerts.tables import alert_table
 from birdwatch.charts import Colours, Marks
 from birdwatch.config import load_settings
-from birdwatch.detect.leading import leading_models
+from birdwatch.detect.leading import MOST_LINES, leading_models
 from birdwatch.detect.tables import (
     fleet_table,
     health_table,
@@ -151,7 +151,7 @@ def health(store: Store, asked: Asked) -> pd.DataFrame:
 
 
 @_loaded
-def leading(store: Store, asked: Asked) -> frozenset[str]:
+def leading(store: Store, asked: Asked) -> tuple[str, ...]:
     """Load which models matter most, where there are more than a chart has room for."""
     del store
     return leading_models(health(asked), alerts(asked), roles(asked))
@@ -162,6 +162,7 @@ def forget_alerts() -> None:
     alerts.clear()
     marks.clear()
     leading.clear()
+    colours.clear()
 
 
 @_loaded
@@ -178,9 +179,11 @@ def controls(store: Store, asked: Asked) -> pd.DataFrame:
 
 @_loaded
 def colours(store: Store, asked: Asked) -> Colours:
-    """Load the colour of each model."""
-    del asked
-    return Colours.of(models_of(store))
+    """Load the colour of each model; where there are very many, those that matter most do not share theirs first."""
+    known = models_of(store)
+    if len(known) > MOST_LINES:
+        known = list(dict.fromkeys([*leading(asked), *known]))
+    return Colours.of(known)
 
 
 @_loaded

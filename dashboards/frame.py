@@ -49,7 +49,7 @@ class Shown(NamedTuple):
     @property
     def models(self) -> frozenset[str]:
         """The models that charts show: those that are picked, or of many those that matter most."""
-        return self.view.models if self.view.picked else facts.leading(self.asked)
+        return self.view.models if self.view.picked else frozenset(facts.leading(self.asked))
 
     def of(self, table: pd.DataFrame) -> pd.DataFrame:
         """Keep the models that charts show."""

@@ -17,8 +17,8 @@ _STATUSES: Final = ("error", "drifting")
 
 def leading_models(
     health: pd.DataFrame, alerts: pd.DataFrame, roles: Mapping[str, str], most: int = MOST_LINES
-) -> frozenset[str]:
-    """Name the models that matter most: all of them, unless there are more than ``most``.
+) -> tuple[str, ...]:
+    """Name the models that matter most, those first that do: all of them, unless there are more than ``most``.
 
     First come those of which an alert fires, the most urgent first; then champion and canary, with which all others are
     compared; then those that could not be judged or drift; then those that gave the most scores.
@@ -45,4 +45,4 @@ def leading_models(
     names = dict.fromkeys(table.sort_values(order, kind="stable")["model"])
     # A model that has an alert and no scores in this time is not in the table.
     names |= dict.fromkeys(roles)
-    return frozenset(list(names)[:most])
+    return tuple(names)[:most]
