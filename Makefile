@@ -10,7 +10,7 @@ TOGETHER = -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 COMPILE = uv=$$(command -v uv || echo $(BIN)/uv); $$uv pip compile --quiet --universal --python-version 3.11 --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo kafka test lint test-integration test-nightly test-faults test-unpinned bench-serving bench-detection docs screenshots lock clean
+.PHONY: help demo kafka test lint test-integration test-nightly test-faults test-unpinned bench-serving bench-detection bench-dashboard test-soak docs screenshots lock clean
 
 help:  ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,13 +33,16 @@ test-integration: $(VENV)/.dev  ## Run the tests that need real servers, process
 	@for tool in buildah chromium debootstrap java kcat mvn prometheus prometheus-alertmanager; do \
 		command -v $$tool > /dev/null || echo "$$tool is not there: the tests that need it are skipped (.ci/run installs it)"; \
 	done
-	$(BIN)/pytest -m "integration or e2e" $(ARGS)
+	$(BIN)/pytest -m "(integration or e2e) and not soak" $(ARGS)
 
 test-nightly: $(VENV)/.dev  ## Kill the processes of the pipeline at fifty random moments
 	BIRDWATCH_KILLS=50 $(BIN)/pytest tests/integration/test_behaviours.py tests/integration/test_archive_crash.py -k "test_17 or kills" $(ARGS)
 
 test-faults: $(VENV)/.dev  ## Break everything, long and often (three hours), and write what came of it into docs/reliability.md
 	BIRDWATCH_FAULTS=nightly $(BIN)/pytest -m faults -o faulthandler_timeout=7200 $(ARGS)
+
+test-soak: $(VENV)/.dev  ## Look at a live page for half an hour while its store grows: memory stays flat
+	$(BIN)/pytest -m soak -s -o faulthandler_timeout=7200 $(ARGS)
 
 test-unpinned: $(VENV)/.dev  ## Install the newest of everything, as a user would, and import every module
 	rm -rf $(VENV)-unpinned && $(PYTHON) -m venv --without-pip $(VENV)-unpinned
@@ -52,6 +55,9 @@ bench-serving: $(VENV)/.dev  ## Measure the speed of serving; options in ARGS, a
 
 bench-detection: $(VENV)/.dev  ## Measure how soon a change is found, and how often none is: ten minutes, two with ARGS=--quick
 	@$(BIN)/python -m benchmarks.detection $(ARGS)
+
+bench-dashboard: $(VENV)/.dev  ## Measure how fast pages open and refresh over a hundred models; needs Chromium and 7 GB; options in ARGS
+	@$(BIN)/python -m benchmarks.dashboard $(ARGS)
 
 docs: $(VENV)/.dev  ## Write the reference from the code
 	$(BIN)/python docs/generate.py

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import apsw
+import facts
 import streamlit as st
 from view import opened
 
@@ -104,5 +105,5 @@ def _say(path: Path, say: Callable[[Store], object]) -> None:
     except (BirdwatchError, apsw.Error) as error:
         st.toast(str(error), icon=":material/error:", duration="long")
         return
-    st.cache_data.clear()
+    facts.forget_alerts()
     st.rerun()

@@ -8,8 +8,7 @@ import streamlit as st
 from frame import Shown, chart, everything, page
 
 from birdwatch.alerts.tables import alert_in_words
-from birdwatch.charts import difference_chart, evidence_chart, joint_chart, pair_chart
-from birdwatch.detect.tables import worst_by_step
+from birdwatch.charts import difference_chart, evidence_chart, joint_drawing, pair_chart
 
 _KINDS: Final = ("paired", "disagreement")
 _MEASURED: Final = ("disagreement", "mean", "crossed")
@@ -24,9 +23,7 @@ _BAND: Final = (
 
 def draw(shown: Shown) -> None:
     """Draw differences and evidence of all pairs, then one pair in detail."""
-    judged = facts.verdicts(shown.asked)
-    judged = shown.of(judged[judged["kind"].isin(_KINDS)])
-    pairs = shown.of(facts.pairs(shown.asked))
+    pairs = facts.pairs(shown.asked)
     roles = facts.roles(shown.asked)
     left, right = st.columns(2, gap="medium")
     with left:
@@ -47,7 +44,7 @@ def draw(shown: Shown) -> None:
             " what raises an alarm (ln R over ln A). ▲: it alarmed, and the evidence starts again at nothing.",
         )
         chart(
-            worst_by_step(judged, shown.asked.span.step, "level"),
+            shown.of(facts.worst(shown.asked, _KINDS, "level")),
             evidence_chart,
             "No rule has compared models by request in this time.",
             shown.marks,
@@ -55,7 +52,7 @@ def draw(shown: Shown) -> None:
         )
     _causes(shown)
     everything(shown, "What rules measured of a pair")
-    _pair(shown, worst_by_step(judged, shown.asked.span.step), pairs)
+    _pair(shown, shown.of_all(facts.worst(shown.asked, _KINDS)), shown.of_all(pairs))
 
 
 def _causes(shown: Shown) -> None:
@@ -154,7 +151,8 @@ def _requests(shown: Shown, model: str, partner: str) -> None:
         if joint.empty:
             st.info("Their scores were not counted together in this time.", icon=":material/question_mark:")
         else:
-            st.altair_chart(joint_chart(joint, model, partner), key="joint")
+            drawing = joint_drawing(joint, model, partner)
+            st.vega_lite_chart(spec={**drawing.spec, "datasets": drawing.data}, key="joint")
 
 
 def _named(table: pd.DataFrame) -> "pd.Series[str]":

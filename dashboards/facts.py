@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Concatenate, Final, NamedTuple, ParamSpec, TypeVar
+from typing import Concatenate, Final, Literal, NamedTuple, ParamSpec, TypeVar
 
 import pandas as pd
 import streamlit as st
@@ -17,15 +17,19 @@ from birdwatch.config import load_settings
 from birdwatch.content import content
 from birdwatch.detect.against import frozen_distance_table, frozen_scores, rule_with_frozen
 from birdwatch.detect.distribution import DistributionRule
+from birdwatch.detect.leading import MOST_LINES, leading_models
 from birdwatch.detect.rules import RuleSet, load_rules
 from birdwatch.detect.sourcing import References
 from birdwatch.detect.sums import WindowSums
 from birdwatch.detect.tables import (
     fleet_table,
+    health_table,
+    last_judged,
     last_verdict_table,
     value_table,
     verdict_behind,
     verdict_table,
+    worst_by_step,
 )
 from birdwatch.detect.threshold import ThresholdRule
 from birdwatch.detect.usual import usual_table
@@ -34,6 +38,7 @@ from birdwatch.errors import ReferenceMissingError, SettingsError
 from birdwatch.stats.grid import Scale
 from birdwatch.windows import accounts, heat, tables
 from birdwatch.windows.lag import lag_table, read_lag
+from birdwatch.windows.memory import Memory
 from birdwatch.windows.qq import qq_table
 from birdwatch.windows.roles import models as models_of
 from birdwatch.windows.roles import roles as roles_of
@@ -45,6 +50,9 @@ from birdwatch.windows.unreadable import unreadable_table
 __all__ = ["Asked"]
 
 _BEFORE: Final = 28 * 86_400
+_LONG: Final = 1_800.0
+"""Verdicts once given stay: an answer that is asked for as of the last of them is good until the next."""
+_ANSWERS: Final = 32
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -72,34 +80,102 @@ class Asked(NamedTuple):
         return min(self.closed[1], self.span.until)
 
 
-def _loaded(load: Callable[Concatenate[Store, Asked, P], T]) -> CachedFunc[Concatenate[Asked, P], T]:
-    """Open the store for this load alone, and remember the answer for a minute."""
+def _loaded(
+    load: Callable[Concatenate[Store, Asked, P], T], seconds: float = 60.0
+) -> CachedFunc[Concatenate[Asked, P], T]:
+    """Open the store for this load alone, and remember the answer: all who ask the same are given the same tables.
+
+    So nobody may change them.
+    """
 
     def loaded(asked: Asked, *arguments: P.args, **named: P.kwargs) -> T:
-        with opened(asked.path) as store:
+        with opened(asked.path, memory()) as store:
             return load(store, asked, *arguments, **named)
 
     # Streamlit tells caches apart by the name of what they are of.
     loaded.__qualname__, loaded.__doc__ = load.__qualname__, load.__doc__
-    return st.cache_data(ttl=60, max_entries=32, show_spinner=False)(loaded)
+    return st.cache_resource(ttl=seconds, max_entries=_ANSWERS, show_spinner=False)(loaded)
+
+
+def _kept(load: Callable[Concatenate[Store, Asked, P], T]) -> CachedFunc[Concatenate[Asked, P], T]:
+    """Do so for long."""
+    return _loaded(load, _LONG)
+
+
+@st.cache_resource(show_spinner=False)
+def memory() -> Memory:
+    """Give what all readers have added up of stores."""
+    return Memory()
+
+
+def verdicts(asked: Asked) -> pd.DataFrame:
+    """Load the verdicts of the time."""
+    return _judged(_by_verdicts(asked))
+
+
+def last_verdicts(asked: Asked) -> pd.DataFrame:
+    """Load the last verdict of each rule on each subject."""
+    return _last_judged(_by_verdicts(asked))
+
+
+def worst(asked: Asked, kinds: tuple[str, ...], by: Literal["multiple", "level"] = "multiple") -> pd.DataFrame:
+    """Load of some kinds of rules one verdict a step, the worst."""
+    return _worst(_by_verdicts(asked), kinds, by)
 
 
 @_loaded
-def verdicts(store: Store, asked: Asked) -> pd.DataFrame:
-    """Load the verdicts of the time."""
+def _last_window(store: Store, asked: Asked) -> int:
+    return last_judged(store, asked.span.until)
+
+
+def _by_verdicts(asked: Asked) -> Asked:
+    """Ask as of the last verdict: most panes close without any."""
+    return asked._replace(closed=(asked.closed[0], _last_window(asked)), segment="")
+
+
+@_kept
+def _judged(store: Store, asked: Asked) -> pd.DataFrame:
     return verdict_table(store, asked.span.since, asked.span.until)
 
 
-@_loaded
-def last_verdicts(store: Store, asked: Asked) -> pd.DataFrame:
-    """Load the last verdict of each rule on each subject."""
-    return last_verdict_table(store, asked.span.since, asked.span.until, verdicts(asked))
+@_kept
+def _last_judged(store: Store, asked: Asked) -> pd.DataFrame:
+    return last_verdict_table(store, asked.span.since, asked.span.until, _judged(asked))
+
+
+@_kept
+def _worst(store: Store, asked: Asked, kinds: tuple[str, ...], by: Literal["multiple", "level"]) -> pd.DataFrame:
+    del store
+    judged = _judged(asked)
+    return worst_by_step(judged[judged["kind"].isin(kinds)], asked.span.step, by)
 
 
 @_loaded
 def fleet(store: Store, asked: Asked) -> pd.DataFrame:
     """Load the fleet, a row for each version of a model."""
-    return fleet_table(store, asked.span, verdicts(asked))
+    return fleet_table(store, asked.span, verdicts(asked), counts(asked._replace(segment="")))
+
+
+@_loaded
+def health(store: Store, asked: Asked) -> pd.DataFrame:
+    """Load who is there, and how each was judged last."""
+    del store
+    return health_table(counts(asked._replace(segment="")), last_verdicts(asked))
+
+
+@_loaded
+def leading(store: Store, asked: Asked) -> tuple[str, ...]:
+    """Load which models matter most, where there are more than a chart has room for."""
+    del store
+    return leading_models(health(asked), alerts(asked), roles(asked))
+
+
+def forget_alerts() -> None:
+    """Forget what is known of alerts: somebody has just said something of one."""
+    alerts.clear()
+    marks.clear()
+    leading.clear()
+    colours.clear()
 
 
 @_loaded
@@ -116,9 +192,11 @@ def controls(store: Store, asked: Asked) -> pd.DataFrame:
 
 @_loaded
 def colours(store: Store, asked: Asked) -> Colours:
-    """Load the colour of each model."""
-    del asked
-    return Colours.of(models_of(store))
+    """Load the colour of each model; where there are very many, those that matter most do not share theirs first."""
+    known = models_of(store)
+    if len(known) > MOST_LINES:
+        known = list(dict.fromkeys([*leading(asked), *known]))
+    return Colours.of(known)
 
 
 @_loaded
@@ -127,8 +205,10 @@ def roles(store: Store, asked: Asked) -> dict[str, str]:
     return dict(roles_of(store, asked.span.until))
 
 
-def marks(asked: Asked) -> Marks:
+@_loaded
+def marks(store: Store, asked: Asked) -> Marks:
     """Give what every axis of time shows."""
+    del store
     return Marks.of(asked.span, controls(asked), alerts(asked))
 
 
@@ -290,7 +370,7 @@ def arms(store: Store, asked: Asked) -> pd.DataFrame:
 @_loaded
 def audit(store: Store, asked: Asked) -> pd.DataFrame:
     """Load the account of each request by model."""
-    return accounts.audit_table(store, asked.span)
+    return accounts.audit_table(store, asked.span, counts(asked._replace(segment="")))
 
 
 @_loaded

@@ -46,8 +46,17 @@ class Shown(NamedTuple):
         """The colour of each model."""
         return facts.colours(self.asked)
 
+    @property
+    def models(self) -> frozenset[str]:
+        """The models that charts show: those that are picked, or of many those that matter most."""
+        return self.view.models if self.view.picked else frozenset(facts.leading(self.asked))
+
     def of(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Keep the models that are chosen."""
+        """Keep the models that charts show."""
+        return table[table["model"].isin(self.models)]
+
+    def of_all(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Keep the models that are chosen, however many."""
         return table[table["model"].isin(self.view.models)]
 
 
@@ -102,7 +111,7 @@ def _draw(view: View, draw: Callable[[Shown], None], *, in_full: bool) -> None:
 def _strip(shown: Shown, age: float, sources: list[Source], pane_seconds: int, *, in_full: bool) -> None:
     """Say in words how the fleet is, and how fresh that is."""
     raised = facts.alerts(shown.asked)
-    state = fleet_state(raised, facts.fleet(shown.asked))
+    state = fleet_state(raised, facts.health(shown.asked))
     box, icon = _LEVELS[state.level]
     lines = [f"**{state.headline}**"]
     firing = raised[raised["state"] == "firing"]
@@ -123,6 +132,12 @@ def _strip(shown: Shown, age: float, sources: list[Source], pane_seconds: int, *
         f" a point on a chart is {length(shown.asked.span.step)} · :grey[┆] deployment · bar along the top: alert firing"
         " (vermillion: page, orange: ticket)"
     )
+    shown_of, of = len(shown.models), len(shown.view.models)
+    if shown_of < of:
+        st.caption(
+            f":material/filter_list: Charts show **{shown_of} of {of} models**: those with open alerts, champion and canary, then"
+            " what drifts, then the busiest. Choose models above to see others; tables have all."
+        )
 
 
 def _silence(sources: list[Source]) -> None:

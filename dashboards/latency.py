@@ -7,7 +7,6 @@ import streamlit as st
 from frame import Shown, chart, everything, page
 
 from birdwatch.charts import latency_chart, latency_heat_chart, objective_chart
-from birdwatch.detect.tables import worst_by_step
 from birdwatch.windows.pane import LATENCIES
 from birdwatch.windows.tables import PERCENTILES
 
@@ -31,7 +30,7 @@ def draw(shown: Shown) -> None:
         " p99.9 from p99, the thick line lies under the thin one.",
     )
     table = facts.latency(shown.asked, stage, (0.5, 0.99) if by_model else PERCENTILES, by_model=by_model)
-    table = table[table["model"].isin({*shown.view.models, ""})]
+    table = table[table["model"].isin({*shown.models, ""})]
     chart(table, latency_chart, "No latency has been measured in this time.", shown.marks, shown.colours)
     left, right = st.columns(2, gap="medium")
     with left:
@@ -43,10 +42,9 @@ def draw(shown: Shown) -> None:
             help="What each rule of the kind latency measured, over what its objective allows: above the line it is broken."
             " ▲: the rule says drifting.",
         )
-        judged = facts.verdicts(shown.asked)
-        judged = judged[(judged["kind"] == "latency") & judged["model"].isin({*shown.view.models, ""})]
+        judged = facts.worst(shown.asked, ("latency",))
         chart(
-            worst_by_step(judged, shown.asked.span.step),
+            judged[judged["model"].isin({*shown.models, ""})],
             objective_chart,
             "No rule has held a latency against an objective in this time: see `detectors/latency.yaml`.",
             shown.marks,

@@ -65,7 +65,7 @@ def tiles(asked: Asked) -> None:
 def fleet(shown: Shown) -> None:
     """Draw the table of the fleet, a row for each version of a model."""
     st.subheader("Fleet", anchor="fleet")
-    table = shown.of(facts.fleet(shown.asked))
+    table = shown.of_all(facts.fleet(shown.asked))
     told = pd.DataFrame(
         {
             "Model": table["model"] + " " + table["version"],

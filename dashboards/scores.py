@@ -3,7 +3,6 @@
 from typing import Final
 
 import facts
-import pandas as pd
 import streamlit as st
 from frame import Shown, chart, everything, page
 from inputs import inputs
@@ -16,7 +15,6 @@ from birdwatch.charts import (
     score_heat_chart,
     values_chart,
 )
-from birdwatch.detect.tables import worst_by_step
 from birdwatch.errors import ReferenceMissingError
 
 _STATISTICS: Final = ("KS", "PSI", "W1")
@@ -26,8 +24,7 @@ _BEFORE: Final = "the four weeks before"
 
 def draw(shown: Shown) -> None:
     """Draw all models against their references, one in detail, and the inputs of all."""
-    verdicts = shown.of(facts.verdicts(shown.asked))
-    judged = verdicts[(verdicts["kind"] == "distribution") & (verdicts["model"] != "")]
+    judged = shown.of(facts.worst(shown.asked, ("distribution",)))
     everything(shown, "What rules say of scores")
     left, right = st.columns(2, gap="medium")
     with left:
@@ -35,7 +32,7 @@ def draw(shown: Shown) -> None:
             "Score drift", anchor="drift", help="Distance of each model's scores from its reference, by its rule"
         )
         chart(
-            worst_by_step(judged, shown.asked.span.step),
+            judged,
             drift_chart,
             "No rule has compared scores with a reference in this time.",
             shown.marks,
@@ -48,7 +45,7 @@ def draw(shown: Shown) -> None:
             help="How much each rule has gathered that scores have moved beyond what is tolerated, as a share of what raises an"
             " alarm (ln R over ln A). ▲: it alarmed, and the evidence starts again at nothing.",
         )
-        evidence = worst_by_step(judged, shown.asked.span.step, "level")
+        evidence = shown.of(facts.worst(shown.asked, ("distribution",), "level"))
         chart(
             evidence[evidence["level"].notna()],
             evidence_chart,
@@ -56,11 +53,11 @@ def draw(shown: Shown) -> None:
             shown.marks,
             shown.colours,
         )
-    _one(shown, pd.concat([judged, verdicts[verdicts["rule"].isin(facts.score_thresholds())]]))
+    _one(shown)
     inputs(shown)
 
 
-def _one(shown: Shown, judged: pd.DataFrame) -> None:
+def _one(shown: Shown) -> None:
     known = [model for model in shown.colours.models if model in shown.view.models]
     title = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
     title.subheader("A model in detail", anchor="model")
@@ -73,7 +70,7 @@ def _one(shown: Shown, judged: pd.DataFrame) -> None:
         st.markdown("**Scores over time**")
         chart(facts.heat_of(shown.asked, "score", model), score_heat_chart, f"{model} gave no scores.", shown.marks)
     with right:
-        _distance(shown, model, judged, frozen=frozen)
+        _distance(shown, model, frozen=frozen)
     left, right = st.columns(2, gap="medium")
     with left:
         _quantiles(shown, model, frozen=frozen)
@@ -116,7 +113,7 @@ def _quantiles(shown: Shown, model: str, *, frozen: bool) -> None:
     chart(table, quantile_chart, f"There are no scores of {model} in this time, or none to compare with.", key="qq")
 
 
-def _distance(shown: Shown, model: str, judged: pd.DataFrame, *, frozen: bool) -> None:
+def _distance(shown: Shown, model: str, *, frozen: bool) -> None:
     title = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
     title.markdown(
         f"**Distance from {'the frozen reference' if frozen else 'the four weeks before'}**",
@@ -142,9 +139,10 @@ def _distance(shown: Shown, model: str, judged: pd.DataFrame, *, frozen: bool) -
         st.info(str(error), icon=":material/question_mark:")
         return
     table = table[table["statistic"] == statistic]
-    tolerances = judged[(judged["model"] == model) & (judged["statistic"].replace("wasserstein", "w1") == statistic)][
-        "tolerance"
-    ].dropna()
+    judged = facts.verdicts(shown.asked)
+    measuring = (judged["kind"] == "distribution") | judged["rule"].isin(facts.score_thresholds())
+    measured = judged["statistic"].replace("wasserstein", "w1") == statistic
+    tolerances = judged.loc[measuring & measured & (judged["model"] == model), "tolerance"].dropna()
     if frozen and table["tolerance"].notna().any():
         tolerances = table["tolerance"].dropna()
     chart(

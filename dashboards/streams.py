@@ -12,18 +12,18 @@ from birdwatch.charts import lag_chart, pending_chart, traffic_chart, unreadable
 def draw(shown: Shown) -> None:
     """Draw rates, the account of requests, sources, and what came out of the ordinary."""
     counts = facts.counts(shown.asked)
-    audit = shown.of(facts.audit(shown.asked))
+    audit = shown.of_all(facts.audit(shown.asked))
     everything(shown, "What stands below beside the rates")
     left, right = st.columns(2, gap="medium")
     with left:
         st.subheader("Rates", anchor="rates", help="Grey: requests. Lines: scores of each version of a model.")
-        chosen = counts[counts["model"].isin({*shown.view.models, ""})]
+        chosen = counts[counts["model"].isin({*shown.models, ""})]
         chart(chosen, traffic_chart, "Nothing came in this time.", shown.marks, shown.colours)
     with right:
         st.subheader(
             "Without a score", anchor="pending", help="The share of requests to which a model has given no score"
         )
-        chart(audit, pending_chart, "No model gave scores in this time.", shown.marks, shown.colours)
+        chart(shown.of(audit), pending_chart, "No model gave scores in this time.", shown.marks, shown.colours)
     st.subheader(
         "Is all accounted for?",
         anchor="audit",

@@ -14,6 +14,7 @@ import streamlit as st
 
 from birdwatch.config import load_settings
 from birdwatch.errors import BirdwatchError, StoreError
+from birdwatch.windows.memory import Memory, RememberingStore
 from birdwatch.windows.roles import models
 from birdwatch.windows.store import Store
 from birdwatch.windows.tables import Span, span_of
@@ -34,6 +35,8 @@ class View(NamedTuple):
         A fixed stretch of event time, in Unix seconds.
     segment
         A part of the traffic, or none: everything.
+    picked
+        The models are those that somebody picked; otherwise they are all there are.
     """
 
     store: Path
@@ -42,6 +45,7 @@ class View(NamedTuple):
     models: frozenset[str]
     live: bool
     segment: str = ""
+    picked: bool = False
 
     def span(self, store: Store) -> Span | None:
         """Give the stretch looked at, as of now; None while no pane has been closed."""
@@ -57,8 +61,10 @@ class View(NamedTuple):
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Store]:
+def opened(path: Path, memory: Memory | None = None) -> Iterator[Store]:
     """Open the store for reading, for as long as it takes to load what a page shows.
+
+    With a memory, what others have read of it is not read again.
 
     Raises
     ------
@@ -66,7 +72,7 @@ def opened(path: Path) -> Iterator[Store]:
         There is no store, or it cannot be read.
     """
     try:
-        store = Store(path, readonly=True)
+        store = Store(path, readonly=True) if memory is None else RememberingStore(path, memory)
         try:
             yield store
         finally:
@@ -118,7 +124,7 @@ def choose() -> None:
     live = stretch != "custom" and row.toggle(
         "Live", value=True, key="live", bind="query-params", help=f"Looks at the store every {REFRESH}."
     )
-    st.session_state[_KEPT] = View(path, stretch, custom, frozenset(wanted or known), live, segment)
+    st.session_state[_KEPT] = View(path, stretch, custom, frozenset(wanted or known), live, segment, bool(wanted))
 
 
 def chosen() -> View:

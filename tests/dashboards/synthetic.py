@@ -51,7 +51,7 @@ def write_store(path: Path, days: int = DAYS, seed: int = 7) -> Store:
     )
     with store.transaction():
         for hour in range(days * 24):
-            store.put(START + hour * HOUR, _pane(rng, hour))
+            store.put(START + hour * HOUR, pane(rng, hour))
             store.put_extremes(START + hour * HOUR, _extremes(hour))
         for day in range(1, days):
             put_verdicts(store, _verdicts(rng, day))
@@ -94,7 +94,7 @@ def version_at(model: str, day: int) -> str:
     return "2" if model == "challenger" and day == BAD_DAY else MODELS[model]
 
 
-def _pane(rng: np.random.Generator, hour: int) -> dict[Series, Counts]:
+def pane(rng: np.random.Generator, hour: int) -> dict[Series, Counts]:
     day, of_day = divmod(hour, 24)
     n = int(rng.poisson(12 + 50 * np.exp(-(((of_day - 15) / 6) ** 2))))
     world = rng.normal(0.0, 0.05) + (0.5 if day == WORLD_DAY else 0.0)

@@ -14,7 +14,7 @@ from birdwatch.charts.pairs import difference_chart, evidence_chart, pair_chart
 from birdwatch.charts.quantiles import quantile_chart
 from birdwatch.charts.scores import distance_chart, drift_chart, score_heat_chart
 from birdwatch.charts.selection import misses_chart, other_choices_chart, selection_chart
-from birdwatch.charts.shapes import joint_chart, qq_chart
+from birdwatch.charts.shapes import joint_chart, joint_drawing, qq_chart
 from birdwatch.charts.streams import lag_chart, unreadable_chart
 from birdwatch.charts.values import values_chart
 
@@ -33,6 +33,7 @@ __all__ = [
     "episodes_chart",
     "evidence_chart",
     "joint_chart",
+    "joint_drawing",
     "lag_chart",
     "latency_chart",
     "latency_heat_chart",

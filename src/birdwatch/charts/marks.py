@@ -6,7 +6,7 @@ specification, which takes longer than all the rest, is not repeated.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -136,18 +136,29 @@ def when() -> alt.Tooltip:
 
 def line_and_points(*, tooltip: Sequence[Any], width: alt.StrokeWidth | None = None, **encodings: Any) -> Layer:
     """Draw the main table as lines that break where there is no data, with points so that a lonely step is seen too."""
-    base = alt.Chart(alt.NamedData("main")).encode(x=time_axis(), **encodings)
+    base = alt.Chart(alt.NamedData("main")).encode(x=time_axis(), **_channels(encodings))
     line = base.mark_line(strokeWidth=1.8)
     return alt.layer(
         line if width is None else line.encode(strokeWidth=width),
         base.mark_point(filled=True, size=12, opacity=0.9),
-        base.mark_point(filled=True, size=120, opacity=0).encode(tooltip=list(tooltip)),
+        base.mark_point(filled=True, size=120, opacity=0).encode(**_channels({"tooltip": tooltip})),
     )
+
+
+def _channels(encodings: Mapping[str, Any]) -> dict[str, Any]:
+    """Say what text stands for: altair finds it out by hashing its schema, which takes longer than all the rest."""
+    kinds = {"detail": alt.Detail, "tooltip": alt.Tooltip}
+    return {
+        name: [kinds[name](part) if isinstance(part, str) else part for part in ([of] if isinstance(of, str) else of)]
+        if name in kinds
+        else of
+        for name, of in encodings.items()
+    }
 
 
 def verdict_points(*, tooltip: Sequence[Any], **encodings: Any) -> Layer:
     """Draw the main table as lines with a mark for each verdict: a large triangle for what drifts."""
-    base = alt.Chart(alt.NamedData("main")).encode(x=time_axis(), **encodings)
+    base = alt.Chart(alt.NamedData("main")).encode(x=time_axis(), **_channels(encodings))
     statuses = ["ok", "drifting", "no data", "error"]
     marks = base.mark_point(filled=True, opacity=0.9).encode(
         size=alt.Size("status:O", scale=alt.Scale(domain=statuses, range=[25, 160, 25, 80]), legend=None),
@@ -157,7 +168,7 @@ def verdict_points(*, tooltip: Sequence[Any], **encodings: Any) -> Layer:
             legend=None,
         ),
     )
-    near = base.mark_point(filled=True, size=200, opacity=0).encode(tooltip=list(tooltip))
+    near = base.mark_point(filled=True, size=200, opacity=0).encode(**_channels({"tooltip": tooltip}))
     return alt.layer(base.mark_line(strokeWidth=1.8), marks, near)
 
 
@@ -167,9 +178,9 @@ def heat(y: alt.Y, form: str) -> dict[str, Any]:
     return framed(
         cells.encode(
             x=time_axis(),
-            x2="to:T",
+            x2=alt.X2("to:T"),
             y=y,
-            y2="high:Q",
+            y2=alt.Y2("high:Q"),
             # The square root, so that the few far out are seen beside the many.
             color=alt.Color(
                 "share:Q",
@@ -263,12 +274,13 @@ def _moments(controls: pd.DataFrame, span: Span) -> pd.DataFrame:
 
 def _deployments() -> list[Layer]:
     """Draw a dashed line for each moment at which something was changed, and say what."""
-    base = alt.Chart(alt.NamedData("deployments")).encode(x=time_axis(), tooltip=[when(), "what:N", "who:N", "why:N"])
+    told = _channels({"tooltip": [when(), "what:N", "who:N", "why:N"]})
+    base = alt.Chart(alt.NamedData("deployments")).encode(x=time_axis(), **told)
     # Neighbours write on rows of their own, and the last ones to the left, where there is room.
     words: list[Layer] = [
         base.transform_filter((alt.datum["row"] == row) & (alt.datum["late"] == late))
         .mark_text(align="right" if late else "left", dx=-4 if late else 4, baseline="top", fontSize=11, color=_GREY)
-        .encode(text="what:N", y=alt.value(3 + 13 * row))
+        .encode(text=alt.Text("what:N"), y=alt.value(3 + 13 * row))
         for row in range(_ROWS)
         for late in (False, True)
     ]
@@ -295,9 +307,9 @@ def _alerts() -> Layer:
     bars: alt.Chart = alt.Chart(alt.NamedData("alerts")).mark_rect()
     return bars.encode(
         x=time_axis(),
-        x2="to:T",
+        x2=alt.X2("to:T"),
         y=alt.value(-9),
         y2=alt.value(-2),
         color=alt.Color("severity:N", legend=None, scale=severity),
-        tooltip=[fired, *told],
+        **_channels({"tooltip": [fired, *told]}),
     )

@@ -1,13 +1,15 @@
 """Distributions beside each other: quantile against quantile, and two models request by request."""
 
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
 
 import altair as alt
 import pandas as pd
 
-from birdwatch.charts.marks import OKABE_ITO
+from birdwatch.charts.marks import OKABE_ITO, Drawing
 
-__all__ = ["joint_chart", "qq_chart"]
+__all__ = ["joint_chart", "joint_drawing", "qq_chart"]
 
 _GREY = "#888888"
 
@@ -38,7 +40,8 @@ def qq_chart(table: pd.DataFrame, against: str, names: Sequence[str], title: str
         )
     )
     end = long[[against, "quantile"]].to_numpy().max()
-    return alt.LayerChart(layer=[_diagonal(end), points], title=title)
+    ends = pd.DataFrame({"x": [0.0, end], "y": [0.0, end]})
+    return alt.LayerChart(layer=[_diagonal(ends), points], title=title)
 
 
 def joint_chart(table: pd.DataFrame, model: str, partner: str, title: str = "") -> alt.LayerChart:
@@ -49,8 +52,19 @@ def joint_chart(table: pd.DataFrame, model: str, partner: str, title: str = "") 
     table
         From `birdwatch.windows.shapes.joint_table`.
     """
+    return joint_drawing(table, model, partner).chart(title=title)
+
+
+def joint_drawing(table: pd.DataFrame, model: str, partner: str) -> Drawing:
+    """Give `joint_chart` in its two parts, as a page sends it that draws it again and again."""
+    end = table[["high", "partner_high"]].to_numpy().max()
+    return Drawing(_joint(model, partner), {"main": table, "ends": pd.DataFrame({"x": [0.0, end], "y": [0.0, end]})})
+
+
+@lru_cache(maxsize=128)
+def _joint(model: str, partner: str) -> dict[str, Any]:
     cells = (
-        alt.Chart(table)
+        alt.Chart(alt.NamedData("main"))
         .mark_rect()
         .encode(
             x=alt.X("partner_low:Q", title=f"score of {partner}"),
@@ -63,11 +77,11 @@ def joint_chart(table: pd.DataFrame, model: str, partner: str, title: str = "") 
             tooltip=["partner_low:Q", "partner_high:Q", "low:Q", "high:Q", "n:Q"],
         )
     )
-    end = table[["high", "partner_high"]].to_numpy().max()
-    return alt.LayerChart(layer=[cells, _diagonal(end)], title=title)
+    spec: dict[str, Any] = alt.LayerChart(layer=[cells, _diagonal(alt.NamedData("ends"))]).to_dict(validate=False)
+    # The page's theme, or the notebook's, is put in the place of the configuration.
+    return {name: part for name, part in spec.items() if name != "config"}
 
 
-def _diagonal(end: float) -> alt.Chart:
-    ends = pd.DataFrame({"x": [0.0, end], "y": [0.0, end]})
+def _diagonal(ends: pd.DataFrame | alt.NamedData) -> alt.Chart:
     line: alt.Chart = alt.Chart(ends).mark_line(color=_GREY, strokeDash=[4, 3], strokeWidth=1)
     return line.encode(x="x:Q", y="y:Q")

@@ -18,7 +18,9 @@ from birdwatch.windows.tables import Span, count_table, latency_table, pair_tabl
 
 __all__ = [
     "fleet_table",
+    "health_table",
     "input_table",
+    "last_judged",
     "last_verdict_table",
     "value_table",
     "verdict_behind",
@@ -35,6 +37,16 @@ _FEW: Final = 20
 """What so few events measure is far from anything: it stands for a step only where nothing else does."""
 
 _SUBJECT: Final = ["rule", "model", "version", "partner", "feature"]
+
+
+# From one rule to the next, and to the last window of each: to look at every verdict takes a hundred times as long.
+_LAST_WINDOWS: Final = """
+WITH RECURSIVE rules (rule) AS (
+    SELECT min(rule) FROM verdicts
+    UNION ALL SELECT (SELECT min(v.rule) FROM verdicts v WHERE v.rule > r.rule) FROM rules r WHERE r.rule IS NOT NULL)
+SELECT rule, (SELECT max(v."end") FROM verdicts v WHERE v.rule = r.rule AND v."end" <= ?) FROM rules r
+WHERE rule IS NOT NULL ORDER BY rule
+"""
 
 
 class _Row(msgspec.Struct):
@@ -57,7 +69,7 @@ class _Row(msgspec.Struct):
     reason: str
 
 
-_decoder: Final = msgspec.json.Decoder(_Row)
+_decoder: Final = msgspec.json.Decoder(list[_Row])
 
 _COLUMNS: Final = (
     "time",
@@ -87,7 +99,7 @@ def verdict_table(store: Store, since: int, until: int, rule: str | None = None)
         ' ORDER BY "end", rule, model, version, partner, feature',
         (since, until, rule, rule),
     )
-    return _table([_decoder.decode(record) for (record,) in rows])
+    return _table(_decoder.decode(b"[" + b",".join(record for (record,) in rows) + b"]"))
 
 
 def last_verdict_table(store: Store, since: int, until: int, found: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -231,13 +243,16 @@ def _between(low: float, high: float) -> str:
     return f"{low:.3g} to {high:.3g}" if np.isfinite(high) else f"from {low:.3g}"
 
 
+def last_judged(store: Store, until: int) -> int:
+    """Give the end of the last window that was judged by then; 0 while none was."""
+    return max((end for _, end in _last_windows(store, until)), default=0)
+
+
 def _last_windows(store: Store, until: int) -> list[tuple[str, int]]:
     if not store.connection.table_exists(None, "verdicts"):
         return []
-    rows: Any = store.connection.execute(
-        'SELECT rule, max("end") FROM verdicts WHERE "end" <= ? GROUP BY rule ORDER BY rule', (until,)
-    )
-    return [(rule, end) for rule, end in rows]
+    rows: Any = store.connection.execute(_LAST_WINDOWS, (until,))
+    return [(rule, end) for rule, end in rows if end is not None]
 
 
 def _table(verdicts: list[_Row]) -> pd.DataFrame:
@@ -300,13 +315,15 @@ def verdict_behind(store: Store, rule: str, subject: Subject, until: int) -> Ver
     return max(found, key=lambda v: v.effect, default=None)
 
 
-def fleet_table(store: Store, span: Span, verdicts: pd.DataFrame | None = None) -> pd.DataFrame:
+def fleet_table(
+    store: Store, span: Span, verdicts: pd.DataFrame | None = None, counts: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """Sum up each version of each model over a span.
 
     Parameters
     ----------
-    verdicts
-        `verdict_table` of the span, where that is at hand.
+    verdicts, counts
+        `verdict_table` and `count_table` of the span, where they are at hand.
 
     Returns
     -------
@@ -319,18 +336,15 @@ def fleet_table(store: Store, span: Span, verdicts: pd.DataFrame | None = None) 
         the difference by request); ``traffic`` and ``drift`` (events by step, and distance over tolerance by verdict, as
         lists for sparklines).
     """
-    counts = count_table(store, span)
+    counts = count_table(store, span) if counts is None else counts
     counts = counts[counts["model"] != ""]
     identity = ["model", "version"]
     groups = counts.groupby(identity, sort=True)
-    fleet = groups[["events", "errors"]].sum()
-    fleet = fleet[fleet["events"] > 0]
-    fleet["seen"] = counts[counts["events"] > 0].groupby(identity)["time"].max()
-    fleet["gone"] = fleet["seen"] < fleet["seen"].max()
+    fleet = _present(counts)
     fleet["traffic"] = groups["events"].agg(lambda events: events.fillna(0).tolist())
+    latency = latency_table(store, span.whole, "latency.model", [0.5, 0.99], by_model=True).set_index(identity)
     for name, percentile in (("p50", 0.5), ("p99", 0.99)):
-        latency = latency_table(store, span.whole, "latency.model", [percentile], by_model=True)
-        fleet[name] = latency.set_index(identity)["seconds"]
+        fleet[name] = latency.loc[latency["percentile"] == percentile, "seconds"]
     answers = selection_table(store, span.whole).groupby(identity)["n"].sum()
     fleet["share"] = answers / max(answers.sum(), 1)
     fleet["share"] = fleet["share"].fillna(0.0)
@@ -346,6 +360,42 @@ def fleet_table(store: Store, span: Span, verdicts: pd.DataFrame | None = None) 
     )
 
 
+def health_table(counts: pd.DataFrame, last: pd.DataFrame) -> pd.DataFrame:
+    """Say who is there, and how each was judged last: what of `fleet_table` tells how the fleet is.
+
+    Parameters
+    ----------
+    counts
+        From `birdwatch.windows.tables.count_table`.
+    last
+        From `last_verdict_table`.
+
+    Returns
+    -------
+    DataFrame
+        ``model, version, events, gone, status``, as `fleet_table` has them.
+    """
+    found = _present(counts[counts["model"] != ""])
+    found["status"] = _statuses(last[last["model"] != ""].set_index(["model", "version"]))
+    return found.fillna({"status": "no data"}).reset_index()[["model", "version", "events", "gone", "status"]]
+
+
+def _present(counts: pd.DataFrame) -> pd.DataFrame:
+    """Tell of each version that gave scores how many, when the last, and whether others went on after it."""
+    identity = ["model", "version"]
+    found = counts.groupby(identity, sort=True)[["events", "errors"]].sum()
+    found = found[found["events"] > 0]
+    found["seen"] = counts[counts["events"] > 0].groupby(identity)["time"].max()
+    found["gone"] = found["seen"] < found["seen"].max()
+    return found
+
+
+def _statuses(last: pd.DataFrame) -> "pd.Series[str]":
+    """Give the worst status of each version of a model, by which the last verdicts are indexed."""
+    worst = last["status"].map(_WORST_FIRST.index).groupby(level=[0, 1]).min()
+    return worst.map(dict(enumerate(_WORST_FIRST)))
+
+
 def _judged(store: Store, span: Span, subjects: pd.Index, verdicts: pd.DataFrame | None) -> pd.DataFrame:
     """Give the part of the fleet table that comes from verdicts."""
     found = pd.DataFrame(index=subjects)
@@ -353,7 +403,7 @@ def _judged(store: Store, span: Span, subjects: pd.Index, verdicts: pd.DataFrame
         verdicts = verdict_table(store, span.since, span.until)
     last = last_verdict_table(store, span.since, span.until, verdicts)
     last = last[last["model"] != ""].set_index(["model", "version"])
-    found["status"] = last.groupby(level=[0, 1])["status"].agg(worst_status)
+    found["status"] = _statuses(last)
     found["status"] = found["status"].fillna("no data")
     waiting = last[last["status"] == "no data"]
     found["unjudged"] = waiting.groupby(level=[0, 1])["rule"].agg(lambda rules: ", ".join(sorted(set(rules))))

@@ -14,10 +14,11 @@ __all__ = ["arm_table", "arrival_table", "audit_table", "extreme_table", "source
 _SUMS: Final = ["events", "errors", "nulls", "orphans"]
 
 
-def audit_table(store: Store, span: Span) -> pd.DataFrame:
+def audit_table(store: Store, span: Span, counts: pd.DataFrame | None = None) -> pd.DataFrame:
     """Account for each request by model: in = scored + failed + pending.
 
     A model is asked to account for the steps from its first score to its last in this time: before and after it was not there.
+    ``counts`` is `count_table` of the same time, where that is at hand.
 
     Returns
     -------
@@ -26,7 +27,7 @@ def audit_table(store: Store, span: Span) -> pd.DataFrame:
         ``pending`` are requests without any score by the time their pane closed: late, or lost. ``orphans`` are scores
         whose request was not seen, and answer for none.
     """
-    counts = count_table(store, span)
+    counts = count_table(store, span) if counts is None else counts
     if not (counts["events"] > 0).any():
         return pd.DataFrame(columns=["time", "model", "requests", "scored", "failed", "pending", "orphans"])
     requests = counts[counts["model"] == ""].set_index("time")["requests"].fillna(0.0)

@@ -24,6 +24,7 @@ CREATE TABLE IF NOT EXISTS extremes (
     start INTEGER NOT NULL, model TEXT NOT NULL, version TEXT NOT NULL, partner TEXT NOT NULL, request_id TEXT NOT NULL,
     score REAL NOT NULL, partner_score REAL NOT NULL,
     PRIMARY KEY (start, model, version, partner, request_id)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS extremes_by_pair ON extremes (model, partner, start);
 CREATE TABLE IF NOT EXISTS arrivals (
     start INTEGER NOT NULL, stream TEXT NOT NULL, late INTEGER NOT NULL, duplicates INTEGER NOT NULL,
     PRIMARY KEY (start, stream)) WITHOUT ROWID;

@@ -252,11 +252,15 @@ def _folded(
 
 def _over_time(rows: list[tuple[Any, ...]], keys: list[str], values: list[str], span: Span) -> pd.DataFrame:
     """Make a table with a row for each step and key, NaN where there was nothing."""
-    found = pd.DataFrame(rows, columns=["time", *keys, *values])
-    series = found[keys].drop_duplicates().sort_values(keys)
-    full = series.merge(pd.DataFrame({"time": list(span.starts)}), how="cross").merge(found, how="left")
-    full["time"] = pd.to_datetime(full["time"], unit="s", utc=True)
-    return full[["time", *keys, *values]].astype(dict.fromkeys(values, np.float64))
+    starts, last = np.array(span.starts, dtype=np.int64), 1 + len(keys)
+    names = sorted({row[1:last] for row in rows})
+    place = {name: i * starts.size for i, name in enumerate(names)}
+    full = np.full((len(names) * starts.size, len(values)), np.nan)
+    if rows:
+        full[[place[row[1:last]] + (row[0] - span.since) // span.step for row in rows]] = [row[last:] for row in rows]
+    times = pd.to_datetime(np.tile(starts, len(names)), unit="s", utc=True)
+    named = {key: pd.Index([name[i] for name in names]).repeat(starts.size) for i, key in enumerate(keys)}
+    return pd.DataFrame({"time": times, **named, **dict(zip(values, full.T, strict=True))})
 
 
 def _frame(rows: list[tuple[Any, ...]], columns: list[str], times: list[str]) -> pd.DataFrame:

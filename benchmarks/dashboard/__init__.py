@@ -1,0 +1,1 @@
+"""How fast the dashboard opens and refreshes over the store of a large fleet."""

@@ -1,0 +1,79 @@
+"""How fast pages open and refresh over a hundred models: the store is built first, then the real dashboard is looked at.
+
+About fifteen minutes, five of them for the store: .venv/bin/python -m benchmarks.dashboard [--store FILE] [--json FILE]
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.dashboard import report
+from benchmarks.dashboard.browser import browser, opened, refreshed, served
+from benchmarks.dashboard.growing import Growing
+from benchmarks.dashboard.server import PAGES, Server
+from benchmarks.dashboard.store import DAYS, build
+from rich.console import Console
+from rich.progress import Progress
+
+RANGES = ("day", "week", "all")
+
+
+def main() -> None:
+    """Build, measure and print."""
+    options = argparse.ArgumentParser(description=__doc__, prog="python -m benchmarks.dashboard")
+    options.add_argument("--store", type=Path, help="Where the store is, or is to be built: 7 GB.")
+    options.add_argument("--rounds", type=int, default=5, help="Of each thing that is timed.")
+    options.add_argument("--pages", nargs="+", choices=PAGES, default=PAGES)
+    options.add_argument("--ranges", nargs="+", choices=RANGES, default=RANGES)
+    options.add_argument("--json", type=Path, help="Write the figures here as well.")
+    given = options.parse_args()
+    console, noise = Console(file=sys.stdout, width=160), Console(stderr=True)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Progress(console=noise, disable=not noise.is_terminal) as progress,
+    ):
+        store = given.store or Path(folder) / "birdwatch.db"
+        if not store.exists():
+            build(store, DAYS, progress)
+        figures: dict[str, Any] = {"machine": report.machine(store), "pages": {}}
+        task = progress.add_task("in the browser", total=len(given.pages) * len(given.ranges))
+        for page, stretch, found in _seen(store, given, lambda: progress.advance(task)):
+            figures["pages"].setdefault(page, {})[stretch] = found
+        task = progress.add_task("in the server", total=len(given.pages) * len(given.ranges) * given.rounds)
+        server = Server(store)
+        for page in given.pages:
+            for stretch in given.ranges:
+                found = server.measure(page, stretch, given.rounds, lambda: progress.advance(task))
+                figures["pages"][page][stretch]["server"] = found
+    console.print(report.markdown(figures), soft_wrap=True, markup=False, highlight=False)
+    if given.json:
+        given.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+def _seen(store: Path, given: argparse.Namespace, advance: Any) -> Any:
+    """Give (page, range, figures) of what a person sees: a new tab each time, in a browser that was here before."""
+    with served(store) as (address, _), browser() as chromium, Growing(store) as growing:
+        context = chromium.new_context(viewport={"width": 1280, "height": 900})
+        for page in given.pages:
+            for stretch in given.ranges:
+                url = f"{address}/{'' if page == PAGES[0] else page}?range={stretch}"
+                waits = []
+                for _ in range(given.rounds + 1):
+                    tab = context.new_page()
+                    waits.append(opened(tab, url))
+                    charts = tab.get_by_test_id("stVegaLiteChart").count()
+                    if len(waits) <= given.rounds:
+                        tab.close()
+                found: dict[str, Any] = {"first": waits[0], "opened": waits[1:], "charts": charts}
+                found["refreshed"] = refreshed(tab, None, given.rounds)
+                found["refreshed, new pane"] = refreshed(tab, growing, given.rounds)
+                tab.close()
+                advance()
+                yield page, stretch, found
+
+
+if __name__ == "__main__":
+    main()
