@@ -52,19 +52,32 @@ def joint_chart(table: pd.DataFrame, model: str, partner: str, title: str = "") 
     table
         From `birdwatch.windows.shapes.joint_table`.
     """
-    return joint_drawing(table, model, partner).chart(title=title)
+    return _layers(table, _ends(table), model, partner).properties(title=title)
 
 
 def joint_drawing(table: pd.DataFrame, model: str, partner: str) -> Drawing:
     """Give `joint_chart` in its two parts, as a page sends it that draws it again and again."""
-    end = table[["high", "partner_high"]].to_numpy().max()
-    return Drawing(_joint(model, partner), {"main": table, "ends": pd.DataFrame({"x": [0.0, end], "y": [0.0, end]})})
+    return Drawing(_joint(model, partner), {"main": table, "ends": _ends(table)})
 
 
 @lru_cache(maxsize=128)
 def _joint(model: str, partner: str) -> dict[str, Any]:
+    layers = _layers(alt.NamedData("main"), alt.NamedData("ends"), model, partner)
+    spec: dict[str, Any] = layers.to_dict(validate=False)
+    # The page's theme, or the notebook's, is put in the place of the configuration.
+    return {name: part for name, part in spec.items() if name != "config"}
+
+
+def _ends(table: pd.DataFrame) -> pd.DataFrame:
+    end = table[["high", "partner_high"]].to_numpy().max()
+    return pd.DataFrame({"x": [0.0, end], "y": [0.0, end]})
+
+
+def _layers(
+    table: pd.DataFrame | alt.NamedData, ends: pd.DataFrame | alt.NamedData, model: str, partner: str
+) -> alt.LayerChart:
     cells = (
-        alt.Chart(alt.NamedData("main"))
+        alt.Chart(table)
         .mark_rect()
         .encode(
             x=alt.X("partner_low:Q", title=f"score of {partner}"),
@@ -77,9 +90,7 @@ def _joint(model: str, partner: str) -> dict[str, Any]:
             tooltip=["partner_low:Q", "partner_high:Q", "low:Q", "high:Q", "n:Q"],
         )
     )
-    spec: dict[str, Any] = alt.LayerChart(layer=[cells, _diagonal(alt.NamedData("ends"))]).to_dict(validate=False)
-    # The page's theme, or the notebook's, is put in the place of the configuration.
-    return {name: part for name, part in spec.items() if name != "config"}
+    return alt.LayerChart(layer=[cells, _diagonal(ends)])
 
 
 def _diagonal(ends: pd.DataFrame | alt.NamedData) -> alt.Chart:
