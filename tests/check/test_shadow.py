@@ -95,6 +95,20 @@ def test_a_shift_within_the_tolerance_passes():
     assert judged([scores_pane(two(rng, 10_000, shift=0.01))]).exit is Exit.PASS
 
 
+def test_the_mean_difference_is_told_with_a_band_around_it():
+    rng = np.random.default_rng(40)
+    missed = 0
+    for _ in range(50):
+        scores = two(rng, 2_000, shift=0.2)
+        pairs = next(v for v in judged([scores_pane(scores)]).verdicts if v.rule == "pairs")
+        low, high = pairs.details["between"]
+        d = scores["challenger"] - scores["champion"]
+        # Wider than what is good for one look, and not by an order of magnitude.
+        assert 3.29 * d.std() / math.sqrt(d.size) < (high - low) / 2 < 0.05
+        missed += not low < 0.04124 < high  # E d of this shift, by quadrature
+    assert missed == 0
+
+
 def test_a_wider_shadow_fails_though_its_mean_is_the_same():
     rng = np.random.default_rng(23)
     x = rng.normal(size=20_000)

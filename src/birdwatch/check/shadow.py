@@ -11,6 +11,8 @@ import sys
 from collections.abc import Mapping
 from typing import Final
 
+import msgspec
+
 from birdwatch.check.gate import ALPHA, judge, without_data
 from birdwatch.check.report import Exit, Judged, Report, conclude
 from birdwatch.check.warmth import share_bound
@@ -26,7 +28,8 @@ from birdwatch.detect.rules import RuleSet
 from birdwatch.detect.share import ShareRule
 from birdwatch.detect.verdict import Subject
 from birdwatch.errors import SettingsError
-from birdwatch.windows.pane import PAIR_COUNTERS, Counts, Pane, Series, counters, total
+from birdwatch.stats.sequences import bounded_mean_band, unbounded_mean_band
+from birdwatch.windows.pane import FIXED_POINT, PAIR_COUNTERS, Counts, Pane, Series, counters, total
 from birdwatch.windows.roles import models, roles
 from birdwatch.windows.store import Store
 
@@ -104,7 +107,7 @@ def check_shadow(
         extremes = tuple(e for _, e in store.extremes(*closed, subject.model, subject.partner))
         reference = None if paired else _as_reference(pane, closed, champion, subject, settings)
         case = Case(subject, *closed, pane, reference, settings.scale, settings.unit, extremes)
-        judged.append(_judged(rule, case, champion, threshold))
+        judged.append(_with_band(_judged(rule, case, champion, threshold), case, alpha))
     if paired and most_missing < 1:
         whom = Subject(shadow, partner=champion)
         k, n = _uncovered(store, closed, champion, shadow)
@@ -146,6 +149,21 @@ def _judged(rule: Rule, case: Case, champion: str, threshold: float) -> Judged:
         reason = "not applicable: how far apart single requests usually are, a reference tells"
         return Judged(rule, rule.say(case, "no data", reason, statistic="disagreement"), decides=False)
     return judge(rule, case, lambda: _fitted(rule, case, champion), threshold)
+
+
+def _with_band(judged: Judged, case: Case, alpha: float) -> Judged:
+    """Say between what the mean difference lies, at any time, where that is what was measured."""
+    if judged.verdict.kind != "paired" or judged.verdict.statistic != "mean" or not judged.verdict.n:
+        return judged
+    sums = counters(case.counts("pair"), PAIR_COUNTERS)
+    n, total_, squares = sums["n"], sums["sum"] / FIXED_POINT, sums["sum_of_squares"] / FIXED_POINT
+    bounded = case.scale == "probability" and squares <= n * (1 + 1e-5)
+    band = bounded_mean_band if bounded else unbounded_mean_band
+    _, low, high = (float(edge[0]) * case.unit for edge in band([n], [total_], [squares], alpha=alpha))
+    if not math.isfinite(low) or not math.isfinite(high):
+        return judged
+    details = {**judged.verdict.details, "between": [low, high]}
+    return judged._replace(verdict=msgspec.structs.replace(judged.verdict, details=details))
 
 
 def _fitted(rule: Rule, case: Case, champion: str) -> tuple[Rule, Mapping[str, float]]:

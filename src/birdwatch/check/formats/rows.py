@@ -16,7 +16,7 @@ class Row(NamedTuple):
     Attributes
     ----------
     value, tolerance
-        What was measured, and how much of it is in order.
+        What was measured (a mean difference by its size, and between what it lies at any time), and how much is in order.
     ratio
         The one as a multiple of the other; None where nothing was measured.
     status
@@ -47,6 +47,9 @@ def rows(report: Report) -> list[Row]:
 def _row(judged: Judged) -> Row:
     v = judged.verdict
     value, tolerance = (f"{x:.3g}" if x is not None else "–" for x in (v.value, v.tolerance))
+    if v.details.get("between"):
+        low, high = v.details["between"]
+        value += f" ({low:+.3g} to {high:+.3g})"
     ratio = v.value / v.tolerance if v.value is not None and v.tolerance else None
     status = v.status if judged.decides else f"({v.status})"
     because = why(v) if v.status == "drifting" else []
