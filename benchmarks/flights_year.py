@@ -92,7 +92,7 @@ def judge_the_year(folder: Path, console: Console) -> Found:
 
 def _settings(streams: str, store: Path) -> Settings:
     given = story.settings(streams, store, judge_from=SINCE, webhook="", alert_log=store.with_suffix(".jsonl"))
-    return Settings(**{**given, "webhook": None})
+    return Settings(**{**given, "webhook": None, "keep_panes_days": None})
 
 
 def _counted(streams: str, path: Path) -> Store:
