@@ -37,7 +37,7 @@ from birdwatch.detect.verdict import Subject, Verdict
 from birdwatch.errors import ReferenceMissingError, SettingsError
 from birdwatch.stats.grid import Scale
 from birdwatch.windows import accounts, heat, tables
-from birdwatch.windows.lag import lag_table, read_lag
+from birdwatch.windows.lag import read_lag
 from birdwatch.windows.memory import Memory
 from birdwatch.windows.qq import qq_table
 from birdwatch.windows.roles import models as models_of
@@ -45,7 +45,6 @@ from birdwatch.windows.roles import roles as roles_of
 from birdwatch.windows.running import running_table
 from birdwatch.windows.shapes import joint_table
 from birdwatch.windows.store import Store
-from birdwatch.windows.unreadable import unreadable_table
 
 __all__ = ["Asked"]
 
@@ -389,7 +388,7 @@ def arrivals(store: Store, asked: Asked) -> pd.DataFrame:
 @_loaded
 def lag(store: Store, asked: Asked) -> pd.DataFrame:
     """Load how many messages were not yet read, over time."""
-    return lag_table(store, asked.span)
+    return accounts.lag_table(store, asked.span)
 
 
 @_loaded
@@ -402,7 +401,7 @@ def lag_now(store: Store, asked: Asked) -> dict[tuple[str, int], int]:
 @_loaded
 def unreadable(store: Store, asked: Asked) -> pd.DataFrame:
     """Load how many messages were put to dead letters, and why."""
-    return unreadable_table(store, asked.span)
+    return accounts.unreadable_table(store, asked.span)
 
 
 @_loaded

@@ -1,6 +1,8 @@
 """Imports point down, and observing and serving share only records and streams."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -106,3 +108,13 @@ def test_an_arrow_that_points_elsewhere_is_found(module, source, said):
 )
 def test_an_arrow_that_points_down_is_left_alone(module, source):
     assert [fault(module, name) for name in imported(source)] == [None]
+
+
+@pytest.mark.parametrize(
+    "part",
+    ["windows.tail", "windows.worker", "windows.merge", "detect.judge", "check.gate", "check.shadow", "cli.judging"],
+)
+def test_what_counts_and_judges_starts_without_the_slow_libraries(part):
+    slow = {"altair", "pandas", "scipy.stats", "statsmodels", "streamlit"}
+    code = f"import sys, birdwatch.{part}; print(sorted({slow!r} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -15,15 +15,13 @@ from birdwatch.detect.tables import value_table, verdict_table, worst_by_step
 from birdwatch.detect.usual import usual_table
 from birdwatch.stats.grid import bins_of
 from birdwatch.windows import tables
-from birdwatch.windows.accounts import audit_table
+from birdwatch.windows.accounts import audit_table, lag_table, unreadable_table
 from birdwatch.windows.heat import distance_table, heat_table
-from birdwatch.windows.lag import lag_table
 from birdwatch.windows.pane import Counts
 from birdwatch.windows.qq import qq_table
 from birdwatch.windows.roles import models
 from birdwatch.windows.running import running_table
 from birdwatch.windows.store import Store
-from birdwatch.windows.unreadable import unreadable_table
 
 from ..dashboards.synthetic import BAD_DAY, DAY, START, write_store  # noqa: TID252
 

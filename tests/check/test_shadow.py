@@ -231,22 +231,30 @@ def run(tmp_path):
 @pytest.mark.parametrize(("shift", "code"), [(0.0, 0), (0.3, 1)])
 def test_two_files_are_compared_by_request(run, tmp_path, shift, code):
     scores = two(np.random.default_rng(34), 2_000, shift=shift)
-    frame(scores["champion"], "old").to_parquet(tmp_path / "a.parquet")
+    frame(scores["champion"], "old").to_parquet(tmp_path / "a.v1.parquet")
     frame(scores["challenger"], "new").sample(frac=1, random_state=1).to_csv(tmp_path / "b.csv", index=False)
-    found = run("--champion", tmp_path / "a.parquet", "--shadow", tmp_path / "b.csv", "--json")
+    found = run("--champion", tmp_path / "a.v1.parquet", "--shadow", tmp_path / "b.csv", "--json")
     assert found.exit_code == code, found.output
     pairs = next(v for v in json.loads(found.stdout)["verdicts"] if v["rule"] == "pairs")
     assert (pairs["n"], pairs["subject"]["model"], pairs["subject"]["partner"]) == (2_000, "shadow", "champion")
 
 
+def test_a_file_whose_name_does_not_tell_how_to_read_it_is_refused_by_name(run, tmp_path):
+    (tmp_path / "scores").write_text("id,when,p\n")
+    for given in (["--champion", tmp_path / "scores", "--shadow", tmp_path / "scores"], [tmp_path / "scores"]):
+        found = run(*given, *([] if len(given) > 1 else ["--champion", "a", "--shadow", "b"]))
+        assert isinstance(found.exception, SettingsError), found.output
+        assert f"{tmp_path / 'scores'} has none of the endings" in str(found.exception)
+
+
 def test_one_file_holds_both_models_under_their_names(run, tmp_path):
     scores = two(np.random.default_rng(35), 2_000, shift=0.3)
     both = pd.concat([frame(scores["champion"], "old"), frame(scores["challenger"], "new")])
-    both.sort_values("when", kind="stable").to_csv(tmp_path / "both.csv", index=False)
-    found = run(tmp_path / "both.csv", "--champion", "old", "--shadow", "new")
+    both.sort_values("when", kind="stable").to_csv(tmp_path / "both.of.may.csv", index=False)
+    found = run(tmp_path / "both.of.may.csv", "--champion", "old", "--shadow", "new")
     assert found.exit_code == 1, found.output
     assert "the scores of new 1 and old differ by +0.0" in " ".join(found.output.split())
-    dry = run(tmp_path / "both.csv", "--champion", "old", "--shadow", "new", "--dry-run")
+    dry = run(tmp_path / "both.of.may.csv", "--champion", "old", "--shadow", "new", "--dry-run")
     assert dry.exit_code == 0
     assert "FAIL" in dry.output
 

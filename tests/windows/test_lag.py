@@ -5,7 +5,8 @@ import pytest
 from birdwatch.config import Settings
 from birdwatch.streams import Partition, open_streams
 from birdwatch.testing import FakeClock
-from birdwatch.windows.lag import EVERY_SECONDS, Lag, forget_lag, lag_table, put_lag, read_lag
+from birdwatch.windows.accounts import lag_table
+from birdwatch.windows.lag import EVERY_SECONDS, Lag, forget_lag, put_lag, read_lag
 from birdwatch.windows.store import Store
 from birdwatch.windows.tables import Span
 from birdwatch.windows.tail import Tail

@@ -8,11 +8,12 @@ from birdwatch.config import Settings
 from birdwatch.deltas import LaneLetters
 from birdwatch.streams import Message, open_streams
 from birdwatch.testing import FakeClock
+from birdwatch.windows.accounts import unreadable_table
 from birdwatch.windows.decode import Fault
 from birdwatch.windows.store import Store
 from birdwatch.windows.tables import Span, timestamp
 from birdwatch.windows.tail import Tail
-from birdwatch.windows.unreadable import letters_of, put_unreadable, unreadable_table
+from birdwatch.windows.unreadable import letters_of, put_unreadable
 
 from .traffic import START, traffic, write
 

@@ -9,12 +9,12 @@ from birdwatch.deltas import PaneDelta
 from birdwatch.errors import MovedError, SettingsError, StoreError
 from birdwatch.streams import Partition
 from birdwatch.testing import FakeClock
+from birdwatch.windows.accounts import unreadable_table
 from birdwatch.windows.lag import read_lag
 from birdwatch.windows.merge import Merge
 from birdwatch.windows.store import Store
 from birdwatch.windows.tables import Span
 from birdwatch.windows.tail import Tail
-from birdwatch.windows.unreadable import unreadable_table
 from birdwatch.windows.worker import Worker
 
 from .brokers import MemoryBroker

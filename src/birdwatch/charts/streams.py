@@ -32,7 +32,7 @@ def lag_chart(table: pd.DataFrame, marks: Marks) -> Drawing:
     Parameters
     ----------
     table
-        From `birdwatch.windows.lag.lag_table`.
+        From `birdwatch.windows.accounts.lag_table`.
     """
     worst = largest(table, "behind")
     if worst is None or not worst["behind"]:
@@ -63,7 +63,7 @@ def unreadable_chart(table: pd.DataFrame, marks: Marks) -> Drawing:
     Parameters
     ----------
     table
-        From `birdwatch.windows.unreadable.unreadable_table`.
+        From `birdwatch.windows.accounts.unreadable_table`.
     """
     streams = table.groupby("stream")["n"].sum().sort_values(ascending=False)
     told = ", ".join(f"{stream} {n:,}" for stream, n in streams.items())

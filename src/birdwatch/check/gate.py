@@ -32,6 +32,7 @@ from birdwatch.detect.words import about
 from birdwatch.errors import BirdwatchError, ReferenceMissingError, SettingsError
 from birdwatch.streams import Streams, is_recorded, open_recorded, open_streams
 from birdwatch.streams.deadletters import DEADLETTERS, DeadLetter
+from birdwatch.streams.formats import SUFFIXES
 from birdwatch.windows.counting import Counting
 from birdwatch.windows.pane import Pane
 from birdwatch.windows.store import Store
@@ -63,14 +64,14 @@ def count(path: Path, settings: Settings, store: Path, letters: Streams) -> tupl
     Raises
     ------
     SettingsError
-        There is no such file.
+        There is no such file, or its name does not tell how to read it.
     """
     if not path.exists():
         raise SettingsError(
             f"there is nothing at {path}: give an archive, a folder of recorded streams, or a file of scores"
         )
     if path.is_file():
-        settings = _from_file(settings, "scores", path.name.split(".")[0])
+        settings = _from_file(settings, "scores", path.name.removesuffix(_suffix(path)))
     return _count(open_recorded(path if path.is_dir() else path.parent), settings, store, letters, recorded=True)
 
 
@@ -124,17 +125,25 @@ def count_two(champion: Path, shadow: Path, settings: Settings, store: Path, let
     Raises
     ------
     SettingsError
-        One of the files is not there.
+        One of the files is not there, or its name does not tell how to read it.
     """
     with tempfile.TemporaryDirectory(prefix="birdwatch-two-") as folder:
         # The partner of whoever is champion is on the stream of the canary: so the two files meet, request by request.
         for path, stream, model in ((shadow, "scores", "shadow"), (champion, "canary", "champion")):
             if not path.is_file():
                 raise SettingsError(f"there is no file {path}: give a file of scores of each, or DATA that holds both")
-            Path(folder, stream + path.name[path.name.index(".") :]).symlink_to(path.resolve())
+            Path(folder, stream + _suffix(path)).symlink_to(path.resolve())
             settings = _from_file(settings, stream, stream, model)
         roles = {"champion": "shadow", "canary": "champion"}
         return count_streams(f"files:{folder}", settings.model_copy(update=roles), store, letters)
+
+
+def _suffix(path: Path) -> str:
+    """Give what a file's name ends in, which tells how it is read; what stands before may have dots too."""
+    for suffix in SUFFIXES:
+        if path.name.endswith(suffix):
+            return suffix
+    raise SettingsError(f"{path} has none of the endings that tell how to read a file: {', '.join(SUFFIXES)}")
 
 
 def _from_file(settings: Settings, stream: str, topic: str, model: str = "") -> Settings:

@@ -99,16 +99,16 @@ def check_shadow(
     paired = any(s.measure == "pair" and (s.model, s.partner) == (shadow, champion) for s in pane)
     judging = [rule for rule in rules.rules if not rule.muted and _applies(rule, paired=paired)]
     cases = [(rule, s) for rule in judging for s in rule.subjects(pane, ()) if _is_of(s, shadow, champion)]
-    coverage = _Coverage(name="coverage", min_events=1)
-    spending = sum(rule.spends for rule, _ in cases) + 1
-    threshold = math.log(spending / alpha)
+    covers = paired and most_missing < 1
+    threshold = math.log(max(1, sum(rule.spends for rule, _ in cases) + covers) / alpha)
     judged = []
     for rule, subject in cases:
         extremes = tuple(e for _, e in store.extremes(*closed, subject.model, subject.partner))
         reference = None if paired else _as_reference(pane, closed, champion, subject, settings)
         case = Case(subject, *closed, pane, reference, settings.scale, settings.unit, extremes)
         judged.append(_with_band(_judged(rule, case, champion, threshold), case, alpha))
-    if paired and most_missing < 1:
+    if covers:
+        coverage = _Coverage(name="coverage", min_events=1)
         whom = Subject(shadow, partner=champion)
         k, n = _uncovered(store, closed, champion, shadow)
         what = f"of {champion} have no score of {shadow}"

@@ -1,4 +1,4 @@
-"""Tables that account for what came: which request has its scores, how far each source is, what was drawn as it should be."""
+"""Tables that account for what came: which request has its scores, how far each source is, what nobody has read or could."""
 
 from typing import Any, Final
 
@@ -9,7 +9,15 @@ from birdwatch.windows.pane import PROPENSITY_PARTS, Counts, total
 from birdwatch.windows.store import Store
 from birdwatch.windows.tables import Span, count_table, timestamp
 
-__all__ = ["arm_table", "arrival_table", "audit_table", "extreme_table", "source_table"]
+__all__ = [
+    "arm_table",
+    "arrival_table",
+    "audit_table",
+    "extreme_table",
+    "lag_table",
+    "source_table",
+    "unreadable_table",
+]
 
 _SUMS: Final = ["events", "errors", "nulls", "orphans"]
 
@@ -107,3 +115,52 @@ def extreme_table(store: Store, span: Span, model: str, partner: str, most: int 
     ]
     columns = ["time", "version", "request_id", "score", "partner_score", "difference"]
     return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(columns[3:], np.float64))
+
+
+def lag_table(store: Store, span: Span) -> pd.DataFrame:
+    """Give the most messages that were not yet read, by stream, while event time stood in each step.
+
+    Returns
+    -------
+    DataFrame
+        ``time, stream, behind``: NaN where nothing was noted.
+    """
+    first = (store.closed_range() or (span.since, 0))[0]
+    rows: Any = []
+    if store.connection.table_exists(None, "lag_peaks"):
+        # What was noted before any pane had closed stands with the first.
+        rows = store.connection.execute(
+            "SELECT ?1 + (max(start, ?2) - ?1) / ?4 * ?4 AS step, stream, max(behind) FROM lag_peaks"
+            " WHERE max(start, ?2) >= ?1 AND max(start, ?2) < ?3 GROUP BY step, stream ORDER BY step, stream",
+            (span.since, first, span.until, span.step),
+        )
+    found = pd.DataFrame(list(rows), columns=["time", "stream", "behind"]).set_index(["time", "stream"])
+    streams = found.index.unique("stream")
+    table = found.reindex(pd.MultiIndex.from_product([span.starts, streams], names=["time", "stream"])).reset_index()
+    table["time"] = pd.to_datetime(table["time"], unit="s", utc=True)
+    return table.astype({"behind": "float64"})
+
+
+def unreadable_table(store: Store, span: Span) -> pd.DataFrame:
+    """Count dead letters by stream, kind and step.
+
+    Returns
+    -------
+    DataFrame
+        ``time, to`` (the step; only those in which there were any), ``stream, kind`` (``unreadable`` or ``out of
+        range``), ``n, reason, first``: why the first of them could not be read, and where it lies.
+    """
+    first = (store.closed_range() or (span.since, 0))[0]
+    rows: Any = []
+    if store.connection.table_exists(None, "unreadable"):
+        # Of several rows SQLite gives the other columns of the one that has the least. What came before any pane had
+        # closed stands with the first.
+        rows = store.connection.execute(
+            "SELECT ?1 + (max(start, ?2) - ?1) / ?4 * ?4 AS step, stream, kind, sum(n), reason, first, min(start)"
+            " FROM unreadable WHERE max(start, ?2) >= ?1 AND max(start, ?2) < ?3"
+            " GROUP BY step, stream, kind ORDER BY step, stream, kind",
+            (span.since, first, span.until, span.step),
+        )
+    found = [(timestamp(step), timestamp(step + span.step), *rest) for step, *rest, _ in rows]
+    table = pd.DataFrame(found, columns=["time", "to", "stream", "kind", "n", "reason", "first"])
+    return table.astype({"time": "datetime64[ns, UTC]", "to": "datetime64[ns, UTC]", "n": "int64"})

@@ -8,13 +8,10 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-import pandas as pd
-
 from birdwatch.streams import Partition
 from birdwatch.windows.store import Store
-from birdwatch.windows.tables import Span
 
-__all__ = ["EVERY_SECONDS", "Lag", "forget_lag", "lag_table", "put_lag", "read_lag"]
+__all__ = ["EVERY_SECONDS", "Lag", "forget_lag", "put_lag", "read_lag"]
 
 EVERY_SECONDS: Final = 5.0
 """How often, on the wall clock, streams are asked where they end."""
@@ -91,27 +88,3 @@ def read_lag(store: Store) -> dict[Partition, int]:
         return {}
     rows: Any = store.connection.execute("SELECT stream, partition, behind FROM lag ORDER BY stream, partition")
     return {Partition(stream, number): behind for stream, number, behind in rows}
-
-
-def lag_table(store: Store, span: Span) -> pd.DataFrame:
-    """Give the most messages that were not yet read, by stream, while event time stood in each step.
-
-    Returns
-    -------
-    DataFrame
-        ``time, stream, behind``: NaN where nothing was noted.
-    """
-    first = (store.closed_range() or (span.since, 0))[0]
-    rows: Any = []
-    if store.connection.table_exists(None, "lag_peaks"):
-        # What was noted before any pane had closed stands with the first.
-        rows = store.connection.execute(
-            "SELECT ?1 + (max(start, ?2) - ?1) / ?4 * ?4 AS step, stream, max(behind) FROM lag_peaks"
-            " WHERE max(start, ?2) >= ?1 AND max(start, ?2) < ?3 GROUP BY step, stream ORDER BY step, stream",
-            (span.since, first, span.until, span.step),
-        )
-    found = pd.DataFrame(list(rows), columns=["time", "stream", "behind"]).set_index(["time", "stream"])
-    streams = found.index.unique("stream")
-    table = found.reindex(pd.MultiIndex.from_product([span.starts, streams], names=["time", "stream"])).reset_index()
-    table["time"] = pd.to_datetime(table["time"], unit="s", utc=True)
-    return table.astype({"behind": "float64"})

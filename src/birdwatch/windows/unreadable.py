@@ -4,16 +4,13 @@ The dead letters themselves are on a stream of their own, which who looks at a s
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
-
-import pandas as pd
+from typing import Final
 
 from birdwatch.deltas import LaneLetters
 from birdwatch.windows.decode import Fault
 from birdwatch.windows.store import Store
-from birdwatch.windows.tables import Span, timestamp
 
-__all__ = ["letters_of", "put_unreadable", "unreadable_table"]
+__all__ = ["letters_of", "put_unreadable"]
 
 _TABLE: Final = """
 CREATE TABLE IF NOT EXISTS unreadable (
@@ -48,28 +45,3 @@ def put_unreadable(store: Store, start: int, letters: Sequence[LaneLetters]) -> 
         "INSERT INTO unreadable VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n",
         [(start, one.stream, one.kind, one.n, one.reason, one.first) for one in letters],
     )
-
-
-def unreadable_table(store: Store, span: Span) -> pd.DataFrame:
-    """Count dead letters by stream, kind and step.
-
-    Returns
-    -------
-    DataFrame
-        ``time, to`` (the step; only those in which there were any), ``stream, kind`` (``unreadable`` or ``out of
-        range``), ``n, reason, first``: why the first of them could not be read, and where it lies.
-    """
-    first = (store.closed_range() or (span.since, 0))[0]
-    rows: Any = []
-    if store.connection.table_exists(None, "unreadable"):
-        # Of several rows SQLite gives the other columns of the one that has the least. What came before any pane had
-        # closed stands with the first.
-        rows = store.connection.execute(
-            "SELECT ?1 + (max(start, ?2) - ?1) / ?4 * ?4 AS step, stream, kind, sum(n), reason, first, min(start)"
-            " FROM unreadable WHERE max(start, ?2) >= ?1 AND max(start, ?2) < ?3"
-            " GROUP BY step, stream, kind ORDER BY step, stream, kind",
-            (span.since, first, span.until, span.step),
-        )
-    found = [(timestamp(step), timestamp(step + span.step), *rest) for step, *rest, _ in rows]
-    table = pd.DataFrame(found, columns=["time", "to", "stream", "kind", "n", "reason", "first"])
-    return table.astype({"time": "datetime64[ns, UTC]", "to": "datetime64[ns, UTC]", "n": "int64"})
