@@ -1,13 +1,10 @@
-"""What the store says of a stretch of event time: each page asks for what it shows, and all who ask the same share one answer."""
+"""What the store says of a stretch of event time: each page asks for what it shows."""
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Concatenate, Final, Literal, NamedTuple, ParamSpec, TypeVar
+from typing import Final, Literal
 
 import pandas as pd
 import streamlit as st
-from streamlit.runtime.caching.cache_utils import CachedFunc
-from view import opened
+from asked import Asked, keeps, loads
 
 from birdwatch.alerts.standing import Standing
 from birdwatch.alerts.standing import standing as budget_standing
@@ -17,13 +14,12 @@ from birdwatch.config import load_settings
 from birdwatch.content import content
 from birdwatch.detect.against import frozen_distance_table, frozen_scores, rule_with_frozen
 from birdwatch.detect.distribution import DistributionRule
+from birdwatch.detect.fleet import fleet_table, health_table
 from birdwatch.detect.leading import MOST_LINES, leading_models
 from birdwatch.detect.rules import RuleSet, load_rules
 from birdwatch.detect.sourcing import References
 from birdwatch.detect.sums import WindowSums
 from birdwatch.detect.tables import (
-    fleet_table,
-    health_table,
     last_judged,
     last_verdict_table,
     value_table,
@@ -38,7 +34,6 @@ from birdwatch.errors import ReferenceMissingError, SettingsError
 from birdwatch.stats.grid import Scale
 from birdwatch.windows import accounts, heat, tables
 from birdwatch.windows.lag import read_lag
-from birdwatch.windows.memory import Memory
 from birdwatch.windows.qq import qq_table
 from birdwatch.windows.roles import models as models_of
 from birdwatch.windows.roles import roles as roles_of
@@ -46,65 +41,7 @@ from birdwatch.windows.running import running_table
 from birdwatch.windows.shapes import joint_table
 from birdwatch.windows.store import Store
 
-__all__ = ["Asked"]
-
 _BEFORE: Final = 28 * 86_400
-_LONG: Final = 1_800.0
-"""Verdicts once given stay: an answer that is asked for as of the last of them is good until the next."""
-_ANSWERS: Final = 32
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-class Asked(NamedTuple):
-    """What is asked of a store; while no pane closes, the same question has the same answer.
-
-    Attributes
-    ----------
-    closed
-        The panes that are closed.
-    segment
-        A part of the traffic, or everything.
-    """
-
-    path: Path
-    span: tables.Span
-    closed: tuple[int, int]
-    segment: str = ""
-
-    @property
-    def until(self) -> int:
-        """Up to when, in event time, this is known."""
-        return min(self.closed[1], self.span.until)
-
-
-def _loaded(
-    load: Callable[Concatenate[Store, Asked, P], T], seconds: float = 60.0
-) -> CachedFunc[Concatenate[Asked, P], T]:
-    """Open the store for this load alone, and remember the answer: all who ask the same are given the same tables.
-
-    So nobody may change them.
-    """
-
-    def loaded(asked: Asked, *arguments: P.args, **named: P.kwargs) -> T:
-        with opened(asked.path, memory()) as store:
-            return load(store, asked, *arguments, **named)
-
-    # Streamlit tells caches apart by the name of what they are of.
-    loaded.__qualname__, loaded.__doc__ = load.__qualname__, load.__doc__
-    return st.cache_resource(ttl=seconds, max_entries=_ANSWERS, show_spinner=False)(loaded)
-
-
-def _kept(load: Callable[Concatenate[Store, Asked, P], T]) -> CachedFunc[Concatenate[Asked, P], T]:
-    """Do so for long."""
-    return _loaded(load, _LONG)
-
-
-@st.cache_resource(show_spinner=False)
-def memory() -> Memory:
-    """Give what all readers have added up of stores."""
-    return Memory()
 
 
 def verdicts(asked: Asked) -> pd.DataFrame:
@@ -122,7 +59,7 @@ def worst(asked: Asked, kinds: tuple[str, ...], by: Literal["multiple", "level"]
     return _worst(_by_verdicts(asked), kinds, by)
 
 
-@_loaded
+@loads
 def _last_window(store: Store, asked: Asked) -> int:
     return last_judged(store, asked.span.until)
 
@@ -132,37 +69,37 @@ def _by_verdicts(asked: Asked) -> Asked:
     return asked._replace(closed=(asked.closed[0], _last_window(asked)), segment="")
 
 
-@_kept
+@keeps
 def _judged(store: Store, asked: Asked) -> pd.DataFrame:
     return verdict_table(store, asked.span.since, asked.span.until)
 
 
-@_kept
+@keeps
 def _last_judged(store: Store, asked: Asked) -> pd.DataFrame:
     return last_verdict_table(store, asked.span.since, asked.span.until, _judged(asked))
 
 
-@_kept
+@keeps
 def _worst(store: Store, asked: Asked, kinds: tuple[str, ...], by: Literal["multiple", "level"]) -> pd.DataFrame:
     del store
     judged = _judged(asked)
     return worst_by_step(judged[judged["kind"].isin(kinds)], asked.span.step, by)
 
 
-@_loaded
+@loads
 def fleet(store: Store, asked: Asked) -> pd.DataFrame:
     """Load the fleet, a row for each version of a model."""
     return fleet_table(store, asked.span, verdicts(asked), counts(asked._replace(segment="")))
 
 
-@_loaded
+@loads
 def health(store: Store, asked: Asked) -> pd.DataFrame:
     """Load who is there, and how each was judged last."""
     del store
     return health_table(counts(asked._replace(segment="")), last_verdicts(asked))
 
 
-@_loaded
+@loads
 def leading(store: Store, asked: Asked) -> tuple[str, ...]:
     """Load which models matter most, where there are more than a chart has room for."""
     del store
@@ -177,19 +114,19 @@ def forget_alerts() -> None:
     colours.clear()
 
 
-@_loaded
+@loads
 def alerts(store: Store, asked: Asked) -> pd.DataFrame:
     """Load the alerts of the time, the newest first."""
     return alert_table(store, asked.span.since, asked.span.until)
 
 
-@_loaded
+@loads
 def controls(store: Store, asked: Asked) -> pd.DataFrame:
     """Load what operators changed."""
     return tables.control_table(store, asked.span.since, asked.span.until)
 
 
-@_loaded
+@loads
 def colours(store: Store, asked: Asked) -> Colours:
     """Load the colour of each model; where there are very many, those that matter most do not share theirs first."""
     known = models_of(store)
@@ -198,26 +135,26 @@ def colours(store: Store, asked: Asked) -> Colours:
     return Colours.of(known)
 
 
-@_loaded
+@loads
 def roles(store: Store, asked: Asked) -> dict[str, str]:
     """Load what each model is there for."""
     return dict(roles_of(store, asked.span.until))
 
 
-@_loaded
+@loads
 def marks(store: Store, asked: Asked) -> Marks:
     """Give what every axis of time shows."""
     del store
     return Marks.of(asked.span, controls(asked), alerts(asked))
 
 
-@_loaded
+@loads
 def counts(store: Store, asked: Asked) -> pd.DataFrame:
     """Load what was counted, of the segment that is chosen."""
     return tables.count_table(store, asked.span, asked.segment)
 
 
-@_loaded
+@loads
 def latency(
     store: Store, asked: Asked, stage: str, percentiles: tuple[float, ...], *, by_model: bool = False
 ) -> pd.DataFrame:
@@ -225,14 +162,14 @@ def latency(
     return tables.latency_table(store, asked.span, f"latency.{stage}", percentiles, by_model=by_model)
 
 
-@_loaded
+@loads
 def slowness(store: Store, asked: Asked) -> dict[float, float]:
     """Load the percentiles of the answer's latency over the whole time."""
     found = tables.latency_table(store, asked.span.whole)
     return dict(zip(found["percentile"], found["seconds"], strict=True))
 
 
-@_loaded
+@loads
 def heat_of(store: Store, asked: Asked, measure: str, model: str | None) -> pd.DataFrame:
     """Load how a measure was distributed over time."""
     segment = asked.segment if measure == "score" else ""
@@ -241,14 +178,14 @@ def heat_of(store: Store, asked: Asked, measure: str, model: str | None) -> pd.D
     )
 
 
-@_loaded
+@loads
 def distances(store: Store, asked: Asked, model: str) -> pd.DataFrame:
     """Load how far a model's scores lie from those before."""
     unit = load_settings().unit
     return heat.distance_table(store, asked.span, model, scale=_scale(), unit=unit, segment=asked.segment)
 
 
-@_loaded
+@loads
 def frozen_distances(store: Store, asked: Asked, model: str) -> pd.DataFrame:
     """Load how far a model's scores lie from the frozen reference of its rule."""
     settings = load_settings()
@@ -266,7 +203,7 @@ def frozen_distances(store: Store, asked: Asked, model: str) -> pd.DataFrame:
     )
 
 
-@_loaded
+@loads
 def quantiles(store: Store, asked: Asked, model: str, *, frozen: bool) -> pd.DataFrame:
     """Load a model's scores by quantile, beside those of the four weeks before or of the frozen reference of its rule."""
     now = (asked.span.since, asked.span.until)
@@ -313,20 +250,20 @@ def _rules() -> RuleSet:
     return load_rules(load_settings().rules or content("detectors"))
 
 
-@_loaded
+@loads
 def shape(store: Store, asked: Asked, model: str) -> pd.DataFrame:
     """Load a model's scores in this time beside those before."""
     now = (asked.span.since, asked.span.until)
     return heat.shape_table(store, model, now, scale=_scale(), segment=asked.segment)
 
 
-@_loaded
+@loads
 def pairs(store: Store, asked: Asked) -> pd.DataFrame:
     """Load the differences by request, of the segment that is chosen."""
     return tables.pair_table(store, asked.span, load_settings().unit, asked.segment)
 
 
-@_loaded
+@loads
 def differences(store: Store, asked: Asked, partners: tuple[str, ...], model: str = "") -> pd.DataFrame:
     """Load the mean difference so far to these partners, of a model or of all, with its band."""
     del store
@@ -335,103 +272,103 @@ def differences(store: Store, asked: Asked, partners: tuple[str, ...], model: st
     return running_table(table, _scale())
 
 
-@_loaded
+@loads
 def usual(store: Store, asked: Asked, model: str, partner: str) -> pd.DataFrame:
     """Load what rules found in order of the mean difference of a pair."""
     return usual_table(store, asked.span.since, asked.span.until, model, partner)
 
 
-@_loaded
+@loads
 def joint(store: Store, asked: Asked, model: str, partner: str) -> pd.DataFrame:
     """Load how often a model and its partner scored the same request thus and so."""
     pane = store.pane(asked.span.since, asked.span.until, measure="joint", model=model)
     return joint_table(pane, model, partner, _scale())
 
 
-@_loaded
+@loads
 def extremes(store: Store, asked: Asked, model: str, partner: str) -> pd.DataFrame:
     """Load the requests on which a model and its partner differ most."""
     return accounts.extreme_table(store, asked.span, model, partner)
 
 
-@_loaded
+@loads
 def selection(store: Store, asked: Asked) -> pd.DataFrame:
     """Load who answered, and why."""
     return tables.selection_table(store, asked.span)
 
 
-@_loaded
+@loads
 def arms(store: Store, asked: Asked) -> pd.DataFrame:
     """Load how often each arm was drawn, and how often it should have been."""
     return accounts.arm_table(store, asked.span)
 
 
-@_loaded
+@loads
 def audit(store: Store, asked: Asked) -> pd.DataFrame:
     """Load the account of each request by model."""
     return accounts.audit_table(store, asked.span, counts(asked._replace(segment="")))
 
 
-@_loaded
+@loads
 def sources(store: Store, asked: Asked) -> pd.DataFrame:
     """Load how far each source has come."""
     del asked
     return accounts.source_table(store)
 
 
-@_loaded
+@loads
 def arrivals(store: Store, asked: Asked) -> pd.DataFrame:
     """Load what came late or twice."""
     return accounts.arrival_table(store, asked.span)
 
 
-@_loaded
+@loads
 def lag(store: Store, asked: Asked) -> pd.DataFrame:
     """Load how many messages were not yet read, over time."""
     return accounts.lag_table(store, asked.span)
 
 
-@_loaded
+@loads
 def lag_now(store: Store, asked: Asked) -> dict[tuple[str, int], int]:
     """Load how many messages are not yet read, by stream and partition, as it was noted last."""
     del asked
     return {(at.stream, at.number): behind for at, behind in read_lag(store).items()}
 
 
-@_loaded
+@loads
 def unreadable(store: Store, asked: Asked) -> pd.DataFrame:
     """Load how many messages were put to dead letters, and why."""
     return accounts.unreadable_table(store, asked.span)
 
 
-@_loaded
+@loads
 def damaged(store: Store, asked: Asked) -> int:
     """Load how many rows of panes were found damaged."""
     del asked
     return store.damaged()
 
 
-@_loaded
+@loads
 def budget(store: Store, asked: Asked) -> Standing | None:
     """Load how the page budget stands."""
     return budget_standing(store, until=asked.until)
 
 
-@_loaded
+@loads
 def values(store: Store, asked: Asked, feature: str, start: int, end: int) -> pd.DataFrame:
     """Load how a watched input was in a window, beside the four weeks before it."""
     del asked
     return value_table(store, feature, (start, end), (start - _BEFORE, start))
 
 
-@_loaded
+@loads
 def behind(store: Store, asked: Asked, rule: str, subject: Subject, until: int) -> Verdict | None:
     """Load the verdict that an alert rests on."""
     del asked
     return verdict_behind(store, rule, subject, until)
 
 
-@_loaded
+@loads
 def drawn_behind(store: Store, asked: Asked, fired: Fired) -> Drawing | None:
     """Draw what an alert rests on, as receivers see it in a picture."""
     del asked

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 import facts
 import pandas as pd
 import streamlit as st
-from facts import Asked
+from asked import Asked
 from view import REFRESH, View, chosen, opened
 from words import ago, length
 

@@ -3,7 +3,7 @@
 import facts
 import pandas as pd
 import streamlit as st
-from facts import Asked
+from asked import Asked
 from frame import Shown, everything, page
 from why import alert_list
 from words import STATUS, STATUS_COLOURS, against, duration, share

@@ -6,7 +6,7 @@ import facts
 import pandas as pd
 import streamlit as st
 from answers import answers
-from facts import Asked
+from asked import Asked
 from frame import CLOCK
 
 from birdwatch.alerts.tables import alert_in_words

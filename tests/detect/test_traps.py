@@ -13,7 +13,8 @@ from birdwatch.detect.verdict import read_verdicts
 from birdwatch.records import Score, encode
 from birdwatch.streams import Message
 from birdwatch.windows.build import Grid, build
-from birdwatch.windows.decode import Decoder, Names
+from birdwatch.windows.decode import Decoder
+from birdwatch.windows.names import Names
 from birdwatch.windows.pane import Series, counters
 from birdwatch.windows.store import Source, Store
 

@@ -3,15 +3,14 @@
 import pandas as pd
 import pytest
 
+from birdwatch.detect.fleet import fleet_table, health_table
 from birdwatch.detect.tables import (
-    fleet_table,
     input_table,
     last_verdict_table,
     value_table,
     verdict_behind,
     verdict_table,
     worst_by_step,
-    worst_status,
 )
 from birdwatch.detect.verdict import Subject, Verdict, create_table, put_verdicts
 from birdwatch.stats.grid import bins_of
@@ -187,20 +186,6 @@ def test_a_rule_that_judged_before_the_range_still_has_its_say(store):
     assert list(zip(last["rule"], last["status"], strict=True)) == [("weekly", "drifting"), ("hourly", "ok")]
 
 
-@pytest.mark.parametrize(
-    ("statuses", "worst"),
-    [
-        (["ok", "no data"], "ok"),
-        (["no data", "drifting", "ok"], "drifting"),
-        (["drifting", "error"], "error"),
-        (["ok"], "ok"),
-        ([], "no data"),
-    ],
-)
-def test_the_worst_status_is_the_one_that_needs_a_look(statuses, worst):
-    assert worst_status(pd.Series(statuses, dtype=str)) == worst
-
-
 def fleet(store):
     for hour in range(3):
         pane = {}
@@ -270,3 +255,18 @@ def test_rules_that_could_not_judge_are_named(store):
         ("a", "2"): "scores",
         ("c", "1"): "",
     }
+
+
+@pytest.mark.parametrize(
+    ("statuses", "worst"),
+    [
+        (["ok", "no data"], "ok"),
+        (["no data", "drifting", "ok"], "drifting"),
+        (["drifting", "error"], "error"),
+        ([], "no data"),
+    ],
+)
+def test_a_version_shows_the_status_that_most_needs_a_look(statuses, worst):
+    counts = pd.DataFrame({"model": ["m"], "version": ["1"], "time": [0], "events": [5.0], "errors": [0.0]})
+    last = pd.DataFrame({"model": "m", "version": "1", "status": pd.Series(statuses, dtype=str)})
+    assert health_table(counts, last)["status"].tolist() == [worst]

@@ -12,7 +12,8 @@ from birdwatch.records import Decision, encode
 from birdwatch.streams import Message
 from birdwatch.windows.arms import MOST_ARMS
 from birdwatch.windows.build import Grid, build, join_columns
-from birdwatch.windows.decode import Decoder, Names
+from birdwatch.windows.decode import Decoder
+from birdwatch.windows.names import Names
 from birdwatch.windows.pane import Series
 
 START = 1_700_000_040.0

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from birdwatch.config import Mapping
 from birdwatch.streams import Message
 from birdwatch.streams.arrow import encode_table
-from birdwatch.windows.decode import Decoder, Names
+from birdwatch.windows.decode import Decoder
+from birdwatch.windows.names import Names
 
 NOW = 1_700_000_000.0
 OURS = {

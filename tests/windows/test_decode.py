@@ -16,8 +16,9 @@ from birdwatch.records import encode
 from birdwatch.streams import Message
 from birdwatch.streams.arrow import encode_table
 from birdwatch.testing import a_decision, a_request, a_score, an_outcome
-from birdwatch.windows.decode import COUNTED, Decoder, Names
+from birdwatch.windows.decode import COUNTED, Decoder
 from birdwatch.windows.inputs import Inputs
+from birdwatch.windows.names import Names
 
 NOW = 1_700_000_000.0
 HOUR = 3600.0

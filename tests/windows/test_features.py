@@ -23,9 +23,10 @@ from birdwatch.stats.grid import bins_of
 from birdwatch.streams import Message, open_streams
 from birdwatch.streams.arrow import encode_table
 from birdwatch.windows.build import Grid, build, join_columns
-from birdwatch.windows.decode import Decoder, Names
+from birdwatch.windows.decode import Decoder
 from birdwatch.windows.features import categories
 from birdwatch.windows.inputs import Inputs
+from birdwatch.windows.names import Names
 from birdwatch.windows.pane import PRESENCE, Series, counters
 from birdwatch.windows.store import Store
 from birdwatch.windows.tail import Tail

@@ -15,8 +15,9 @@ from birdwatch.records import Request, Score, encode
 from birdwatch.stats.grid import bins_of
 from birdwatch.streams import Message
 from birdwatch.windows.build import Grid, build
-from birdwatch.windows.decode import Decoder, Names
+from birdwatch.windows.decode import Decoder
 from birdwatch.windows.inputs import Inputs
+from birdwatch.windows.names import Names
 from birdwatch.windows.pane import Counts, Series, counters, merge
 from birdwatch.windows.segments import bands, fold, limits, segments
 

@@ -70,7 +70,7 @@ def fleet_state(alerts: pd.DataFrame, fleet: pd.DataFrame) -> FleetState:
     alerts
         From `alert_table`.
     fleet
-        From `birdwatch.detect.tables.fleet_table`.
+        From `birdwatch.detect.fleet.fleet_table`.
     """
     firing = alerts[alerts["state"] == "firing"]
     silenced = int(firing["silenced"].sum())

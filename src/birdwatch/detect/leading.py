@@ -26,7 +26,7 @@ def leading_models(
     Parameters
     ----------
     health
-        From `birdwatch.detect.tables.health_table`.
+        From `birdwatch.detect.fleet.health_table`.
     alerts
         From `birdwatch.alerts.tables.alert_table`.
     roles

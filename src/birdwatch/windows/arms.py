@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from birdwatch.windows.pane import PROPENSITY_PARTS, Counts, Series
 
 if TYPE_CHECKING:
-    from birdwatch.windows.decode import Names
+    from birdwatch.windows.names import Names
 
 __all__ = ["MOST_ARMS", "arm_columns", "arm_counts"]
 

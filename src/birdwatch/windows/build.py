@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from birdwatch.stats.grid import Scale, bins_of
 from birdwatch.windows.arms import arm_counts
-from birdwatch.windows.decode import Columns, Names
+from birdwatch.windows.decode import Columns
 from birdwatch.windows.features import feature_counts
 from birdwatch.windows.inputs import NOTHING, Inputs
+from birdwatch.windows.names import Names
 from birdwatch.windows.pane import (
     COUNTERS,
     FIXED_POINT,

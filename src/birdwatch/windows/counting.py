@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Final
 from birdwatch.config import Settings
 from birdwatch.errors import SettingsError
 from birdwatch.windows.build import Built, Grid, build, join_columns
-from birdwatch.windows.decode import COUNTED, Columns, Decoder, Names
+from birdwatch.windows.decode import COUNTED, Columns, Decoder
 from birdwatch.windows.inputs import Inputs
+from birdwatch.windows.names import Names
 
 if TYPE_CHECKING:
     from birdwatch.records import Control

@@ -6,7 +6,7 @@ through a `Mapping`. A row that cannot be read is a `Fault`, which the tail turn
 
 import datetime as dt
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Annotated, Any, Final, Literal, NamedTuple, cast
 
@@ -23,8 +23,9 @@ from birdwatch.windows.arms import arm_columns
 from birdwatch.windows.columnar import Columnar
 from birdwatch.windows.foreign import Foreign
 from birdwatch.windows.inputs import NOTHING, Inputs, Reader
+from birdwatch.windows.names import Names
 
-__all__ = ["COUNTED", "Columns", "Decoder", "Fault", "FaultKind", "Names"]
+__all__ = ["COUNTED", "Columns", "Decoder", "Fault", "FaultKind"]
 
 Columns = dict[str, NDArray[Any]]
 """Arrays of one length, by field; ``id`` is the request's id as a 64-bit hash, ``name`` its text, ``time`` event time."""
@@ -51,39 +52,6 @@ class _OutOfRangeError(RecordError):
 
 
 _UNUSABLE: Final = (RecordError, msgspec.ValidationError)
-
-
-class Names:
-    """Numbers for names: (model, version) pairs become small integers, the same for as long as the process lives.
-
-    So do the arms that were drawn among; 0 stands for none.
-    """
-
-    def __init__(self) -> None:
-        self.pairs: list[tuple[str, str]] = []
-        self.arms: list[tuple[str, ...]] = [()]
-        self._codes: dict[tuple[str, str], int] = {}
-        self._arms_codes: dict[tuple[str, ...], int] = {(): 0}
-
-    def code(self, pair: tuple[str, str]) -> int:
-        """Give the number of a pair, a new one when it is new."""
-        code = self._codes.get(pair)
-        if code is None:
-            code = self._codes[pair] = len(self.pairs)
-            self.pairs.append(pair)
-        return code
-
-    def arms_code(self, arms: tuple[str, ...]) -> int:
-        """Give the number of a row of arms, a new one when it is new."""
-        code = self._arms_codes.get(arms)
-        if code is None:
-            code = self._arms_codes[arms] = len(self.arms)
-            self.arms.append(arms)
-        return code
-
-    def codes(self, models: Iterable[str], versions: Iterable[str]) -> NDArray[np.int64]:
-        """Give the numbers of many pairs."""
-        return np.array([self.code(pair) for pair in zip(models, versions, strict=True)], dtype=np.int64)
 
 
 class _Field(NamedTuple):
