@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from birdwatch.cli.backfill import backfill
 from birdwatch.cli.options import SettingsFile, StreamsPlace
 from birdwatch.config import load_settings
 from birdwatch.errors import SettingsError
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+app.command()(backfill)
 
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _HOURS: Final = (1.0, 2.0, 4.0, 8.0, 24.0)

@@ -14,11 +14,11 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from birdwatch.errors import ServingError
-from birdwatch.records import UNREADABLE
+from birdwatch.records import LARGEST, UNREADABLE, Score, encode
 from birdwatch.serving.plugins import find_callable
 from birdwatch.serving.runner.loaders import KINDS
 
-__all__ = ["Answer", "Features", "Model", "Spec", "load_model", "score_batch"]
+__all__ = ["Answer", "Features", "Model", "Spec", "encode_score", "load_model", "score_batch"]
 
 Features = dict[str, Any]
 Model = Callable[[list[Features]], Sequence[Any]]
@@ -178,3 +178,13 @@ def _failed(error: str) -> Answer:
     """Say what went wrong in words that can travel, whatever they quote."""
     said = error.encode(errors="replace").decode()
     return Answer(None, said if len(said) <= _LONGEST_ERROR else f"{said[:_LONGEST_ERROR]}…")
+
+
+def encode_score(score: Score) -> bytes:
+    """Give a score as it travels; one with an output that is too large to do so is an error."""
+    value = encode(score)
+    if len(value) > LARGEST:
+        score.output, score.score = None, None
+        score.error = f"the model's output makes a record of {len(value)} bytes: {LARGEST} are allowed"
+        value = encode(score)
+    return value

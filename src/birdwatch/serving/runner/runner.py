@@ -14,12 +14,12 @@ from functools import partial
 from typing import Final, Literal
 
 from birdwatch.errors import RecordError, ServingError, StreamError
-from birdwatch.records import LARGEST, Control, Request, Score, as_token, decode, encode
+from birdwatch.records import Control, Request, Score, as_token, decode
 from birdwatch.serving.horizon import catch_up
 from birdwatch.serving.process import provenance, retry, warn
 from birdwatch.serving.runner.deployment import Deployment
 from birdwatch.serving.runner.measures import Measures
-from birdwatch.serving.runner.model import Answer, Spec, load_model
+from birdwatch.serving.runner.model import Answer, Spec, encode_score, load_model
 from birdwatch.serving.runner.worker import Scored, Worker
 from birdwatch.streams import Message, Partition, Positions, Streams
 from birdwatch.streams.deadletters import dead_letter
@@ -159,7 +159,7 @@ class Runner:
             self._pin(messages)
             scores = self._score(messages, self._serving)
             if scores:
-                self._streams.append(self._to, [(s.request_id.encode(), _encoded(s)) for s in scores])
+                self._streams.append(self._to, [(s.request_id.encode(), encode_score(s)) for s in scores])
             self._uncommitted = True
         if self._uncommitted and (not messages or self._clock() - self._committed_at >= _COMMIT_SECONDS):
             self.commit()
@@ -315,13 +315,3 @@ class Runner:
         warn(f"runner {self.model}", f"version {worker.spec.version!r} is not served: {error}")
         if others:
             self._want()
-
-
-def _encoded(score: Score) -> bytes:
-    """Give a score as it travels; one with an output that is too large to do so is an error."""
-    value = encode(score)
-    if len(value) > LARGEST:
-        score.output, score.score = None, None
-        score.error = f"the model's output makes a record of {len(value)} bytes: {LARGEST} are allowed"
-        value = encode(score)
-    return value
