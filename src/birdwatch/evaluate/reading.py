@@ -1,12 +1,15 @@
 """Recorded streams as tables: a row for each record, a column for each of its fields."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import pandas as pd
 
+from birdwatch.archive.reader import UnreadableWarning
 from birdwatch.errors import RecordError, StreamError
 from birdwatch.records import RECORDS, decode
-from birdwatch.streams import open_streams
+from birdwatch.streams import Gap, open_recorded, open_streams
 from birdwatch.streams.arrow import is_arrow, read_table
 
 __all__ = ["read_stream", "read_streams"]
@@ -18,7 +21,7 @@ def read_stream(place: str, stream: str) -> pd.DataFrame:
     Parameters
     ----------
     place
-        A folder of recorded streams, or any address of streams.
+        An archive or a folder of recorded streams, or any address of streams.
     stream
         Which one, such as ``requests``.
 
@@ -26,7 +29,7 @@ def read_stream(place: str, stream: str) -> pd.DataFrame:
     -------
     DataFrame
         In the order of the log, duplicates included; the columns are the fields of the record, and there are no rows
-        where the stream holds nothing.
+        where the stream holds nothing. What is damaged or gone is warned of.
 
     Raises
     ------
@@ -35,7 +38,7 @@ def read_stream(place: str, stream: str) -> pd.DataFrame:
     """
     kind = RECORDS[stream]
     names = kind.__struct_fields__
-    reader = open_streams(place if ":" in place else f"files:{place}").reader([stream])
+    reader = (open_streams(place) if ":" in place else open_recorded(Path(place))).reader([stream])
     rows: list[tuple[object, ...]] = []
     tables: list[pd.DataFrame] = []
     try:
@@ -51,6 +54,7 @@ def read_stream(place: str, stream: str) -> pd.DataFrame:
                     raise StreamError(
                         f"{place}, {stream}, offset {message.offset}: {error}: take it out, or evaluate what lies before it"
                     ) from error
+        _warn(place, reader.gaps())
     finally:
         reader.close()
     if rows or not tables:
@@ -62,3 +66,13 @@ def read_streams(place: str, streams: Sequence[str]) -> pd.DataFrame:
     """Read several streams of one kind of record, such as ``scores`` and ``canary``, one below the other."""
     found = [table for table in (read_stream(place, stream) for stream in streams) if len(table)]
     return pd.concat(found, ignore_index=True) if found else read_stream(place, streams[0])
+
+
+def _warn(place: str, gaps: Iterable[Gap]) -> None:
+    for gap in gaps:
+        warnings.warn(
+            f"{place}, {gap.partition.stream}, partition {gap.partition.number}: offsets {gap.wanted} to {gap.found - 1} are"
+            f" {gap.reason}, and left out",
+            UnreadableWarning,
+            stacklevel=3,
+        )

@@ -248,7 +248,7 @@ class LocalReader:
     def _read(self, limit: int, *, stalled: bool) -> list[Message]:
         messages: list[Message] = []
         reached: Positions = {}
-        self._order.append(self._order.pop(0))
+        self._order = self._order[1:] + self._order[:1]
         for partition in [each for each in self._order if each not in self._paused]:
             log, wanted = self._logs[partition], limit - len(messages)
             found, reached[partition] = log.read(self._next[partition], wanted, stalled=stalled)
