@@ -1,5 +1,10 @@
 """Other tools read an archive as it lies."""
 
+import json
+import shutil
+import subprocess
+import sys
+
 import pandas as pd
 import pytest
 
@@ -48,3 +53,44 @@ def test_polars(folder):
     frame = polars.scan_parquet(f"{folder}/scores/*/*.parquet", hive_partitioning=True).sort("offset").collect()
     assert frame["id"].to_list() == [f"r{n}" for n in range(48)]
     assert [str(day) for day in frame["dt"].unique().sort()] == ["2013-06-07", "2013-06-08"]
+
+
+# In a process of its own: Java lives as long as it does, and its warnings of pandas 3 are no mistakes of ours.
+SPARK = """
+import json, sys
+from pyspark.sql import SparkSession
+one_core = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false")
+session = one_core.config("spark.sql.shuffle.partitions", "1").config("spark.driver.host", "localhost").getOrCreate()
+found = session.read.parquet(sys.argv[1])
+shown = found.selectExpr("id", "ts", "partition", "offset", "hex(key)", "decode(value, 'UTF-8')", "CAST(dt AS STRING)")
+score = "sum(CAST(get_json_object(decode(value, 'UTF-8'), '$.score') AS DOUBLE)) AS score"
+by_day = found.groupBy("dt").agg({"offset": "count"}).count()
+total = found.where("dt = DATE'2013-06-08'").selectExpr(score).first()["score"]
+print(json.dumps([found.dtypes, [list(row) for row in shown.orderBy("offset").collect()], by_day, total]))
+session.stop()
+"""
+
+
+@pytest.mark.integration
+def test_spark(folder):
+    pytest.importorskip("pyspark", reason="pip install 'birdwatch[spark]'")
+    polars = pytest.importorskip("polars")
+    if shutil.which("java") is None:
+        pytest.skip("Spark needs Java 17")
+    command = [sys.executable, "-c", SPARK, str(folder / "scores")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    types, rows, days, total = json.loads(done.stdout.splitlines()[-1])
+    assert [tuple(each) for each in types] == [
+        ("id", "string"),
+        ("ts", "double"),
+        ("partition", "int"),
+        ("offset", "bigint"),
+        ("key", "binary"),
+        ("value", "binary"),
+        ("dt", "date"),
+    ]
+    frame = polars.scan_parquet(f"{folder}/scores/*/*.parquet", hive_partitioning=True).sort("offset").collect()
+    same = [[*row[:4], row[4].hex(), row[5].decode(), str(row[6])] for row in frame.rows()]
+    assert rows == same
+    assert (days, total) == (2, sum(range(24, 48)) / 64)
