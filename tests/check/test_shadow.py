@@ -90,6 +90,23 @@ def test_a_paired_shift_of_a_tenth_of_a_standard_deviation_fails_at_ten_thousand
     assert "the scores of challenger 1 and champion differ by +0.0" in found[0].reason
 
 
+def test_a_rule_of_a_plug_in_says_that_it_is_not_asked(tmp_path):
+    (tmp_path / "steady.py").write_text(
+        "from typing import Literal\nfrom birdwatch.detect.kind import Rule\n\n\n"
+        "class Steady(Rule):\n    kind: Literal['steady'] = 'steady'\n"
+    )
+    text = "rules:\n  - {name: pairs, kind: paired}\n  - {name: mine, kind: steady%s}\n"
+    memory = Memory([scores_pane(two(np.random.default_rng(22), 10_000))])
+    for more, answer in (("", Exit.PASS), (", must_have_data: true", Exit.INCONCLUSIVE), (", muted: true", Exit.PASS)):
+        (tmp_path / "rules.yaml").write_text(text % more)
+        found = check_shadow(memory, "champion", "challenger", load_rules(tmp_path), Settings())
+        assert found.exit is answer
+        assert ("the rule mine must have data" in found.reason) == ("must_have" in more)
+        said = [(v.status, v.reason) for v in found.verdicts if v.rule == "mine"]
+        assert [status for status, _ in said] == ([] if "muted" in more else ["no data"])
+        assert all("steady is a plug-in's kind" in reason for _, reason in said)
+
+
 def test_a_shift_within_the_tolerance_passes():
     rng = np.random.default_rng(22)
     assert judged([scores_pane(two(rng, 10_000, shift=0.01))]).exit is Exit.PASS

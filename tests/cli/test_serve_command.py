@@ -1,8 +1,11 @@
+from pathlib import Path
+
 import pytest
 from typer.testing import CliRunner
 
 from birdwatch.cli.serve import app
 from birdwatch.errors import AddressError, ServingError, SettingsError
+from birdwatch.serving.decoy import Decoy
 
 
 @pytest.fixture
@@ -41,6 +44,16 @@ def test_what_cannot_start_says_why(serve, arguments, error, words):
     result = serve(*arguments)
     assert isinstance(result.exception, error)
     assert words in str(result.exception)
+
+
+def test_the_decoy_reads_what_must_not_be_kept_from_the_settings(serve, monkeypatch):
+    Path("birdwatch.yaml").write_text("archive: {requests: {drop: [key]}}")
+    made = []
+    monkeypatch.setattr(Decoy, "run", lambda decoy, _: made.append(decoy))
+    assert serve("decoy", "--archive", "kept", "--streams", "sqlite:here").exit_code == 0
+    assert made[0]._redactions["requests"].apply(b'{"id": "r1", "key": "Ann"}') == b'{"id":"r1"}'
+    Path("birdwatch.yaml").write_text("archive: {requests: {hash: [key]}}")
+    assert "BIRDWATCH_ARCHIVE_KEY" in str(serve("decoy", "--archive", "kept", "--streams", "sqlite:here").exception)
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,34 @@ def test_a_model_that_falls_silent_is_missed_until_it_is_retired(recorded):
     assert audit(requests, silent, serving={"canary": (0.0, half)})["missing"].sum() == 0
 
 
+def control(*records):
+    columns = ["ts", "action", "model", "version", "params"]
+    return pd.DataFrame([(*record, {}) for record in records], columns=columns)
+
+
+def test_a_retired_model_is_not_missed_until_it_is_registered_again(recorded):
+    requests, scores = recorded
+    third, two_thirds = requests["ts"].quantile([1 / 3, 2 / 3])
+    silent = scores[(scores["model"] != "canary") | (scores["request_ts"] < third)]
+
+    def missing(*records):
+        return audit(requests, silent, until=2e9, control=control(*records))["missing"].sum()
+
+    register, retire = (third - 9.0, "register", "canary", "2"), (third, "retire", "canary", "2")
+    assert missing(register, retire) == 0
+    assert missing((third, "retire", "canary", "")) == 0
+    assert missing(register, (third, "retire", "canary", "1")) == int((requests["ts"] >= third).sum())
+    assert missing((third, "retire", "champion", "")) == int((requests["ts"] >= third).sum())
+    again = (two_thirds, "register", "canary", "3")
+    assert missing(register, retire, again) == int((requests["ts"] >= two_thirds).sum())
+
+
+def test_what_a_retired_model_said_all_the_same_is_counted(recorded):
+    requests, scores = recorded
+    table = audit(requests, scores, control=control((requests["ts"].median(), "retire", "canary", "")))
+    assert table[table["model"] == "canary"]["scored"].sum() == 3883
+
+
 def test_what_may_still_come_is_pending_and_strangers_are_counted():
     requests = pd.DataFrame({"id": ["a", "b"], "ts": [0.0, 10.0], "deadline_seconds": 1.0})
     scores = pd.DataFrame({"request_id": ["a", "x"], "ts": [0.1, 0.1], "model": "m", "score": [None, 0.1]})

@@ -1,8 +1,9 @@
 import pyarrow.parquet as pq
 import pytest
 
+from birdwatch.archive.redaction import Redaction
 from birdwatch.errors import DiskFullError, StreamError
-from birdwatch.records import Score, Token, decode, encode
+from birdwatch.records import Request, Score, Token, decode, encode
 from birdwatch.serving.decoy import Decoy
 from birdwatch.serving.runner.model import Spec
 from birdwatch.serving.runner.runner import Runner
@@ -38,6 +39,16 @@ def test_it_archives_the_bytes_that_the_models_saw_and_emits_no_score(streams, c
     assert [row["value"] for row in archived(tmp_path)] == [m.value for m in log]
     assert [row["id"] for row in archived(tmp_path)] == ["r1", "r2", "r3"]
     assert streams.names() == ["requests"]
+
+
+def test_what_must_not_be_kept_is_left_out(streams, tmp_path, clock):
+    decoy = Decoy(streams, tmp_path, redactions={"requests": Redaction(drop=["features.weather"])}, clock=clock)
+    ask(streams, 1)
+    decoy.step(0.0)
+    decoy.flush()
+    [row] = archived(tmp_path)
+    assert row["id"] == "r1"
+    assert decode(row["value"], Request).features == {"x": 1}
 
 
 def test_the_archive_replays_to_identical_scores(streams, clock, tmp_path, monkeypatch):

@@ -183,7 +183,7 @@ def test_a_damaged_file_costs_no_message_of_another(tmp_path, open_reader, names
 
 
 def test_csv_rows_travel_a_thousand_a_message_with_inferred_types(tmp_path, streams, open_reader):
-    text = "id,score,when,note\n" + "".join(
+    text = "n,score,when,note\n" + "".join(
         f"{n},{n / 4},2013-05-14T10:00:00,{'x' if n % 2 else ''}\n" for n in range(2500)
     )
     (tmp_path / "scores.csv").write_text(text)
@@ -191,11 +191,19 @@ def test_csv_rows_travel_a_thousand_a_message_with_inferred_types(tmp_path, stre
     tables = [rows(message) for message in messages]
     assert [table.num_rows for table in tables] == [1000, 1000, 500]
     whole = pa.concat_tables(tables)
-    assert whole["id"].to_pylist() == list(range(2500))
+    assert whole["n"].to_pylist() == list(range(2500))
     assert whole["score"].to_pylist() == [n / 4 for n in range(2500)]
     assert pa.types.is_timestamp(whole.schema.field("when").type)
     assert whole["note"].to_pylist() == ["x" if n % 2 else None for n in range(2500)]
     assert streams.ends(["scores"]) == {P: 3}
+
+
+def test_ids_models_and_versions_in_a_csv_are_text_whatever_they_look_like(tmp_path, open_reader):
+    (tmp_path / "scores.csv").write_text("request_id,model,version,score\n007,3,1.10,1\n8,3,,0\n")
+    assert rows(drain(open_reader(["scores"]))[0]).to_pylist() == [
+        {"request_id": "007", "model": "3", "version": "1.10", "score": 1},
+        {"request_id": "8", "model": "3", "version": None, "score": 0},
+    ]
 
 
 def test_a_column_takes_its_type_from_all_lines(tmp_path, open_reader):

@@ -24,7 +24,7 @@ from birdwatch.detect.latency import LatencyRule
 from birdwatch.detect.paired import PairedRule
 from birdwatch.detect.rate import RateRule
 from birdwatch.detect.reference import Block, Reference
-from birdwatch.detect.rules import RuleSet
+from birdwatch.detect.rules import KINDS, RuleSet
 from birdwatch.detect.share import ShareRule
 from birdwatch.detect.verdict import Subject
 from birdwatch.errors import SettingsError
@@ -40,6 +40,9 @@ MOST_MISSING: Final = 0.01
 
 _KS: Final = 0.02
 """The distance between distributions that is in order, where requests cannot be compared."""
+
+
+_NOT_ASKED: Final = "not applicable: {} is a plug-in's kind, which follows a model through time; its judge asks it"
 
 
 class _Coverage(ShareRule):
@@ -114,8 +117,16 @@ def check_shadow(
         what = f"of {champion} have no score of {shadow}"
         verdict, _ = coverage.weigh(Case(whom, *closed, pane), k, n, most_missing, what, {}, threshold)
         judged.append(Judged(coverage, verdict, decides=True))
+    for rule in _of_plugins(rules, shadow, paired=paired):
+        case = Case(Subject(shadow), *closed, pane)
+        judged.append(Judged(rule, rule.say(case, "no data", _NOT_ASKED.format(rule.kind)), decides=False))
     comparing = any(isinstance(rule, PairedRule | DistributionRule) for rule, _ in cases)
     absent = [] if comparing else ["no rule compares the scores of the two: have one of the kind paired"]
+    absent += [
+        f"the rule {rule.name} must have data, and a plug-in is not asked of a shadow"
+        for rule in _of_plugins(rules, shadow, paired=paired)
+        if rule.must_have_data
+    ]
     report = conclude(judged, [*absent, *without_data(judging, cases)])
     return report._replace(compared=compared if paired else f"{compared}, not by request", alpha=alpha)
 
@@ -138,6 +149,13 @@ def _applies(rule: Rule, *, paired: bool) -> bool:
     if isinstance(rule, DistributionRule):
         return not paired and rule.of == "scores"
     return isinstance(rule, PairedRule | DisagreementRule | RateRule | LatencyRule)
+
+
+def _of_plugins(rules: RuleSet, shadow: str, *, paired: bool) -> list[Rule]:
+    """Give the rules of plug-ins that are not asked: they look from one window to the next, and here is one window."""
+    builtin = set(KINDS.values())
+    others = [rule for rule in rules.rules if type(rule) not in builtin and not _applies(rule, paired=paired)]
+    return [rule for rule in others if not rule.muted and rule.matches(shadow)]
 
 
 def _is_of(subject: Subject, shadow: str, champion: str) -> bool:

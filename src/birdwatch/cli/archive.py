@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from birdwatch.archive.redaction import Redaction
     from birdwatch.config import Settings
 
-__all__ = ["app"]
+__all__ = ["app", "redactions_of"]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -74,7 +74,7 @@ def write(
     if as_json and not once:
         raise SettingsError("--json prints what was archived at the end: give --once too")
     chosen = load_settings(settings, streams=from_)
-    redactions = _redactions(chosen)
+    redactions = redactions_of(chosen)
     with until_signalled() as stopping, closing(open_streams(chosen.streams)) as place:
         # A stream that is named may appear later.
         names = list(dict.fromkeys(streams)) if streams and not once else known(place, streams or None)
@@ -134,7 +134,7 @@ def _say_archived(archiver: "Archiver", names: Sequence[str], to: Path, *, as_js
         typer.echo(f"{name}: {counts['messages', name]:,} messages archived in {to / name}{more}")
 
 
-def _redactions(settings: "Settings") -> "dict[str, Redaction]":
+def redactions_of(settings: "Settings") -> "dict[str, Redaction]":
     """Give what is left out, by stream.
 
     Raises

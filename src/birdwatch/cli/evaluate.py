@@ -189,12 +189,15 @@ def audit(
 ) -> None:
     """Account for each request by model and hour: scored, failed, missing or pending; late, and scored twice.
 
+    A model that was retired on the control stream is not missed from then on, until it is registered again.
     Printed are the hours in which something is wrong; in the JSON are all.
     """
     from birdwatch.evaluate.audit import audit as account  # noqa: PLC0415
 
     place = load_settings(settings, streams=streams).streams
-    table = account(_read(place, "requests"), _read(place, "scores", "canary"), models=model)
+    table = account(
+        _read(place, "requests"), _read(place, "scores", "canary"), models=model, control=_read(place, "control")
+    )
     whole = table.drop(columns="time").groupby("model", as_index=False).sum()
     if as_json:
         _print_json({"models": _records(whole), "hours": _records(table), "strangers": table.attrs["strangers"]})

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
+from birdwatch.cli.options import SettingsFile
 from birdwatch.signals import until_signalled
 
 if TYPE_CHECKING:
@@ -188,22 +189,37 @@ def decoy(
     flush_seconds: Annotated[
         float, typer.Option(min=0.1, help="Write a file when the first of them has waited so long.")
     ] = 60.0,
+    settings: SettingsFile = None,
     health_port: HealthOption = None,
     health_host: HealthHostOption = "127.0.0.1",
 ) -> None:
-    """Archive every request as the models see it, and score none."""
+    """Archive every request as the models see it, and score none.
+
+    The setting `archive` says what is left out of `requests`, or replaced by a keyed hash, as for `birdwatch archive write`.
+    """
+    from birdwatch.cli.archive import redactions_of  # noqa: PLC0415
+    from birdwatch.config import load_settings  # noqa: PLC0415
     from birdwatch.serving.decoy import Decoy  # noqa: PLC0415
     from birdwatch.serving.process import announce_ready  # noqa: PLC0415
     from birdwatch.streams import open_streams  # noqa: PLC0415
 
+    redactions = redactions_of(load_settings(settings))
     with (
         until_signalled() as stopping,
         _health(health_port, health_host, "decoy") as health,
         closing(open_streams(streams)) as place,
-        closing(Decoy(place, archive, flush_count=flush_count, flush_seconds=flush_seconds)) as made,
+        closing(
+            Decoy(place, archive, redactions=redactions, flush_count=flush_count, flush_seconds=flush_seconds)
+        ) as made,
     ):
         health.show(
-            lambda: Counter({("requests", ""): made.archived, ("troubles", ""): made.trouble.times}),
+            lambda: Counter(
+                {
+                    ("requests", ""): made.archived,
+                    ("withheld", ""): made.counts["withheld", "requests"],
+                    ("troubles", ""): made.trouble.times,
+                }
+            ),
             trouble=lambda: made.trouble.reason,
         )
         announce_ready()

@@ -18,6 +18,7 @@ def audit(
     *,
     models: Sequence[str] | None = None,
     serving: Mapping[str, tuple[float, float]] | None = None,
+    control: pd.DataFrame | None = None,
     until: float | None = None,
     step_seconds: float = _HOUR,
 ) -> pd.DataFrame:
@@ -33,7 +34,10 @@ def audit(
         Who must answer every request; by default whoever has a score.
     serving
         From when to when each did, in event time. By default from the first request that it answered to the end: a model
-        that falls silent is missed. One that was retired needs its end.
+        that falls silent is missed.
+    control
+        Control records: columns ``ts, action, model, version, params``. From when a model was retired until it is registered
+        again, it need not answer.
     until
         Up to when everything could be read; by default the latest time of any record. Requests whose deadline lies beyond
         are ``pending`` when they have no score.
@@ -59,7 +63,11 @@ def audit(
     end = latest if until is None else until
     known = scores[scores["request_id"].isin(asked["id"])].sort_values("ts", kind="stable")
     names = list(models) if models is not None else sorted(set(scores["model"]))
-    found = [_account(asked, known[known["model"] == name], name, (serving or {}).get(name), end) for name in names]
+    away = {} if control is None else _away(control)
+    found = [
+        _account(asked, known[known["model"] == name], name, (serving or {}).get(name), away.get(name, ()), end)
+        for name in names
+    ]
     rows = pd.concat(found) if found else pd.DataFrame(columns=["ts", "model", *COUNTS])
     step = np.floor(rows["ts"].astype(float) / step_seconds) * step_seconds
     table = rows.assign(time=pd.to_datetime(step, unit="s", utc=True)).groupby(["time", "model"], as_index=False)
@@ -68,8 +76,32 @@ def audit(
     return result
 
 
+def _away(control: pd.DataFrame) -> dict[str, list[tuple[float, float]]]:
+    """Give the stretches of event time in which each model was retired, as its runner understands control."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    versions: dict[str, list[str]] = {}
+    columns = (control[name] for name in ("ts", "action", "model", "version", "params"))
+    for ts, action, model, version, params in zip(*columns, strict=True):
+        stretches, known = found.setdefault(model, []), versions.setdefault(model, [])
+        if action == "register":
+            known[:] = [*(one for one in known if one != version), version]
+            if stretches and stretches[-1][1] == np.inf:
+                stretches[-1] = (stretches[-1][0], ts)
+        elif action == "rollback":
+            kept = [one for one in known if one != version]
+            known[:] = [*kept, params["to"]] if "to" in params else kept
+        elif action == "retire" and version in {"", *(known[-1:] or [version])}:
+            stretches.append((ts, np.inf))
+    return found
+
+
 def _account(
-    asked: pd.DataFrame, scores: pd.DataFrame, name: str, served: tuple[float, float] | None, end: float
+    asked: pd.DataFrame,
+    scores: pd.DataFrame,
+    name: str,
+    served: tuple[float, float] | None,
+    away: Sequence[tuple[float, float]],
+    end: float,
 ) -> pd.DataFrame:
     """Give one row for each request that a model had to answer, with a 1 under what became of it."""
     first = scores.drop_duplicates("request_id").set_index("request_id")
@@ -78,6 +110,8 @@ def _account(
         answered = asked[asked["id"].isin(first.index)]["ts"]
         served = (float(answered.min()) if len(answered) else -np.inf, np.inf)
     rows = asked[asked["ts"].between(*served, inclusive="left")]
+    for since, until in away:
+        rows = rows[~rows["ts"].between(since, until, inclusive="left") | rows["id"].isin(first.index)]
     came = rows["id"].isin(first.index).to_numpy()
     mine = first.reindex(rows["id"])
     number = pd.to_numeric(mine["score"], errors="coerce").notna().to_numpy()

@@ -3,7 +3,8 @@
 ===================  ==================================================================================
 ``NAME.jsonl``       one message a line; may be appended to, also while it is read
 ``NAME.jsonl.gz``    the same, compressed
-``NAME.csv``         up to 1,000 rows a message, as one Arrow IPC stream; types as pyarrow infers them
+``NAME.csv``         up to 1,000 rows a message, as one Arrow IPC stream; types as pyarrow infers them,
+                      but ids, keys, models and versions are text
 ``NAME.parquet``     the same, with the types that the file has
 ===================  ==================================================================================
 

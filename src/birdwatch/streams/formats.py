@@ -18,6 +18,9 @@ SUFFIXES: Final = (".csv", ".jsonl", ".jsonl.gz", ".parquet")
 ROWS_A_MESSAGE: Final = 1000
 """How many rows of a table travel in one message."""
 
+_TEXTS: Final = ("id", "key", "model", "request_id", "version")
+"""Columns of a CSV that are text, whatever they look like: a version 1.10 is none of 1.1."""
+
 _CHUNK_BYTES: Final = 1 << 18
 
 
@@ -152,6 +155,7 @@ class Table:
 
 
 def _csv(path: Path) -> Generator[bytes, None, None]:
+    import pyarrow as pa  # noqa: PLC0415
     from pyarrow import csv  # noqa: PLC0415
 
     bad: list[str] = []
@@ -165,7 +169,7 @@ def _csv(path: Path) -> Generator[bytes, None, None]:
         # One thread, so that rows put aside keep their order.
         read_options=csv.ReadOptions(use_threads=False),
         parse_options=csv.ParseOptions(newlines_in_values=True, invalid_row_handler=put_aside),
-        convert_options=csv.ConvertOptions(strings_can_be_null=True),
+        convert_options=csv.ConvertOptions(strings_can_be_null=True, column_types=dict.fromkeys(_TEXTS, pa.string())),
     )
     yield from _thousands(iter([table]))
     yield from (text.encode() for text in bad)
