@@ -78,7 +78,7 @@ def test_a_part_is_given_what_it_names(name):
     _, params = parsed(service["command"])
     if "schedule" in params:
         load_schedule(outside(service, params["schedule"]))
-    if "settings" in params:
+    if params.get("settings"):
         assert mounts(service)[str(load_settings(outside(service, params["settings"])).store.parent)] == "data"
     if "archive" in params:
         assert mounts(service)[str(params["archive"].parent)] == "data"
