@@ -75,18 +75,20 @@ def test_following_it_leads_from_only_a_decoy_to_a_model_that_answers(tmp_path, 
     for process in started:
         assert any(line.startswith(("ready", "listening")) for line in iter(process.stdout.readline, ""))
     follow(ask[0], processes)
-    assert "1,018 flights asked about, 1,006 have landed" in capsys.readouterr().out
-    until(lambda: requests_archived() == 1018, 10)
-    assert "outcomes: 1,006 messages" in follow(ask[1], processes)
+    assert "1,067 flights asked about, 1,046 have landed" in capsys.readouterr().out
+    until(lambda: requests_archived() == 1067, 10)
+    assert "outcomes: 1,046 messages" in follow(ask[1], processes)
 
     follow(train[0], processes)
-    assert "trained on 732 flights, 21% of them late" in capsys.readouterr().out
-    assert "PASS: 2 columns of 732 rows" in follow(train[1], processes)
+    assert "trained on 715 flights, 20% of them late" in capsys.readouterr().out
+    assert "PASS: 2 columns of 715 rows" in follow(train[1], processes)
 
-    assert "282 requests scored as first 1" in follow(judge[0], processes)
-    assert "8 of 282 scores have no label" in follow(judge[1], processes)
-    assert "736 requests scored" in follow(compare[0], processes)
-    assert "282 requests scored" in follow(compare[1], processes)
+    assert "343 requests scored as first 1" in follow(judge[0], processes)
+    said = follow(judge[1], processes)
+    assert "12 of 343 scores have no label" in said
+    assert re.search(r"auc +0\.71\d+ .* 0\.6[89]\d* +0\.7[23]\d*", said)  # as the guide says
+    assert "724 requests scored" in follow(compare[0], processes)
+    assert "343 requests scored" in follow(compare[1], processes)
     assert "PASS" in follow(compare[2], processes)
     assert "<svg" in Path("check.html").read_text()
 
