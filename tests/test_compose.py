@@ -57,8 +57,8 @@ def outside(service, inside):
 def test_every_part_of_the_pipeline_is_there():
     started = [parsed(service["command"])[0] for service in PARTS.values()]
     assert sorted(started) == sorted(
-        ["serve gateway", "serve rendezvous", "serve decoy", "serve guard", "tail", "alerts deliver", "dashboard"]
-        + 4 * ["serve runner"]
+        ["serve gateway", "serve rendezvous", "serve decoy", "serve guard", "archive write"]
+        + ["tail", "alerts deliver", "gate", "dashboard", *4 * ["serve runner"]]
     )
     assert set(SERVICES) - set(PARTS) == {"kafka", "topics", "alertmanager"}
 
@@ -78,10 +78,10 @@ def test_a_part_is_given_what_it_names(name):
     _, params = parsed(service["command"])
     if "schedule" in params:
         load_schedule(outside(service, params["schedule"]))
-    if "settings" in params:
+    if params.get("settings"):
         assert mounts(service)[str(load_settings(outside(service, params["settings"])).store.parent)] == "data"
-    if "archive" in params:
-        assert mounts(service)[str(params["archive"].parent)] == "data"
+    for folder in {"archive", "to"} & set(params):
+        assert mounts(service)[str(params[folder].parent)] == "data"
     if "target" in params:
         module, function = params["target"].split(":")
         (score,) = runpy.run_path(str(outside(service, f"/models/{module}.py")))[function](

@@ -136,6 +136,7 @@ def test_the_guide_names_all_of_them(store, root):
     shown = {m.name for each in (StoreMetrics(store.path), ReadingMetrics(lambda: reading)) for m in each.collect()}
     counters = {f"{name}_total" if f"{name}_total" in named else name for name in shown}
     assert named - counters <= {
+        "birdwatch_ready",
         "birdwatch_tail_closed_until_timestamp_seconds",
         "birdwatch_tail_lag_seconds",
         "birdwatch_tail_watermark_timestamp_seconds",
