@@ -89,8 +89,9 @@ def _keep_failure(store: Store, item: Due, error: Exception, now: float, jitter:
     """Keep why an attempt failed; tell whether the sink wants to be left alone with all else that is due."""
     reason = str(error) or type(error).__name__
     asked = error.retry_after if isinstance(error, DeliveryError) else None
+    unsure = error.unsure if isinstance(error, DeliveryError) else True
     with store.transaction():
-        wait = mark_failed(store, item, now, reason, retry_after=asked, jitter=jitter)
+        wait = mark_failed(store, item, now, reason, retry_after=asked, jitter=jitter, unsure=unsure)
         if asked is not None:
             pause(store, item.sink, now + wait)
         if isinstance(error, GoneError):

@@ -76,14 +76,14 @@ class Alertmanager(Sink):
     def _tell(self, alerts: Sequence[Alert]) -> None:
         now = self._poster.now()
         content = msgspec.json.encode([_entry(alert, now, self._links) for alert in alerts])
-        failed = {
-            number: str(error)
-            for number, error in enumerate(self._poster.post_all(self._urls, content, {}), 1)
-            if error is not None
-        }
+        errors = self._poster.post_all(self._urls, content, {})
+        failed = {number: str(error) for number, error in enumerate(errors, 1) if error is not None}
         if len(failed) == len(self._urls):
             said = "; ".join(dict.fromkeys(failed.values()))
-            raise DeliveryError(f"none of {len(failed)} instances took it: {said}", retry_after=_RETRY_SECONDS)
+            unsure = any(error is not None and error.unsure for error in errors)
+            raise DeliveryError(
+                f"none of {len(failed)} instances took it: {said}", retry_after=_RETRY_SECONDS, unsure=unsure
+            )
         if failed != self._failing:
             for number, why in failed.items():
                 _log.warning("Alertmanager %d of %d: %s; it is told again", number, len(self._urls), why)
