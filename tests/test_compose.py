@@ -57,8 +57,10 @@ def outside(service, inside):
 def test_every_part_of_the_pipeline_is_there():
     started = [parsed(service["command"])[0] for service in PARTS.values()]
     assert sorted(started) == sorted(
-        ["serve gateway", "serve rendezvous", "serve decoy", "serve guard", "archive write"]
-        + ["tail", "alerts deliver", "gate", "dashboard", *4 * ["serve runner"]]
+        (
+            *("serve gateway", "serve rendezvous", "serve decoy", "serve guard", *4 * ["serve runner"]),
+            *("archive write", "tail", "alerts deliver", "gate", "dashboard"),
+        )
     )
     assert set(SERVICES) - set(PARTS) == {"kafka", "topics", "alertmanager"}
 
@@ -116,7 +118,7 @@ def test_a_part_is_asked_for_its_health_where_it_answers(name):
     elif command == "dashboard":
         assert service["environment"]["HEALTH_URL"] == f"http://127.0.0.1:{params['port']}/_stcore/health"
     else:
-        port = params["port"] if command == "serve gateway" else params["health_port"]
+        port = params["port"] if command in {"serve gateway", "gate"} else params["health_port"]
         assert usual == f"http://127.0.0.1:{port}/healthz"
 
 

@@ -106,7 +106,12 @@ def test_what_fires_is_parted_by_what_keeps_it_back_and_who_looks_after_it(store
     Watchdog(store, 60.0).beat()
     numbers = {one.alert.model: one.number for one in read_firing(store)}
     acknowledge(store, {alert.model: alert for alert in raised}["seen"].fingerprint, author="ann", now=0.0)
-    for model, why in (("explained", "inhibited"), ("silenced", "silenced"), ("both", "inhibited"), ("both", "silenced")):
+    for model, why in (
+        ("explained", "inhibited"),
+        ("silenced", "silenced"),
+        ("both", "inhibited"),
+        ("both", "silenced"),
+    ):
         hold(store, numbers[model], why, "1")
     found = shown()
     states = {state: found["birdwatch_alerts_firing", "page", state] for state in ("active", "acknowledged")}

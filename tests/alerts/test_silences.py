@@ -11,6 +11,7 @@ from birdwatch.alerts.lifecycle import advance
 from birdwatch.alerts.matchers import parse_matcher
 from birdwatch.alerts.outbox import subscribe
 from birdwatch.alerts.silences import add_silence, expire_silence, read_silences, settle
+from birdwatch.alerts.sinks.sink import Sink
 from birdwatch.detect.verdict import Finding, Subject
 from birdwatch.errors import BirdwatchError, DeliveryError, SettingsError
 from birdwatch.windows.store import Store
@@ -28,7 +29,7 @@ def finding(ts, model="a", *, active=True):
     )
 
 
-class Ear:
+class Ear(Sink):
     """A receiver that may be ill."""
 
     def __init__(self):

@@ -112,7 +112,7 @@ def test_every_process_is_scraped_and_an_alert_that_does_not_arrive_is_told_of(r
     for part, command in commands.items():
         if part == "archive":  # what it archives must be there
             scored = f"http://127.0.0.1:{ports['gateway']}/v1/score"
-            until(lambda: (answer := ask(scored, {"features": {}})) is not None and answer.is_success)
+            until(lambda scored=scored: getattr(ask(scored, {"features": {}}), "is_success", False))
         run(*birdwatch, *command, "--port" if part in {"gateway", "gate"} else "--health-port", str(ports[part]))
     config = yaml.safe_load((root / "docs/deploy/prometheus.yml").read_text())
     config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}

@@ -99,7 +99,9 @@ def _judged(store: Store) -> Iterator[Metric]:
         for status in _STATUSES:
             verdicts.add_metric([rule, status], found.get(status, 0))
     yield verdicts
-    firing = GaugeMetricFamily("birdwatch_alerts_firing", "alerts that fire, by severity and state", labels=["severity", "state"])
+    firing = GaugeMetricFamily(
+        "birdwatch_alerts_firing", "alerts that fire, by severity and state", labels=["severity", "state"]
+    )
     known: Counter[tuple[str, str]] = Counter()
     if store.connection.table_exists(None, "held"):
         seen = read_acknowledgements(store)
