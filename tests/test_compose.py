@@ -57,8 +57,10 @@ def outside(service, inside):
 def test_every_part_of_the_pipeline_is_there():
     started = [parsed(service["command"])[0] for service in PARTS.values()]
     assert sorted(started) == sorted(
-        ["serve gateway", "serve rendezvous", "serve decoy", "serve guard", "tail", "alerts deliver", "dashboard"]
-        + 4 * ["serve runner"]
+        (
+            *("serve gateway", "serve rendezvous", "serve decoy", "serve guard", *4 * ["serve runner"]),
+            *("archive write", "tail", "alerts deliver", "gate", "dashboard"),
+        )
     )
     assert set(SERVICES) - set(PARTS) == {"kafka", "topics", "alertmanager"}
 
@@ -80,8 +82,8 @@ def test_a_part_is_given_what_it_names(name):
         load_schedule(outside(service, params["schedule"]))
     if params.get("settings"):
         assert mounts(service)[str(load_settings(outside(service, params["settings"])).store.parent)] == "data"
-    if "archive" in params:
-        assert mounts(service)[str(params["archive"].parent)] == "data"
+    for folder in {"archive", "to"} & set(params):
+        assert mounts(service)[str(params[folder].parent)] == "data"
     if "target" in params:
         module, function = params["target"].split(":")
         (score,) = runpy.run_path(str(outside(service, f"/models/{module}.py")))[function](
@@ -116,7 +118,7 @@ def test_a_part_is_asked_for_its_health_where_it_answers(name):
     elif command == "dashboard":
         assert service["environment"]["HEALTH_URL"] == f"http://127.0.0.1:{params['port']}/_stcore/health"
     else:
-        port = params["port"] if command == "serve gateway" else params["health_port"]
+        port = params["port"] if command in {"serve gateway", "gate"} else params["health_port"]
         assert usual == f"http://127.0.0.1:{port}/healthz"
 
 

@@ -54,9 +54,12 @@ def test_it_is_ready_with_the_first_turn_of_the_loop_and_as_long_as_the_loop_tur
     stopping = health.pulse.turning(lambda: False)
     assert stopping() is False
     assert (ask("/readyz").status_code, ask("/readyz").text) == (200, "ready\n")
+    health.show(Counter)
     clock.sleep(9.9)
     assert ask("/readyz").status_code == 200
+    assert "birdwatch_ready 1.0" in ask("/metrics").text
     clock.sleep(0.1)
+    assert "birdwatch_ready 0.0" in ask("/metrics").text
     assert (ask("/readyz").status_code, ask("/readyz").text) == (503, "the loop has not turned for 10 s\n")
     assert ask("/healthz").status_code == 200
     stopping()

@@ -85,11 +85,14 @@ class DeliveryError(BirdwatchError):
     ----------
     retry_after
         Seconds for which it asks to be left alone; None where it does not say.
+    unsure
+        It may have taken it nevertheless: the answer was lost, or only a part of it took it.
     """
 
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+    def __init__(self, message: str, *, retry_after: float | None = None, unsure: bool = False) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.unsure = unsure
 
 
 class GoneError(DeliveryError):

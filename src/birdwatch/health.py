@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from birdwatch.errors import ServingError
@@ -120,14 +120,16 @@ def _no_trouble() -> str | None:
 
 
 class _Counted(Collector):
-    """Shows what a process has counted by (what, model), or by another label."""
+    """Shows whether a process is ready, and what it has counted by (what, model), or by another label."""
 
-    def __init__(self, component: str, counts: Counts, label: str) -> None:
+    def __init__(self, component: str, counts: Counts, label: str, reason: Callable[[], str | None]) -> None:
         self._label = label
         self._component = component
         self._counts = counts
+        self._reason = reason
 
     def collect(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily("birdwatch_ready", "1 where /readyz answers 200, else 0", self._reason() is None)
         families: dict[str, CounterMetricFamily] = {}
         for (what, model), count in sorted(self._counts().copy().items()):
             family = families.get(what)
@@ -193,7 +195,7 @@ class Health:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                status, kind, body = health._answer(self.path)
+                status, kind, body = health.answer(self.path)
                 self.send_response(status)
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(body)))
@@ -234,19 +236,24 @@ class Health:
             What the second of each pair in ``counts`` names.
         """
         registry = CollectorRegistry()
-        registry.register(_Counted(self._component, counts, label))
+        registry.register(_Counted(self._component, counts, label, self._reason))
         self._registries = [registry] if measures is None else [registry, measures]
         self._trouble = trouble
+
+    def _reason(self) -> str | None:
+        """Say why the process does not do its work at present, or None when it does."""
+        return self.pulse.reason() or self._trouble()
 
     def offer(self, folder: str, kind: str, give: Callable[[str], bytes | None]) -> None:
         """Serve files below ``/folder/`` too, of one content type: ``give`` has them by name, or None; it never raises."""
         self._folders[folder] = kind, give
 
-    def _answer(self, path: str) -> tuple[int, str, bytes]:
+    def answer(self, path: str) -> tuple[int, str, bytes]:
+        """Answer a GET with status, content type and body; for a process that has a server of its own too."""
         if path == "/healthz":
             return 200, _TEXT, b"ok\n"
         if path == "/readyz":
-            reason = self.pulse.reason() or self._trouble()
+            reason = self._reason()
             return (503, _TEXT, f"{reason}\n".encode()) if reason else (200, _TEXT, b"ready\n")
         if path == "/metrics":
             return 200, _TEXT, b"".join(map(generate_latest, self._registries))

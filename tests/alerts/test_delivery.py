@@ -318,3 +318,44 @@ def test_a_store_from_before_receivers_were_known_is_taken_up(store, clock):
     assert disabled(store) == {}
     subscribe(store, "sink")
     assert deliver_due(store, {"sink": sink}, clock)["sink"] == Attempts(1, 0)
+
+
+class Takes(Receiver):
+    """Takes several at once, none where one of them is bad, and counts how often it was asked."""
+
+    def __init__(self, batch, bad=None):
+        super().__init__()
+        self.batch, self.bad, self.asked = batch, bad, []
+
+    def send_all(self, changes):
+        self.asked.append(len(changes))
+        if self.bad in {alert.model for alert, _ in changes}:
+            raise DeliveryError("answered 400")
+        super().send_all(changes)
+
+
+def thousand(store, sinks):
+    finding = {"rule": "shift", "ts": 60, "severity": "page", "active": True, "reason": "moved"}
+    return advance(store, [Finding(subject=Subject(f"m{n}", "1"), **finding) for n in range(1000)], sinks=sinks)
+
+
+def test_a_thousand_alerts_at_once_are_taken_in_batches_where_a_receiver_takes_batches(store, clock):
+    sinks = {"many": Takes(100), "single": Takes(1)}
+    ids = [("firing", f"{alert.fingerprint}-60-firing") for alert in thousand(store, sinks)]
+    commits = []
+    store.connection.set_commit_hook(lambda: bool(commits.append(1)))
+    made = deliver_due(store, {"many": sinks["many"]}, clock, most=1000)
+    assert (made["many"], sinks["many"].asked, len(commits)) == (Attempts(1000, 0), 10 * [100], 10)
+    assert deliver_due(store, {"single": sinks["single"]}, clock, most=1000)["single"].delivered == 1000
+    assert sinks["single"].asked == 1000 * [1]
+    assert sinks["many"].got == sinks["single"].got == ids
+    assert waiting(store) == {}
+
+
+def test_one_that_a_receiver_never_takes_holds_up_only_itself(store, clock):
+    sinks = {"many": Takes(100, bad="m7")}
+    thousand(store, sinks)
+    assert deliver_due(store, sinks, clock, most=1000)["many"] == Attempts(900, 100)
+    clock.now += 5
+    assert deliver_due(store, sinks, clock, most=1000)["many"] == Attempts(99, 1)
+    assert waiting(store) == {"many": 1}

@@ -9,6 +9,7 @@ from birdwatch.alerts.history import read_alerts, read_changes
 from birdwatch.alerts.inhibition import explainers
 from birdwatch.alerts.lifecycle import advance
 from birdwatch.alerts.outbox import subscribe, waiting
+from birdwatch.alerts.sinks.sink import Sink
 from birdwatch.detect.attribution import (
     DRIFTS_ALONE,
     INPUT_MOVED,
@@ -53,7 +54,7 @@ def pair(model, ts, cause=INPUTS_CHANGED_AND_DIFFER, *, active=True, over=False,
     )
 
 
-class Ear:
+class Ear(Sink):
     """Hears all that is delivered."""
 
     def __init__(self):

@@ -6,8 +6,11 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from birdwatch.alerts.acknowledgements import acknowledge
+from birdwatch.alerts.held import hold, read_firing
 from birdwatch.alerts.lifecycle import advance
 from birdwatch.alerts.metrics import StoreMetrics
+from birdwatch.alerts.watchdog import Watchdog
 from birdwatch.detect.budget import Budget, Watch
 from birdwatch.detect.spending import create_table as create_ledger
 from birdwatch.detect.spending import put_spending, write_looks
@@ -44,7 +47,7 @@ def shown(store):
 def test_a_new_store_shows_that_nothing_fires(shown):
     found = shown()
     assert found["birdwatch_tail_panes_closed_total",] == 0
-    assert found["birdwatch_alerts_firing", "page"] == 0
+    assert found["birdwatch_alerts_firing", "page", "active"] == 0
     assert not any(name == "birdwatch_tail_lag_seconds" for name, *_ in found)
 
 
@@ -92,7 +95,29 @@ def test_verdicts_of_the_last_window_and_what_fires(store, shown):
         "error": 0,
     }
     assert found["birdwatch_verdicts", "later", "ok"] == 0
-    assert (found["birdwatch_alerts_firing", "ticket"], found["birdwatch_alerts_firing", "page"]) == (2, 0)
+    assert found["birdwatch_alerts_firing", "ticket", "active"] == 2
+    assert found["birdwatch_alerts_firing", "page", "active"] == 0
+
+
+def test_what_fires_is_parted_by_what_keeps_it_back_and_who_looks_after_it(store, shown):
+    told = {"rule": "scores", "ts": 60, "severity": "page", "active": True, "reason": "why"}
+    names = ("active", "seen", "explained", "silenced", "both")
+    raised = advance(store, [Finding(subject=Subject(model), **told) for model in names])
+    Watchdog(store, 60.0).beat()
+    numbers = {one.alert.model: one.number for one in read_firing(store)}
+    acknowledge(store, {alert.model: alert for alert in raised}["seen"].fingerprint, author="ann", now=0.0)
+    for model, why in (
+        ("explained", "inhibited"),
+        ("silenced", "silenced"),
+        ("both", "inhibited"),
+        ("both", "silenced"),
+    ):
+        hold(store, numbers[model], why, "1")
+    found = shown()
+    states = {state: found["birdwatch_alerts_firing", "page", state] for state in ("active", "acknowledged")}
+    held = {state: found["birdwatch_alerts_firing", "page", state] for state in ("inhibited", "silenced")}
+    assert (states, held) == ({"active": 1, "acknowledged": 1}, {"inhibited": 1, "silenced": 2})
+    assert sum(value for (name, *_), value in found.items() if name == "birdwatch_alerts_firing") == len(names)
 
 
 def test_how_the_budgets_stand(store, shown):
@@ -136,6 +161,7 @@ def test_the_guide_names_all_of_them(store, root):
     shown = {m.name for each in (StoreMetrics(store.path), ReadingMetrics(lambda: reading)) for m in each.collect()}
     counters = {f"{name}_total" if f"{name}_total" in named else name for name in shown}
     assert named - counters <= {
+        "birdwatch_ready",
         "birdwatch_tail_closed_until_timestamp_seconds",
         "birdwatch_tail_lag_seconds",
         "birdwatch_tail_watermark_timestamp_seconds",

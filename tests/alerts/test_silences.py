@@ -11,6 +11,7 @@ from birdwatch.alerts.lifecycle import advance
 from birdwatch.alerts.matchers import parse_matcher
 from birdwatch.alerts.outbox import subscribe
 from birdwatch.alerts.silences import add_silence, expire_silence, read_silences, settle
+from birdwatch.alerts.sinks.sink import Sink
 from birdwatch.detect.verdict import Finding, Subject
 from birdwatch.errors import BirdwatchError, DeliveryError, SettingsError
 from birdwatch.windows.store import Store
@@ -28,18 +29,21 @@ def finding(ts, model="a", *, active=True):
     )
 
 
-class Ear:
+class Ear(Sink):
     """A receiver that may be ill."""
 
     def __init__(self):
         self.heard = []
         self.ill = False
+        self.mute = False
 
     def send(self, alert, message_id):
         del message_id
         if self.ill:
             raise DeliveryError("down")
         self.heard.append((alert.model, alert.state))
+        if self.mute:
+            raise DeliveryError("no answer within 10 s", unsure=True)
 
     def close(self):
         pass
@@ -111,6 +115,32 @@ def test_what_was_told_before_a_silence_is_told_to_its_end(world):
     world.silence("model=a")
     world.raises(finding(120, active=False))
     assert world.delivered() == [("a", "resolved")]
+
+
+@pytest.mark.parametrize("outlasts", [False, True])
+def test_whose_answer_was_lost_before_a_silence_hears_of_the_end_for_it_may_know_the_beginning(world, outlasts):
+    world.ear.mute = True
+    world.raises(finding(60))
+    assert world.delivered() == [("a", "firing")]
+    world.ear.mute = False
+    made = world.silence("model=a", seconds=1000)
+    assert world.delivered(100) == []
+    if outlasts:
+        expire_silence(world.store, made.id, now=world.clock)
+        assert world.delivered() == [("a", "firing")]
+    world.raises(finding(120, active=False))
+    assert world.delivered() == [("a", "resolved")]
+    assert world.delivered(5000) == []
+
+
+def test_an_end_that_waits_when_a_silence_begins_is_told_to_whom_may_know_the_beginning(world):
+    world.ear.mute = True
+    world.raises(finding(60))
+    world.delivered()
+    world.raises(finding(120, active=False))
+    world.ear.mute = False
+    world.silence("model=a", seconds=1000)
+    assert world.delivered(100) == [("a", "resolved")]
 
 
 def test_nothing_is_told_twice_when_a_silence_ends(world):

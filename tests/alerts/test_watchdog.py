@@ -8,6 +8,7 @@ from birdwatch.alerts.lifecycle import advance
 from birdwatch.alerts.matchers import parse_matcher
 from birdwatch.alerts.outbox import due, subscribe, waiting
 from birdwatch.alerts.silences import add_silence
+from birdwatch.alerts.sinks.sink import Sink
 from birdwatch.alerts.standing import fired_by_rule
 from birdwatch.alerts.tables import alert_table
 from birdwatch.alerts.watchdog import WATCHDOG_FINGERPRINT, Watchdog
@@ -29,7 +30,7 @@ def clock():
     return FakeClock(1000.0)
 
 
-class Ear:
+class Ear(Sink):
     def __init__(self):
         self.heard = []
 

@@ -6,6 +6,7 @@ from contextlib import closing
 import httpx
 import numpy as np
 import pytest
+from prometheus_client.parser import text_string_to_metric_families as parse
 
 from birdwatch.check.report import Exit, Report
 from birdwatch.check.service import Asked, Gate
@@ -49,8 +50,14 @@ def judge():
 
 
 @pytest.fixture
-def client(judge):
-    with closing(Gate(judge, "127.0.0.1", 0)) as gate, httpx.Client(base_url=f"http://127.0.0.1:{gate.port}") as client:
+def gate(judge):
+    with closing(Gate(judge, "127.0.0.1", 0)) as gate:
+        yield gate
+
+
+@pytest.fixture
+def client(gate):
+    with httpx.Client(base_url=f"http://127.0.0.1:{gate.port}") as client:
         yield client
 
 
@@ -99,6 +106,20 @@ def test_bodies_without_a_bound_are_refused(client):
 def test_other_paths_are_named_and_health_is_told(client):
     assert client.get("/").status_code == 404
     assert client.get("/healthz").text == "ok\n"
+
+
+def test_it_counts_its_checks_by_result_for_prometheus_and_says_whether_it_is_at_work(gate, client, judge):
+    assert client.get("/readyz").status_code == 503
+    gate.pulse.beat()
+    assert client.get("/readyz").text == "ready\n"
+    client.get("/check")
+    for answer in (Report(Exit.FAIL, "why"), Report(Exit.FAIL, "why"), StoreError("there is no store")):
+        judge.answer = answer
+        client.get("/check?shadow=x")
+    found = client.get("/metrics")
+    assert found.headers["content-type"].startswith("text/plain")
+    samples = {s.labels.get("result", s.name): s.value for f in parse(found.text) for s in f.samples}
+    assert samples == {"birdwatch_ready": 1, "pass": 0, "fail": 2, "inconclusive": 0, "refused": 1, "error": 1}
 
 
 def test_the_champion_that_serves_and_the_last_registration_are_found_in_the_store(tmp_path):

@@ -64,6 +64,10 @@ MISTAKES = [
     (rule("kind: paired", "for: 0"), "a.yaml:4: for: 0 should be greater than or equal to 1"),
     (rule("kind: paired", "kind: paired"), "a.yaml:4: 'kind' stands here twice"),
     ("rules:\n  - name: A b\n    kind: paired\n", "a.yaml:2: name: 'A b' should"),
+    (
+        rule("kind: paired").replace("name: a", "name: watchdog"),
+        "a.yaml:2: 'watchdog' is the dead man's alert: give the rule another name",
+    ),
     ("rules:\n  - just words\n", "a.yaml:2: 'just words' is no rule"),
     ("rules: {}\nbudgets: {}\n", "a.yaml:2: unknown section 'budgets': did you mean 'budget'?"),
     ("rules: {name: x}\n", "a.yaml:1: rules are a list, not dict"),

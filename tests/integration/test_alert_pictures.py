@@ -65,7 +65,6 @@ def size(png):
         return picture.format, picture.size
 
 
-@pytest.mark.filterwarnings("ignore:'imghdr':DeprecationWarning")  # what apprise imports
 def test_a_picture_is_attached_by_apprise_and_served_to_whom_a_webhook_tells_its_address(httpserver, tmp_path):
     raise_alert(tmp_path / "birdwatch.db")
     for place in ("/team", "/hook"):
@@ -101,7 +100,6 @@ def test_a_picture_is_attached_by_apprise_and_served_to_whom_a_webhook_tells_its
             assert process.wait(30) == 0
 
 
-@pytest.mark.filterwarnings("ignore:'imghdr':DeprecationWarning")  # what apprise imports
 def test_an_attempt_by_apprise_has_a_deadline_though_a_receiver_drips():
     over = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as server:

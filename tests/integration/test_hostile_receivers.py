@@ -197,7 +197,6 @@ def test_a_receiver_that_is_not_who_it_says_gets_nothing(hostile, certificate, m
     assert receiver.taken == [("id", "firing")]
 
 
-@pytest.mark.filterwarnings("ignore:'imghdr':DeprecationWarning")  # what apprise imports
 def test_what_apprise_knows_is_told(httpserver):
     httpserver.expect_request("/team").respond_with_data("")
     told = structs.replace(ALERT, runbook="Call the owners.")

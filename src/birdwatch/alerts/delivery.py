@@ -1,14 +1,16 @@
 """Delivery: a process of its own takes from the outbox what is due and gives it to the sinks.
 
 Each sink has a thread and a connection to itself, so one that hangs keeps nobody waiting but itself. The store is
-written only between attempts, a row at a time: the tail never waits for a receiver.
+written only between attempts, in short transactions: the tail never waits for a receiver. A sink that takes several
+changes at once is given all that is new in one attempt; what has failed comes again by itself, so that one which a
+receiver never takes holds up no other.
 """
 
 import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Final
@@ -42,6 +44,7 @@ def deliver_due(
     most: int = 100,
     *,
     jitter: Callable[[], float] = random.random,
+    stopping: Callable[[], bool] = lambda: False,
 ) -> dict[str, Attempts]:
     """Give every sink what is due for it, once; keep the result of each attempt before the next is made.
 
@@ -54,9 +57,11 @@ def deliver_due(
     now
         The wall clock: Unix seconds.
     most
-        How many attempts to make for a sink.
+        How many changes to give to a sink.
     jitter
         Gives a number in 0 to 1: see `birdwatch.alerts.outbox.mark_failed`.
+    stopping
+        Asked after each attempt whether it was the last.
 
     Returns
     -------
@@ -64,41 +69,63 @@ def deliver_due(
         By sink. What failed is due again after the back-off.
     """
     settle(store, now())
-    return {name: _serve_due(store, name, sink, now, most, jitter) for name, sink in sinks.items()}
+    return {name: _serve_due(store, name, sink, now, most, jitter, stopping) for name, sink in sinks.items()}
 
 
 def _serve_due(
-    store: Store, name: str, sink: Sink, now: Callable[[], float], most: int, jitter: Callable[[], float]
+    store: Store,
+    name: str,
+    sink: Sink,
+    now: Callable[[], float],
+    most: int,
+    jitter: Callable[[], float],
+    stopping: Callable[[], bool],
 ) -> Attempts:
     delivered = failed = 0
-    for item in due(store, name, now(), most):
+    for items in _attempts(due(store, name, now(), most), sink.batch):
         try:
-            sink.send(item.alert, item.message_id)
+            sink.send_all([(item.alert, item.message_id) for item in items])
         except Exception as error:  # noqa: BLE001 - a sink may be anybody's code: whatever it raises, it failed
-            failed += 1
-            if _keep_failure(store, item, error, now(), jitter()):
+            failed += len(items)
+            if _keep_failure(store, items, error, now(), jitter()):
                 break
         else:
-            delivered += 1
-            mark_delivered(store, item, now())
-            _log.info("%s: %s: delivered", name, item.message_id)
+            delivered += len(items)
+            with store.transaction():
+                for item in items:
+                    mark_delivered(store, item, now())
+            for item in items:
+                _log.info("%s: %s: delivered", name, item.message_id)
+        if stopping():
+            break
     return Attempts(delivered, failed)
 
 
-def _keep_failure(store: Store, item: Due, error: Exception, now: float, jitter: float) -> bool:
+def _attempts(items: Sequence[Due], batch: int) -> Iterator[Sequence[Due]]:
+    """Part what is due into attempts: what is new together, what has failed one by one."""
+    new = [item for item in items if item.attempts == 0]
+    yield from (new[start : start + batch] for start in range(0, len(new), batch))
+    yield from ([item] for item in items if item.attempts > 0)
+
+
+def _keep_failure(store: Store, items: Sequence[Due], error: Exception, now: float, jitter: float) -> bool:
     """Keep why an attempt failed; tell whether the sink wants to be left alone with all else that is due."""
+    sink = items[0].sink
     reason = str(error) or type(error).__name__
     asked = error.retry_after if isinstance(error, DeliveryError) else None
+    unsure = error.unsure if isinstance(error, DeliveryError) else True
     with store.transaction():
-        wait = mark_failed(store, item, now, reason, retry_after=asked, jitter=jitter)
+        for item in items:
+            wait = mark_failed(store, item, now, reason, retry_after=asked, jitter=jitter, unsure=unsure)
         if asked is not None:
-            pause(store, item.sink, now + wait)
+            pause(store, sink, now + wait)
         if isinstance(error, GoneError):
-            disable(store, item.sink, now, reason)
+            disable(store, sink, now, reason)
     if isinstance(error, GoneError):
-        _log.error("%s", disabled(store)[item.sink].in_words())
+        _log.error("%s", disabled(store)[sink].in_words())
         return True
-    _log.warning("%s: %s: %s; tried again in %.0f s", item.sink, item.message_id, reason, wait)
+    for item in items:
+        _log.warning("%s: %s: %s; tried again in %.0f s", sink, item.message_id, reason, wait)
     return asked is not None
 
 
@@ -213,8 +240,8 @@ def _serve(
                     subscribe(store, name)
                     enter(store, name, sink.place)
                     subscribed = True
-                # One at a time, so that `stop` is heard between attempts.
-                made = deliver_due(store, {name: sink}, time.time, most=1)[name]
+                # One attempt at a time, so that `stop` is heard, and a silence, between two.
+                made = deliver_due(store, {name: sink}, time.time, most=sink.batch, stopping=lambda: True)[name]
                 if sink.repeat_seconds is not None and time.monotonic() >= next_repeat:
                     next_repeat = time.monotonic() + sink.repeat_seconds
                     repeat(store, name, sink, time.time())

@@ -1,7 +1,7 @@
 """What is kept in the history and not told: alerts that another explains, and alerts that somebody silenced.
 
 Held back is the news that an alert fires, from every receiver that has not taken it yet; whoever has not heard that hears
-nothing of its end either. Once nothing holds it any more and it still fires, it is told. The marks stay.
+nothing of its end either; whoever may have (the answer was lost) hears it. Once nothing holds it any more and it still fires, it is told. The marks stay.
 """
 
 from typing import Any, Final, Literal, NamedTuple
@@ -25,7 +25,8 @@ _WITHDRAW: Final = "DELETE FROM outbox WHERE alert = ? AND delivered IS NULL"
 
 # The end of an episode is withdrawn from whom its beginning was withdrawn from.
 _WITHDRAW_END: Final = """
-DELETE FROM outbox WHERE delivered IS NULL AND sink NOT IN (SELECT sink FROM outbox WHERE alert = ?1) AND alert = (
+DELETE FROM outbox WHERE delivered IS NULL AND sink NOT IN (
+    SELECT sink FROM outbox WHERE alert = ?1 UNION SELECT sink FROM doubts WHERE alert = ?1) AND alert = (
     SELECT min(r.id) FROM alerts f JOIN alerts r ON r.fingerprint = f.fingerprint AND r.id > f.id AND r.state = 'resolved'
     WHERE f.id = ?1)
 """

@@ -5,6 +5,7 @@ and asking never holds up the process.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, get_args
@@ -12,15 +13,19 @@ from typing import Any, Final, get_args
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from birdwatch.alerts.acknowledgements import read_acknowledgements
+from birdwatch.alerts.held import Firing, read_firing
 from birdwatch.alerts.outbox import waiting
 from birdwatch.alerts.receivers import disabled
 from birdwatch.alerts.standing import standings
+from birdwatch.alerts.watchdog import WATCHDOG_FINGERPRINT
 from birdwatch.detect.verdict import Severity, Status
 from birdwatch.windows.store import Store
 
 __all__ = ["StoreMetrics"]
 
 _STATUSES: Final[tuple[Status, ...]] = get_args(Status)
+_STATES: Final = ("active", "acknowledged", "inhibited", "silenced")
 _SEVERITIES: Final[tuple[Severity, ...]] = get_args(Severity)
 
 
@@ -79,7 +84,7 @@ class StoreMetrics(Collector):
 
 
 def _judged(store: Store) -> Iterator[Metric]:
-    """Count the verdicts of each rule's last window by status, and the alerts that fire by severity."""
+    """Count the verdicts of each rule's last window by status, and the alerts that fire by severity and state."""
     verdicts = GaugeMetricFamily(
         "birdwatch_verdicts", "verdicts of a rule's last window, by status", labels=["rule", "status"]
     )
@@ -94,16 +99,30 @@ def _judged(store: Store) -> Iterator[Metric]:
         for status in _STATUSES:
             verdicts.add_metric([rule, status], found.get(status, 0))
     yield verdicts
-    firing = GaugeMetricFamily("birdwatch_alerts_firing", "alerts that fire, by severity", labels=["severity"])
-    known: dict[str, int] = {}
-    if store.connection.table_exists(None, "conditions"):
-        counted: Any = store.connection.execute(
-            "SELECT severity, count(*) FROM conditions WHERE state = 'firing' GROUP BY severity"
+    firing = GaugeMetricFamily(
+        "birdwatch_alerts_firing", "alerts that fire, by severity and state", labels=["severity", "state"]
+    )
+    known: Counter[tuple[str, str]] = Counter()
+    if store.connection.table_exists(None, "held"):
+        seen = read_acknowledgements(store)
+        known.update(
+            (one.alert.severity, _state(one, acknowledged=one.number in seen))
+            for one in read_firing(store)
+            if one.alert.fingerprint != WATCHDOG_FINGERPRINT
         )
-        known = dict(counted)
     for severity in _SEVERITIES:
-        firing.add_metric([severity], known.get(severity, 0))
+        for state in _STATES:
+            firing.add_metric([severity, state], known[severity, state])
     yield firing
+
+
+def _state(one: Firing, *, acknowledged: bool) -> str:
+    """Say, in Alertmanager's words, why nobody hears of an alert that fires; else whether somebody looks after it."""
+    if one.silenced:
+        return "silenced"
+    if one.inhibited:
+        return "inhibited"
+    return "acknowledged" if acknowledged else "active"
 
 
 def _deliveries(store: Store) -> Iterator[Metric]:

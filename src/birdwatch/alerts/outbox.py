@@ -54,12 +54,18 @@ CREATE TABLE IF NOT EXISTS held (
     silenced_by TEXT NOT NULL DEFAULT '', inhibited INTEGER NOT NULL DEFAULT 0, silenced INTEGER NOT NULL DEFAULT 0)
 """
 
+# What a sink may have taken though it did not say so: kept back from then on, its end is told nevertheless.
+_DOUBTS: Final = """
+CREATE TABLE IF NOT EXISTS doubts (sink TEXT NOT NULL, alert INTEGER NOT NULL, PRIMARY KEY (sink, alert)) WITHOUT ROWID
+"""
+
 # Whoever has not heard that an alert fires, since it is kept back, hears nothing of its end.
 _PUT: Final = """
 INSERT INTO outbox (sink, alert) SELECT name, ?1 FROM sinks WHERE ?2 = 'firing' OR NOT EXISTS (
     SELECT 1 FROM held h WHERE (h.inhibited OR h.silenced)
     AND h.alert = (SELECT max(id) FROM alerts WHERE fingerprint = ?3 AND state = 'firing' AND id < ?1)
-    AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.alert = h.alert AND o.sink = name))
+    AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.alert = h.alert AND o.sink = name)
+    AND NOT EXISTS (SELECT 1 FROM doubts d WHERE d.alert = h.alert AND d.sink = name))
 """
 
 # A change of an alert waits for the ones before it: nobody should hear "resolved" and then "firing".
@@ -131,6 +137,8 @@ def create_tables(store: Store) -> None:
         store.connection.execute(_TABLES)
     if not store.connection.table_exists(None, "held"):
         store.connection.execute(_HELD)
+    if not store.connection.table_exists(None, "doubts"):
+        store.connection.execute(_DOUBTS)
 
 
 def subscribe(store: Store, sink: str) -> None:
@@ -165,7 +173,14 @@ def mark_delivered(store: Store, item: Due, now: float) -> None:
 
 
 def mark_failed(
-    store: Store, item: Due, now: float, error: str, *, retry_after: float | None = None, jitter: float = 0.0
+    store: Store,
+    item: Due,
+    now: float,
+    error: str,
+    *,
+    retry_after: float | None = None,
+    jitter: float = 0.0,
+    unsure: bool = False,
 ) -> float:
     """Keep that a sink did not take a change, and why; give the seconds until it is tried again.
 
@@ -179,6 +194,8 @@ def mark_failed(
         How long the receiver wants to be left alone, in seconds; by default the schedule decides.
     jitter
         In 0 to 1: by how much of `JITTER` the wait is longer.
+    unsure
+        It may have taken it nevertheless: should it be kept back from now on, its end is told.
     """
     wait = BACKOFF_SECONDS[min(item.attempts, len(BACKOFF_SECONDS) - 1)] if retry_after is None else retry_after
     wait *= 1 + JITTER * jitter
@@ -186,6 +203,8 @@ def mark_failed(
         "UPDATE outbox SET attempts = ?, due = ?, error = ? WHERE sink = ? AND alert = ?",
         (item.attempts + 1, now + wait, error, item.sink, item.number),
     )
+    if unsure:
+        store.connection.execute("INSERT OR IGNORE INTO doubts VALUES (?, ?)", (item.sink, item.number))
     return wait
 
 

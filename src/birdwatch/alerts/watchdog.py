@@ -13,14 +13,11 @@ from typing import Final
 from birdwatch.alerts.condition import fingerprint
 from birdwatch.alerts.outbox import create_tables, put, subscribe
 from birdwatch.detect.duration import say_duration
-from birdwatch.detect.verdict import Subject
+from birdwatch.detect.verdict import WATCHDOG, Subject
 from birdwatch.records import Alert
 from birdwatch.windows.store import Store
 
-__all__ = ["WATCHDOG", "WATCHDOG_FINGERPRINT", "Watchdog"]
-
-WATCHDOG: Final = "watchdog"
-"""The rule under which it is told."""
+__all__ = ["WATCHDOG_FINGERPRINT", "Watchdog"]
 
 _CAUSE: Final = "birdwatch works"
 
@@ -28,8 +25,9 @@ WATCHDOG_FINGERPRINT: Final = fingerprint(WATCHDOG, Subject(), _CAUSE)
 """How to tell it from all other alerts."""
 
 _FORGET: Final = """
-DELETE FROM outbox WHERE alert IN (SELECT id FROM alerts WHERE fingerprint = ?);
-DELETE FROM alerts WHERE fingerprint = ?
+DELETE FROM outbox WHERE alert IN (SELECT id FROM alerts WHERE fingerprint = :fingerprint);
+DELETE FROM doubts WHERE alert IN (SELECT id FROM alerts WHERE fingerprint = :fingerprint);
+DELETE FROM alerts WHERE fingerprint = :fingerprint
 """
 
 
@@ -87,7 +85,7 @@ class Watchdog:
             create_tables(self._store)
             for sink in self._sinks:
                 subscribe(self._store, sink)
-            self._store.connection.execute(_FORGET, (WATCHDOG_FINGERPRINT, WATCHDOG_FINGERPRINT))
+            self._store.connection.execute(_FORGET, {"fingerprint": WATCHDOG_FINGERPRINT})
             put(self._store, alert)
         self._first, self._last = first, now
         return True

@@ -5,7 +5,7 @@
                        metric reads ``verdict``, and one that is neither pass nor fail is inconclusive there too
 ``POST /flagger``      for Flagger's webhooks: 200 where the check passes, else 409 (failed) or 425 (inconclusive) with the
                        reason, which Flagger shows; whom to compare stands in the webhook's ``metadata``
-``GET /healthz``       200 while it serves
+``GET /healthz``       200 while it serves; ``/readyz`` and ``/metrics`` are there too, as in every process
 =====================  ==========================================================================================
 
 It reads the store that a tail fills, and nothing is counted again.
@@ -13,6 +13,7 @@ It reads the store that a tail fills, and nothing is counted again.
 
 import json
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final, NamedTuple
@@ -21,12 +22,15 @@ from urllib.parse import parse_qsl, urlsplit
 from birdwatch.check.formats.data import json_text
 from birdwatch.check.report import Exit, Report
 from birdwatch.errors import BirdwatchError, ServingError, SettingsError
+from birdwatch.health import Health
 
 __all__ = ["Asked", "Gate"]
 
 _MOST_BYTES: Final = 65_536
 _SECONDS: Final = 30
 _STATUS: Final = {Exit.PASS: 200, Exit.FAIL: 409, Exit.INCONCLUSIVE: 425}
+_RESULTS: Final = (*(exit_.word for exit_ in _STATUS), "refused", "error")
+_HEALTH: Final = ("/healthz", "/readyz", "/metrics")
 _FIELDS: Final = ("champion", "shadow", "since")
 
 
@@ -58,6 +62,8 @@ class Gate:
     ----------
     port
         The one it has.
+    pulse
+        Says whether the process is at work: its loop beats it.
 
     Raises
     ------
@@ -68,6 +74,11 @@ class Gate:
     def __init__(self, judge: Callable[[Asked], Report], host: str, port: int) -> None:
         self._judge = judge
         self._lock = threading.Lock()
+        self._counting = threading.Lock()
+        self._counts: Counter[tuple[str, str]] = Counter({("checks", word): 0 for word in _RESULTS})
+        self._health = Health(None, "gate")
+        self._health.show(lambda: self._counts, label="result")
+        self.pulse = self._health.pulse
         gate = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -110,8 +121,6 @@ class Gate:
         """Answer one request; whatever goes wrong is never taken for a pass."""
         asked = urlsplit(target)
         try:
-            if (method, asked.path) == ("GET", "/healthz"):
-                return _Answer(200, "ok\n")
             if (method, asked.path) == ("GET", "/check"):
                 report = self._report(dict(parse_qsl(asked.query)))
                 return _Answer(200, json_text(report), "application/json")
@@ -119,17 +128,28 @@ class Gate:
                 report = self._report(_metadata(body))
                 return _Answer(_STATUS[report.exit], f"{report.exit.word}: {report.reason}\n")
         except SettingsError as error:
+            self._count("refused")
             return _Answer(400, f"{error}\n")
         except BirdwatchError as error:
+            self._count("error")
             return _Answer(503, f"{error}\n")
-        return _Answer(404, "there is GET /check, POST /flagger and GET /healthz\n")
+        if method == "GET" and asked.path in _HEALTH:
+            status, _, said = self._health.answer(asked.path)
+            return _Answer(status, said.decode())
+        return _Answer(404, f"there is GET /check, POST /flagger and GET {', '.join(_HEALTH)}\n")
 
     def _report(self, said: Mapping[str, str]) -> Report:
         given = {name: said[name] for name in _FIELDS if said.get(name)}
         if "shadow" not in given:
             raise SettingsError("name the shadow: /check?shadow=MODEL, or metadata with the key shadow")
         with self._lock:
-            return self._judge(Asked(**given))
+            report = self._judge(Asked(**given))
+        self._count(report.exit.word)
+        return report
+
+    def _count(self, result: str) -> None:
+        with self._counting:
+            self._counts["checks", result] += 1
 
 
 def _metadata(body: bytes) -> Mapping[str, str]:

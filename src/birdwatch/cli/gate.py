@@ -70,5 +70,6 @@ def gate(
 
     with until_signalled() as stopping, closing(Gate(judge, host, port)) as served:
         typer.echo(f"listening on http://{host}:{served.port}")
-        while not stopping():
+        turning = served.pulse.turning(stopping)
+        while not turning():
             time.sleep(_LOOK_SECONDS)

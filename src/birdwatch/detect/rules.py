@@ -17,6 +17,7 @@ from birdwatch.detect.selection import SelectionRule
 from birdwatch.detect.silence import SilenceRule
 from birdwatch.detect.threshold import ThresholdRule
 from birdwatch.detect.traffic import TrafficRule
+from birdwatch.detect.verdict import WATCHDOG
 from birdwatch.errors import SettingsError
 
 __all__ = ["KINDS", "RuleSet", "check_rules", "load_kinds", "load_rules"]
@@ -75,7 +76,9 @@ def check_rules(folder: Path) -> tuple[RuleSet, list[Mistake]]:
     for file in files:
         document = Document(file, kinds, mistakes)
         for place, rule in document.rules():
-            if rule.name in rules:
+            if rule.name == WATCHDOG:
+                document.note((*place, "name"), f"{WATCHDOG!r} is the dead man's alert: give the rule another name")
+            elif rule.name in rules:
                 document.note(place, f"there is a rule {rule.name!r} already, at {rules[rule.name][1]}")
             else:
                 rules[rule.name] = (rule, document.where((*place, "name")))

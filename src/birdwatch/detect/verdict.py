@@ -12,6 +12,7 @@ from birdwatch.windows.store import Store
 __all__ = [
     "CLEAN_WINDOWS",
     "FLAP_WINDOWS",
+    "WATCHDOG",
     "Finding",
     "Severity",
     "Status",
@@ -31,6 +32,9 @@ CLEAN_WINDOWS: Final = 3
 
 FLAP_WINDOWS: Final = 20
 """The stretch in which alerts that come and go are counted, unless the rule says otherwise."""
+
+WATCHDOG: Final = "watchdog"
+"""The rule under which the dead man's alert is told: no other has this name."""
 
 
 class Subject(msgspec.Struct, frozen=True, order=True):

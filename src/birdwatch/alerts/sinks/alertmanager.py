@@ -27,6 +27,7 @@ REPEAT_SECONDS: Final = 60.0
 FIRES_FOR_SECONDS: Final = 240.0
 """For how long an alert fires that is not said again."""
 
+_MOST: Final = 100  # some 100 KB
 _RETRY_SECONDS: Final = 5.0  # it is ours, near, and made to be asked often
 
 
@@ -45,6 +46,7 @@ class Alertmanager(Sink):
 
     def __init__(self, urls: Sequence[str], *, links: Links | None = None, poster: Poster | None = None) -> None:
         self.place = digest(urls)
+        self.batch = _MOST
         self.repeat_seconds = REPEAT_SECONDS
         self._urls = [f"{url.rstrip('/')}/api/v2/alerts" for url in urls]
         self._links = links or Links()
@@ -62,6 +64,16 @@ class Alertmanager(Sink):
         del message_id  # the labels say which alert it is
         self._tell([alert])
 
+    def send_all(self, changes: Sequence[tuple[Alert, str]]) -> None:
+        """Tell every instance of changes of different alerts.
+
+        Raises
+        ------
+        DeliveryError
+            No instance has taken them.
+        """
+        self._tell([alert for alert, _ in changes])
+
     def repeat(self, alerts: Sequence[Alert]) -> None:
         """Tell every instance what stands.
 
@@ -76,14 +88,14 @@ class Alertmanager(Sink):
     def _tell(self, alerts: Sequence[Alert]) -> None:
         now = self._poster.now()
         content = msgspec.json.encode([_entry(alert, now, self._links) for alert in alerts])
-        failed = {
-            number: str(error)
-            for number, error in enumerate(self._poster.post_all(self._urls, content, {}), 1)
-            if error is not None
-        }
+        errors = self._poster.post_all(self._urls, content, {})
+        failed = {number: str(error) for number, error in enumerate(errors, 1) if error is not None}
         if len(failed) == len(self._urls):
             said = "; ".join(dict.fromkeys(failed.values()))
-            raise DeliveryError(f"none of {len(failed)} instances took it: {said}", retry_after=_RETRY_SECONDS)
+            unsure = any(error is not None and error.unsure for error in errors)
+            raise DeliveryError(
+                f"none of {len(failed)} instances took it: {said}", retry_after=_RETRY_SECONDS, unsure=unsure
+            )
         if failed != self._failing:
             for number, why in failed.items():
                 _log.warning("Alertmanager %d of %d: %s; it is told again", number, len(self._urls), why)

@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+import warnings
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -56,7 +57,11 @@ class Apprise(Sink):
         self._places: list[Any] = []
         for number, url in enumerate(urls, 1):
             place = apprise.Apprise()
-            if not place.add(url):
+            with warnings.catch_warnings():
+                # Its newest version asks here for a module that Python will no longer have, and can do without.
+                warnings.filterwarnings("ignore", "'imghdr' is deprecated", DeprecationWarning)
+                known = place.add(url)
+            if not known:
                 raise SettingsError(f"address {number} of {len(urls)} is none that apprise knows")
             self._places.append(place)
         self._links = links or Links()
@@ -93,7 +98,7 @@ class Apprise(Sink):
         )
         missing = [str(number) for number in range(1, len(self._places) + 1) if number - 1 not in taken]
         if missing:
-            raise DeliveryError(f"address {', '.join(missing)} of {len(self._places)} did not take it")
+            raise DeliveryError(f"address {', '.join(missing)} of {len(self._places)} did not take it", unsure=True)
         del self._taken[message_id]
 
     def _notify(self, due: Sequence[int], told: dict[str, Any]) -> set[int]:

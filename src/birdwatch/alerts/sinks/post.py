@@ -101,11 +101,12 @@ class Poster:
             async with asyncio.timeout(self.timeout_seconds):
                 return await self._post(url, content, headers)
         except (TimeoutError, httpx.TimeoutException):
-            return DeliveryError(f"no answer within {self.timeout_seconds:g} s")
+            return DeliveryError(f"no answer within {self.timeout_seconds:g} s", unsure=True)
         except DeliveryError as error:
             return error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            return DeliveryError(f"cannot be reached: {_cause(error)}")
+            unsure = not isinstance(error, (httpx.ConnectError, httpx.InvalidURL, httpx.UnsupportedProtocol))
+            return DeliveryError(f"cannot be reached: {_cause(error)}", unsure=unsure)
 
     async def _post(self, url: str, content: bytes, headers: Mapping[str, str]) -> DeliveryError | None:
         guarded = Guarded(self._transport(), allow=self._allow, resolve=self._resolve)

@@ -27,16 +27,24 @@ class Sink(ABC):
     ----------
     place
         Tells one address from another without giving it away; empty where that does not matter.
+    batch
+        How many changes it takes at once.
     repeat_seconds
         How often it wants to be told again what stands; None for never.
     """
 
     place: str = ""
+    batch: int = 1
     repeat_seconds: float | None = None
 
     @abstractmethod
     def send(self, alert: Alert, message_id: str) -> None:
         """Take an alert; whatever is raised says that it was not taken, and it comes again later."""
+
+    def send_all(self, changes: Sequence[tuple[Alert, str]]) -> None:
+        """Take changes of different alerts at once, at most ``batch``, each with its message id: all of them or none."""
+        for alert, message_id in changes:
+            self.send(alert, message_id)
 
     def repeat(self, alerts: Sequence[Alert]) -> None:  # noqa: B027 - most sinks are told once
         """Hear again of alerts it has taken: what fires, and what has just resolved."""

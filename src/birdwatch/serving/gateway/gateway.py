@@ -174,6 +174,7 @@ class Gateway:
         return PlainTextResponse(f"{self._unready}\n", status_code=503)
 
     async def _scrape(self, _: HttpRequest) -> Response:
+        self._meters.ready.set(self._unready is None)
         self._meters.in_flight.set(self._intake.in_flight)
         self._meters.in_flight_limit.set(self._intake.max_in_flight)
         return Response(generate_latest(self._meters.registry), media_type="text/plain; version=0.0.4")

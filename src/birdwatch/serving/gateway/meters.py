@@ -39,6 +39,7 @@ class Meters:
             buckets=_IN_MEMORY,
             registry=self.registry,
         )
+        self.ready = Gauge("birdwatch_ready", "1 where /readyz answers 200, else 0.", registry=self.registry)
         self.in_flight = Gauge("birdwatch_gateway_in_flight", "Requests that wait.", registry=self.registry)
         self.in_flight_limit = Gauge(
             "birdwatch_gateway_in_flight_limit", "How many requests may wait.", registry=self.registry
