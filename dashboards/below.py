@@ -12,6 +12,7 @@ _ROOM: Final = 600
 _WATCH: Final = """
 export default function ({ parentElement, data, setStateValue }) {
   parentElement.style.minHeight = data.room + "px";
+  parentElement.dataset.below = data.room ? "awaited" : "drawn";
   if (!data.room) return;
   const seen = new IntersectionObserver(found => found.some(one => one.isIntersecting) && tell());
   const leave = () => { seen.disconnect(); removeEventListener("scroll", tell, true); };
