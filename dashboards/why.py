@@ -124,7 +124,8 @@ def _part(part: str, rows: list[dict[str, Any]], alert: "pd.Series[Any]") -> Non
 
 
 def _known_by(alert: "pd.Series[Any]", asked: Asked) -> int:
-    return asked.until if pd.isna(alert["resolved"]) else int(alert["fired"].timestamp())
+    fired = int(alert["fired"].timestamp())
+    return max(fired, facts.judged_until(asked)) if pd.isna(alert["resolved"]) else fired
 
 
 def _by_rule(alert: "pd.Series[str]") -> str:
