@@ -29,6 +29,8 @@ _watch = st.components.v2.component("birdwatch_below", js=_WATCH, isolate_styles
 def below(draw: Callable[[], None], key: str = "below") -> None:
     """Draw what lies below once a reader comes near it; from then on it is drawn with the rest.
 
+    It is no fragment of its own: what browsers keep of a fragment within another, which runs with that, they never drop.
+
     Parameters
     ----------
     draw
@@ -36,7 +38,8 @@ def below(draw: Callable[[], None], key: str = "below") -> None:
     key
         Tells it apart from others on the page.
     """
-    st.fragment(_part)(draw, key)
+    if reached(key):
+        draw()
 
 
 def reached(key: str) -> bool:
@@ -45,10 +48,5 @@ def reached(key: str) -> bool:
     return bool(_watch(key=key, data={"room": 0 if known else _ROOM}, on_reached_change=_told).reached)
 
 
-def _part(draw: Callable[[], None], key: str) -> None:
-    if reached(key):
-        draw()
-
-
 def _told() -> None:
-    """Nothing else is to be done: what is below is drawn again by itself."""
+    """Nothing else is to be done: the page is drawn again by itself."""
