@@ -5,6 +5,7 @@ from typing import Final
 import facts
 import pandas as pd
 import streamlit as st
+from below import below
 from frame import Shown, chart, everything, page
 
 from birdwatch.alerts.tables import alert_in_words
@@ -97,25 +98,29 @@ def _pair(shown: Shown, judged: pd.DataFrame, pairs: pd.DataFrame) -> None:
         )
         of_pair = of_pair[of_pair["statistic"] == statistic]
     first = pairs[_named(pairs) == chosen].head(1) if of_pair.empty else of_pair.head(1)
-    model, partner = first[["model", "partner"]].iloc[0]
+    below(lambda: _in_detail(shown, first.iloc[0], of_pair))
+
+
+def _in_detail(shown: Shown, pair: "pd.Series[str]", judged: pd.DataFrame) -> None:
+    """Draw the mean difference of a pair, what rules measured of it, and the requests behind both."""
+    model, partner, version = pair["model"], pair["partner"], pair["version"]
     left, right = st.columns(2, gap="medium")
+    usual = facts.usual(shown.asked, model, partner)
     with left:
         st.markdown("**Mean difference so far**", help=f"{_BAND} Grey: what is in order by the rules.")
         so_far = facts.differences(shown.asked, (partner,), model)
         chart(
-            so_far[_named(so_far) == chosen],
+            so_far[so_far["version"] == version],
             difference_chart,
             "They scored no request both in this time.",
             shown.marks,
             shown.colours,
-            facts.usual(shown.asked, model, partner).query(
-                "version == @version", local_dict={"version": first["version"].iloc[0]}
-            ),
+            usual[usual["version"] == version],
             key="pair-difference",
         )
     with right:
         st.markdown("**What rules measured, window by window**")
-        chart(of_pair, pair_chart, "No rule has judged this pair in this time.", shown.marks)
+        chart(judged, pair_chart, "No rule has judged this pair in this time.", shown.marks)
     _requests(shown, model, partner)
 
 

@@ -10,7 +10,7 @@ from birdwatch.alerts.standing import Standing
 from birdwatch.alerts.standing import standing as budget_standing
 from birdwatch.alerts.tables import alert_table
 from birdwatch.charts import Colours, Drawing, Fired, Marks, draw_behind
-from birdwatch.config import load_settings
+from birdwatch.config import Settings, load_settings
 from birdwatch.content import content
 from birdwatch.detect.against import frozen_distance_table, frozen_scores, rule_with_frozen
 from birdwatch.detect.distribution import DistributionRule
@@ -181,14 +181,14 @@ def heat_of(store: Store, asked: Asked, measure: str, model: str | None) -> pd.D
 @loads
 def distances(store: Store, asked: Asked, model: str) -> pd.DataFrame:
     """Load how far a model's scores lie from those before."""
-    unit = load_settings().unit
+    unit = _settings().unit
     return heat.distance_table(store, asked.span, model, scale=_scale(), unit=unit, segment=asked.segment)
 
 
 @loads
 def frozen_distances(store: Store, asked: Asked, model: str) -> pd.DataFrame:
     """Load how far a model's scores lie from the frozen reference of its rule."""
-    settings = load_settings()
+    settings = _settings()
     rule, references = _frozen(store, model)
     return frozen_distance_table(
         store,
@@ -217,7 +217,7 @@ def quantiles(store: Store, asked: Asked, model: str, *, frozen: bool) -> pd.Dat
 def frozen_rule(model: str) -> str:
     """Name the rule that compares a model's scores with a frozen reference; none where there is none, or no rules."""
     try:
-        rule = rule_with_frozen(_rules(), model, given=bool(load_settings().references))
+        rule = rule_with_frozen(_rules(), model, given=bool(_settings().references))
     except SettingsError:
         return ""  # rules that are wrong stop who judges, which says so; what they judged before is still shown
     return rule.name if rule else ""
@@ -232,7 +232,7 @@ def score_thresholds() -> frozenset[str]:
 
 
 def _frozen(store: Store, model: str) -> tuple[DistributionRule, References]:
-    settings, rules = load_settings(), _rules()
+    settings, rules = _settings(), _rules()
     rule = rule_with_frozen(rules, model, given=bool(settings.references))
     if rule is None:
         raise ReferenceMissingError(f"no rule compares the scores of {model} with a frozen reference")
@@ -247,7 +247,7 @@ def _frozen(store: Store, model: str) -> tuple[DistributionRule, References]:
 
 @st.cache_resource(ttl=60, show_spinner=False)
 def _rules() -> RuleSet:
-    return load_rules(load_settings().rules or content("detectors"))
+    return load_rules(_settings().rules or content("detectors"))
 
 
 @loads
@@ -260,7 +260,7 @@ def shape(store: Store, asked: Asked, model: str) -> pd.DataFrame:
 @loads
 def pairs(store: Store, asked: Asked) -> pd.DataFrame:
     """Load the differences by request, of the segment that is chosen."""
-    return tables.pair_table(store, asked.span, load_settings().unit, asked.segment)
+    return tables.pair_table(store, asked.span, _settings().unit, asked.segment)
 
 
 @loads
@@ -361,19 +361,37 @@ def values(store: Store, asked: Asked, feature: str, start: int, end: int) -> pd
     return value_table(store, feature, (start, end), (start - _BEFORE, start))
 
 
-@loads
-def behind(store: Store, asked: Asked, rule: str, subject: Subject, until: int) -> Verdict | None:
+def judged_until(asked: Asked) -> int:
+    """Say up to when rules have judged: nothing that an alert rests on changes before they judge again."""
+    return _last_window(asked)
+
+
+def behind(asked: Asked, rule: str, subject: Subject, until: int) -> Verdict | None:
     """Load the verdict that an alert rests on."""
+    return _behind(_by_verdicts(asked), rule, subject, until)
+
+
+def drawn_behind(asked: Asked, fired: Fired) -> Drawing | None:
+    """Draw what an alert rests on, as receivers see it in a picture."""
+    return _drawn_behind(_by_verdicts(asked), fired)
+
+
+@keeps
+def _behind(store: Store, asked: Asked, rule: str, subject: Subject, until: int) -> Verdict | None:
     del asked
     return verdict_behind(store, rule, subject, until)
 
 
-@loads
-def drawn_behind(store: Store, asked: Asked, fired: Fired) -> Drawing | None:
-    """Draw what an alert rests on, as receivers see it in a picture."""
+@keeps
+def _drawn_behind(store: Store, asked: Asked, fired: Fired) -> Drawing | None:
     del asked
     return draw_behind(store, fired, _scale())
 
 
+@st.cache_resource(ttl=60, show_spinner=False)
+def _settings() -> Settings:
+    return load_settings()
+
+
 def _scale() -> Scale:
-    return load_settings().scale
+    return _settings().scale

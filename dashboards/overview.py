@@ -4,6 +4,7 @@ import facts
 import pandas as pd
 import streamlit as st
 from asked import Asked
+from below import below
 from frame import Shown, everything, page
 from why import alert_list
 from words import STATUS, STATUS_COLOURS, against, duration, share
@@ -17,10 +18,14 @@ def draw(shown: Shown) -> None:
     everything(shown, "What is below")
     tiles(shown.asked)
     fleet(shown)
+    below(lambda: _rest(shown.asked))
+
+
+def _rest(asked: Asked) -> None:
     st.subheader("Open alerts", anchor="alerts")
-    raised = facts.alerts(shown.asked)
+    raised = facts.alerts(asked)
     alert_list(raised[raised["state"] == "firing"], "None is firing.")
-    budget(shown.asked)
+    budget(asked)
 
 
 def tiles(asked: Asked) -> None:

@@ -4,6 +4,7 @@ from typing import Final
 
 import facts
 import streamlit as st
+from below import below
 from frame import Shown, chart, everything, page
 from inputs import inputs
 
@@ -53,17 +54,25 @@ def draw(shown: Shown) -> None:
             shown.marks,
             shown.colours,
         )
-    _one(shown)
-    inputs(shown)
+    model = _one(shown)
+    below(lambda: _in_detail(shown, model))
 
 
-def _one(shown: Shown) -> None:
+def _one(shown: Shown) -> str | None:
+    """Ask for the one model that is shown in detail."""
     known = [model for model in shown.colours.models if model in shown.view.models]
     title = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
     title.subheader("A model in detail", anchor="model")
-    model = title.selectbox("Model", known, key="of", bind="query-params", label_visibility="collapsed", width=250)
-    if model is None:
-        return
+    return title.selectbox("Model", known, key="of", bind="query-params", label_visibility="collapsed", width=250)
+
+
+def _in_detail(shown: Shown, model: str | None) -> None:
+    if model is not None:
+        _model(shown, model)
+    inputs(shown)
+
+
+def _model(shown: Shown, model: str) -> None:
     frozen = _compared_with(model)
     left, right = st.columns(2, gap="medium")
     with left:

@@ -14,6 +14,7 @@ from birdwatch.charts import Fired, values_chart
 from birdwatch.detect.verdict import Subject
 from birdwatch.windows.tables import timestamp
 
+MOST_EXPANDED: Final = 5
 _MOST: Final = 5
 _MOST_ALERTS: Final = 20
 _URGENT: Final = ("page", "ticket", "info")
@@ -43,13 +44,17 @@ def alert_list(alerts: pd.DataFrame, otherwise: str) -> None:
         st.caption(f"and {len(alerts) - len(told)} earlier ones: choose a shorter time")
 
 
-def reasons(alerts: pd.DataFrame, asked: Asked, *, live: bool) -> None:
-    """Let people open each alert that fires, pages first and open; of what fires now they may say something."""
+def most_urgent(alerts: pd.DataFrame) -> pd.DataFrame:
+    """Give the alerts that fire, pages first, as many as a page shows."""
     firing = alerts[alerts["state"] == "firing"]
-    urgent = firing.sort_values("severity", key=lambda s: s.map(_URGENT.index), kind="stable")
-    for place, (_, alert) in enumerate(urgent.head(_MOST_ALERTS).iterrows()):
-        expanded = alert["severity"] == "page" and place < _MOST
-        if _opened(f"Why: {alert_in_words(alert)}", alert, asked, expanded=expanded) and live:
+    return firing.sort_values("severity", key=lambda s: s.map(_URGENT.index), kind="stable").head(_MOST_ALERTS)
+
+
+def reasons(firing: pd.DataFrame, asked: Asked, *, live: bool, expanded: int = MOST_EXPANDED) -> None:
+    """Let people open each alert that fires, the first few open where they are pages; of what fires now they may say something."""
+    for place, (_, alert) in enumerate(firing.iterrows()):
+        is_open = alert["severity"] == "page" and place < expanded
+        if _opened(f"Why: {alert_in_words(alert)}", alert, asked, expanded=is_open) and live:
             answers(alert, asked.path)
 
 
@@ -119,7 +124,8 @@ def _part(part: str, rows: list[dict[str, Any]], alert: "pd.Series[Any]") -> Non
 
 
 def _known_by(alert: "pd.Series[Any]", asked: Asked) -> int:
-    return asked.until if pd.isna(alert["resolved"]) else int(alert["fired"].timestamp())
+    fired = int(alert["fired"].timestamp())
+    return max(fired, facts.judged_until(asked)) if pd.isna(alert["resolved"]) else fired
 
 
 def _by_rule(alert: "pd.Series[str]") -> str:

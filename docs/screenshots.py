@@ -86,9 +86,10 @@ def _take(address: str, given: argparse.Namespace) -> None:
             page.goto(f"{address}/{'' if name == 'overview' else name}?{given.query}")
             page.get_by_text("Data as of").wait_for(timeout=PATIENCE)
             _settle(page)
-            height = page.evaluate("document.querySelector('[data-testid=stMainBlockContainer]').scrollHeight")
-            page.set_viewport_size({"width": given.width, "height": height})
-            _settle(page)
+            for _ in range(2):  # what lies below comes when the screen is that large
+                height = page.evaluate("document.querySelector('[data-testid=stMainBlockContainer]').scrollHeight")
+                page.set_viewport_size({"width": given.width, "height": height})
+                _settle(page)
             page.screenshot(path=given.into / f"{name}.png")
             print(given.into / f"{name}.png")  # noqa: T201 - says what was written
         browser.close()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.dashboard import report
-from benchmarks.dashboard.browser import browser, opened, refreshed, served
+from benchmarks.dashboard.browser import EMPTY, browser, opened, refreshed, scrolled, served
 from benchmarks.dashboard.growing import Growing
 from benchmarks.dashboard.server import PAGES, Server
 from benchmarks.dashboard.store import DAYS, build
@@ -39,6 +39,7 @@ def main() -> None:
         if not store.exists():
             build(store, DAYS, progress)
         figures: dict[str, Any] = {"machine": report.machine(store), "pages": {}}
+        figures["empty"] = _empty(store, given.rounds)
         task = progress.add_task("in the browser", total=len(given.pages) * len(given.ranges))
         for page, stretch, found in _seen(store, given, lambda: progress.advance(task)):
             figures["pages"].setdefault(page, {})[stretch] = found
@@ -53,26 +54,42 @@ def main() -> None:
         given.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
+def _empty(store: Path, rounds: int) -> list[float]:
+    """Give the seconds in which an empty page opens."""
+    with served(store, EMPTY) as (address, _), browser() as chromium:
+        return [_opened(chromium, address) for _ in range(rounds + 1)][1:]
+
+
+def _opened(chromium: Any, url: str) -> float:
+    with chromium.new_page() as tab:
+        return opened(tab, url)
+
+
 def _seen(store: Path, given: argparse.Namespace, advance: Any) -> Any:
     """Give (page, range, figures) of what a person sees: a new tab each time, in a browser that was here before."""
     with served(store) as (address, _), browser() as chromium, Growing(store) as growing:
-        context = chromium.new_context(viewport={"width": 1280, "height": 900})
         for page in given.pages:
             for stretch in given.ranges:
+                # As under a tail: a store that nobody writes any more is said to be stale.
+                growing.close_a_pane()
                 url = f"{address}/{'' if page == PAGES[0] else page}?range={stretch}"
-                waits = []
-                for _ in range(given.rounds + 1):
-                    tab = context.new_page()
-                    waits.append(opened(tab, url))
-                    charts = tab.get_by_test_id("stVegaLiteChart").count()
-                    if len(waits) <= given.rounds:
-                        tab.close()
-                found: dict[str, Any] = {"first": waits[0], "opened": waits[1:], "charts": charts}
-                found["refreshed"] = refreshed(tab, None, given.rounds)
-                found["refreshed, new pane"] = refreshed(tab, growing, given.rounds)
-                tab.close()
+                waits = [_opened(chromium, url) for _ in range(given.rounds)]
+                with chromium.new_page() as tab:
+                    found = _followed(tab, url, growing, given.rounds)
+                found |= {"first": waits[0], "opened": [*waits[1:], found["opened"]]}
                 advance()
                 yield page, stretch, found
+
+
+def _followed(tab: Any, url: str, growing: Growing, rounds: int) -> dict[str, Any]:
+    """Open a page, leave it open for some refreshes, scroll, and leave it open again."""
+    found: dict[str, Any] = {"opened": opened(tab, url)}
+    found["refreshed"] = refreshed(tab, None, rounds)
+    found["refreshed, new pane"] = refreshed(tab, growing, rounds)
+    found["scrolled"] = scrolled(tab)
+    found["charts"] = tab.get_by_test_id("stVegaLiteChart").count()
+    found["all refreshed, new pane"] = refreshed(tab, growing, rounds)
+    return found
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,28 +13,32 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.dashboard.growing import Growing
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import BrowserContext, Page, sync_playwright
 
-__all__ = ["CHROMIUM", "DRAWN", "browser", "opened", "refreshed", "served"]
+__all__ = ["CHROMIUM", "DRAWN", "EMPTY", "browser", "opened", "refreshed", "scrolled", "served"]
 
 CHROMIUM: Final = "/usr/bin/chromium"
+EMPTY: Final = Path(__file__).with_name("empty.py")
+_SCREEN: Final = {"width": 1280, "height": 900}
 _PATIENCE: Final = 300_000  # milliseconds: a bound, not a wait
 
-DRAWN: Final = """() => {
+DRAWN: Final = """scrolled => {
   const app = document.querySelector('[data-testid=stApp]');
   if (!app || app.dataset.testScriptState !== 'notRunning' || document.querySelector('[data-testid=stSkeleton]')) return 0;
-  if (!document.body.innerText.includes('Data as of')) return 0;
+  if (!app.textContent.includes('Data as of')) return 0;
+  const awaited = [...document.querySelectorAll('[data-below=awaited]')].map(part => part.getBoundingClientRect().top);
+  if (awaited.some(top => top < (scrolled ? Infinity : innerHeight))) return 0;
   const charts = [...document.querySelectorAll('[data-testid=stVegaLiteChart]')];
   if (!charts.every(chart => chart.querySelector('canvas, svg'))) return 0;
   return performance.now();
 }"""
-"""Gives the time since the address was asked for, once all is drawn."""
+"""Gives the time since the address was asked for, once all that is on the screen is drawn; once scrolled, all there is."""
 
 # Remembers when the page began to be drawn again and when that was over.
 _WATCH: Final = """() => {
-  window.refreshes = []; let began = 0;
+  window.refreshes = []; window.watch?.disconnect(); let began = 0;
   const app = document.querySelector('[data-testid=stApp]');
-  new MutationObserver(() => {
+  window.watch = new MutationObserver(() => {
     const running = app.dataset.testScriptState === 'running';
     if (running && !began) began = performance.now();
     if (!running && began) {
@@ -41,14 +46,16 @@ _WATCH: Final = """() => {
       // Two frames on, what came is on the screen.
       requestAnimationFrame(() => requestAnimationFrame(() => window.refreshes.push(performance.now() - from)));
     }
-  }).observe(app, {attributes: true, attributeFilter: ['data-test-script-state']});
+  });
+  window.watch.observe(app, {attributes: true, attributeFilter: ['data-test-script-state']});
 }"""
 
 
 @contextmanager
-def served(store: Path) -> Iterator[tuple[str, int]]:
-    """Run `birdwatch dashboard` over a store; give its address, and the process that draws the pages."""
+def served(store: Path, app: Path | None = None) -> Iterator[tuple[str, int]]:
+    """Run `birdwatch dashboard` over a store, or another page in its place; give its address, and the process that draws."""
     command = [sys.executable, "-m", "birdwatch", "dashboard", "--no-browser", "--store", str(store)]
+    command += [] if app is None else ["--app", str(app)]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -67,20 +74,31 @@ def served(store: Path) -> Iterator[tuple[str, int]]:
 
 
 @contextmanager
-def browser() -> Iterator[Browser]:
-    """Run Debian's Chromium."""
-    with sync_playwright() as playwright:
+def browser() -> Iterator[BrowserContext]:
+    """Run Debian's Chromium with a profile of its own, as people do: what it has compiled once it finds again on the disk."""
+    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as profile:
         arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        made = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        made = playwright.chromium.launch_persistent_context(
+            profile, executable_path=CHROMIUM, args=arguments, viewport=_SCREEN
+        )
         yield made
         made.close()
 
 
 def opened(page: Page, url: str) -> float:
-    """Open an address; give the seconds until all of it was drawn."""
+    """Open an address; give the seconds until all of the first screen was drawn."""
     page.goto(url, wait_until="commit", timeout=_PATIENCE)
-    drawn = page.wait_for_function(DRAWN, polling="raf", timeout=_PATIENCE)
+    drawn = page.wait_for_function(DRAWN, arg=False, polling="raf", timeout=_PATIENCE)
     return float(drawn.json_value()) / 1e3
+
+
+def scrolled(page: Page) -> float:
+    """Begin to scroll; give the seconds until what lies below was drawn too."""
+    before = page.evaluate("performance.now()")
+    page.mouse.move(_SCREEN["width"] / 2, _SCREEN["height"] / 2)
+    page.mouse.wheel(0, 200)
+    drawn = page.wait_for_function(DRAWN, arg=True, polling="raf", timeout=_PATIENCE)
+    return (float(drawn.json_value()) - before) / 1e3
 
 
 def refreshed(page: Page, growing: Growing | None, rounds: int) -> list[float]:

@@ -21,6 +21,8 @@ _HEAD: Final = (
     "opened",
     "refreshed",
     "refreshed, a pane closed",
+    "scrolled: the rest",
+    "all of it refreshed, a pane closed",
     "server: again",
     "server: a pane closed",
     "charts",
@@ -57,6 +59,7 @@ def markdown(figures: dict[str, Any]) -> str:
         f"| {' | '.join(_HEAD)} |",
         f"| --- | --- |{' ---: |' * (len(_HEAD) - 2)}",
     ]
+    lines.append(f"| an empty one | | | {median(figures['empty']):.2f} s |{' |' * (len(_HEAD) - 4)}")
     for page, ranges in figures["pages"].items():
         for stretch, found in ranges.items():
             server = found["server"]
@@ -67,6 +70,8 @@ def markdown(figures: dict[str, Any]) -> str:
                 _seconds(median(found["opened"]), _OPENED),
                 _seconds(median(found["refreshed"]), _REFRESHED),
                 _seconds(median(found["refreshed, new pane"]), _REFRESHED),
+                f"{found['scrolled']:.2f} s",
+                _seconds(median(found["all refreshed, new pane"]), _REFRESHED),
                 f"{median(server['again']):.2f} s",
                 f"{median(server['new pane']):.2f} s",
                 str(found["charts"]),

@@ -8,6 +8,8 @@ import pytest
 
 from birdwatch.windows.store import Store
 
+from .synthetic import PAST
+
 PAGES = ("", "latency", "scores", "canary", "selection", "deployments", "alerts", "streams")
 
 
@@ -108,6 +110,22 @@ def test_silent_streams_are_told(full, tmp_path, view):
     store.put_sources([source._replace(idle=True) for source in store.sources()])
     store.close()
     assert "All streams have fallen silent" in view(silent, "alerts").warning[0].value
+
+
+@pytest.mark.parametrize(("name", "above", "in_all"), [("scores", 2, 7), ("canary", 2, 5), ("alerts", 1, 2)])
+def test_what_lies_below_the_first_screen_is_not_drawn_before_somebody_comes_near(full, view, name, above, in_all):
+    app = view(full, name, scrolled=False, **PAST)
+    assert not app.exception
+    assert len(app.get("vega_lite_chart")) == above
+    assert len(view(full, name, **PAST).get("vega_lite_chart")) == in_all
+
+
+def test_what_lies_below_stays_drawn_once_somebody_was_there(full, view, words):
+    app = view(full, scrolled=False)
+    assert "Page budget" not in words(app)
+    app.session_state["below"] = {"reached": True}
+    assert "Page budget" in words(app.run())
+    assert "Page budget" in words(app.run())
 
 
 def test_no_chart_has_more_than_two_thousand_points(full, view, monkeypatch):

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -113,11 +114,22 @@ def _is_error(message):
     return message.type == "error" and "/_stcore/" not in message.location.get("url", "")
 
 
+def scroll(page, name, charts):
+    """Scroll until what lies below the first screen has come."""
+    last, drawn = page.get_by_role("heading", name=LAST[name]), page.get_by_test_id("stVegaLiteChart")
+    until = time.monotonic() + PATIENCE / 1e3
+    while not (last.is_visible() and drawn.count() == charts) and time.monotonic() < until:
+        page.mouse.move(*(side / 2 for side in page.viewport_size.values()))
+        page.mouse.wheel(0, 100)
+        page.wait_for_timeout(200)
+    expect(last).to_be_visible()
+
+
 def settle(page, name="Overview", charts=None):
-    """Wait until the page is drawn to its end."""
+    """Scroll, and wait until the page is drawn to its end."""
     wanted = PAGES[name][1] if charts is None else charts
     expect(page.get_by_role("heading", name=name, exact=True, level=1)).to_be_visible(timeout=PATIENCE)
-    expect(page.get_by_role("heading", name=LAST[name])).to_be_visible(timeout=PATIENCE)
+    scroll(page, name, wanted)
     expect(page.get_by_test_id("stVegaLiteChart")).to_have_count(wanted, timeout=PATIENCE)
     expect(page.locator("[data-testid=stVegaLiteChart] canvas, [data-testid=stVegaLiteChart] svg")).to_have_count(
         wanted, timeout=PATIENCE
