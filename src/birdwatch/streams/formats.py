@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol, Self
 from birdwatch.errors import StreamError
 from birdwatch.streams.arrow import encode_table
 
-__all__ = ["ROWS_A_MESSAGE", "SUFFIXES", "Lines", "Recording", "Table", "open_recording"]
+__all__ = ["ROWS_A_MESSAGE", "SUFFIXES", "Lines", "Recording", "Table", "count_messages", "open_recording"]
 
 SUFFIXES: Final = (".csv", ".jsonl", ".jsonl.gz", ".parquet")
 """What the names of recorded streams end in."""
@@ -54,6 +54,23 @@ class Recording(Protocol):
 def open_recording(path: Path) -> Recording:
     """Open a file by what its name ends in."""
     return Lines(path) if path.name.endswith((".jsonl", ".jsonl.gz")) else Table(path)
+
+
+def count_messages(path: Path) -> int:
+    """Give how many messages a file holds; but for Parquet, which says so itself, by reading it to its end."""
+    if path.suffix == ".parquet":
+        import pyarrow as pa  # noqa: PLC0415 - slow to import, and recorded streams are mostly lines
+        from pyarrow import parquet  # noqa: PLC0415
+
+        try:
+            rows: int = parquet.read_metadata(path).num_rows
+        except pa.ArrowException:
+            return 0
+        return -(-rows // ROWS_A_MESSAGE)
+    with open_recording(path) as recording:
+        while recording.take(stalled=True) is not None:
+            pass
+        return recording.at
 
 
 class Lines:

@@ -194,6 +194,12 @@ def _there(column: Any, otherwise: Any, rows: int) -> NDArray[np.bool_]:
         return np.full(rows, otherwise is not None)
     if not (pa.types.is_null(column.type) or _is_text(column)):
         raise _NotPlainError
+    return _valid(column)
+
+
+def _valid(column: Any) -> NDArray[np.bool_]:
+    import pyarrow as pa  # noqa: PLC0415 - slow to import, and seldom needed
+
     return as_array(column.is_valid().cast(pa.uint8())).astype(np.bool_)
 
 
@@ -208,7 +214,10 @@ def _numbers(column: Any, field: _Field, rows: int) -> NDArray[np.float64]:
         found = np.full(rows, np.nan if value is None else float(value))
         missing = np.full(rows, value is None)
     elif pa.types.is_integer(column.type) or pa.types.is_float64(column.type) or pa.types.is_float32(column.type):
-        found = as_array(column.cast(pa.float64(), safe=False).fill_null(np.nan))
+        numbers = column.cast(pa.float64(), safe=False)
+        found = as_array(numbers)
+        if numbers.null_count:
+            found[~_valid(numbers)] = np.nan
         missing = np.isnan(found)
     elif pa.types.is_null(column.type):
         missing, found = np.ones(rows, dtype=np.bool_), np.full(rows, np.nan)
