@@ -47,6 +47,9 @@ _SHORT_KS: Final = 0.02
 """The distance that is in order where the reference is too short to learn it."""
 
 _IDLE_POLLS: Final = 10
+_AT_ONCE: Final = 100_000
+"""So many rows of recorded streams are read at a time: each time costs a commit."""
+
 _NEEDED: Final = ("request_id", "request_ts", "score")
 
 _OF_TIME: Final = (TrafficRule, SilenceRule)
@@ -99,7 +102,7 @@ def _count(place: Streams, settings: Settings, store: Path, letters: Streams, *,
     settings = settings.model_copy(update={"keep_panes_days": None})
     tail = Tail(place, kept, settings, letters=letters, finite=True)
     if recorded:
-        while tail.step():
+        while tail.step(_AT_ONCE, timeout=0.0):
             pass
     else:
         ends, idle = place.ends(sorted(Counting(settings, now=time.time).topics)), 0

@@ -228,8 +228,9 @@ class _Construction:
                 self.add_whole_and_parts(Series("apart", *where), model["id"][mine], apart)
             self.add(Series("joint", *where), Counts.of(joint_bins(ours, theirs, self._grid.scale)))
             ids = model["name"][mine]
-            largest = np.lexsort([ids, -np.abs(difference)])[:EXTREMES].tolist()
-            extremes += [Extreme(*where, ids[i].decode(), float(ours[i]), float(theirs[i])) for i in largest]
+            extremes += [
+                Extreme(*where, ids[i].decode(), float(ours[i]), float(theirs[i])) for i in _largest(difference, ids)
+            ]
         return extremes
 
     def _add_difference(self, where: tuple[str, str, str], ids: Ints, difference: NDArray[np.float64]) -> None:
@@ -255,6 +256,16 @@ class _Construction:
         return [term.astype(np.int64) for term in terms]
 
 
+def _largest(difference: NDArray[np.float64], ids: NDArray[np.bytes_]) -> list[int]:
+    """Say where the largest differences are, the largest first, of equals the first by name."""
+    size = np.abs(difference)
+    # Names are compared of those alone that can be among them: texts sort slowly.
+    least = np.partition(size, -EXTREMES)[-EXTREMES] if size.size > EXTREMES else 0.0
+    rows = np.flatnonzero(size >= least)
+    found: list[int] = rows[np.lexsort([ids[rows], -size[rows]])[:EXTREMES]].tolist()
+    return found
+
+
 def joint_bins(model: NDArray[np.float64], partner: NDArray[np.float64], scale: Scale) -> NDArray[np.int64]:
     """Give the bin of the coarse joint histogram for each pair of scores."""
     ours, theirs = ((bins_of(scores, scale) >> JOINT_SHIFT) + JOINT_SPAN // 2 for scores in (model, partner))
@@ -276,9 +287,10 @@ def _once(columns: Columns, names: Names) -> Columns:
         rank = np.array([models.index(model) for model, _ in names.pairs], dtype=np.int64)
         # Mixing the model's rank into the hash keeps one key a row, which sorts fast.
         identity = identity ^ (rank[columns["who"]] * np.int64(0x1E3779B97F4A7C15 >> 1))
-    unique, first, times = np.unique(identity, return_index=True, return_counts=True)
-    if unique.size == identity.size:
+    ordered = np.sort(identity)
+    if not (ordered[1:] == ordered[:-1]).any():
         return columns
+    unique, first, times = np.unique(identity, return_index=True, return_counts=True)
     repeated = np.isin(identity, unique[times > 1])
     rows = np.flatnonzero(repeated)
     # Sorted by what they say, not by when they came: that would differ from run to run.

@@ -152,9 +152,12 @@ def _sums(bins: NDArray[np.int64], counts: NDArray[np.int64] | None) -> tuple[ND
             np.add.at(sums, places, counts)
         found = np.flatnonzero(sums)
         return found + low, sums[found]
+    if counts is None:
+        unique, times = np.unique(bins, return_counts=True)
+        return unique, times.astype(np.int64, copy=False)
     unique, where = np.unique(bins, return_inverse=True)
     sums = np.zeros(unique.size, dtype=np.int64)
-    np.add.at(sums, where, 1 if counts is None else counts)
+    np.add.at(sums, where, counts)
     kept = sums != 0
     return unique[kept], sums[kept]
 
