@@ -4,6 +4,7 @@ import gzip
 import zlib
 from collections import deque
 from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, Protocol, Self
 
@@ -19,6 +20,7 @@ ROWS_A_MESSAGE: Final = 1000
 """How many rows of a table travel in one message."""
 
 _CHUNK_BYTES: Final = 1 << 18
+_BUFFER_BYTES: Final = 1 << 20
 
 
 class Recording(Protocol):
@@ -192,8 +194,18 @@ def _parquet(path: Path) -> Generator[bytes, None, None]:
     import pyarrow as pa  # noqa: PLC0415
     from pyarrow import parquet  # noqa: PLC0415
 
-    with parquet.ParquetFile(path) as file:
-        yield from _thousands(pa.Table.from_batches([batch]) for batch in file.iter_batches())
+    # By itself it would keep what it has read of the file until it is closed.
+    with parquet.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER_BYTES) as file:
+        yield from _thousands(pa.Table.from_batches([batch]) for batch in _ahead(file.iter_batches()))
+
+
+def _ahead(batches: Iterator[Any]) -> Iterator[Any]:
+    """Read the next batch while somebody works on this one."""
+    with ThreadPoolExecutor(1, thread_name_prefix="birdwatch-parquet") as reader:
+        waiting = reader.submit(next, batches, None)
+        while (batch := waiting.result()) is not None:
+            waiting = reader.submit(next, batches, None)
+            yield batch
 
 
 def _thousands(tables: Iterator[Any]) -> Iterator[bytes]:

@@ -131,6 +131,8 @@ class Columnar:
     def _who(self, models: Any, versions: Any) -> NDArray[np.int64]:
         (first, known), (second, others) = models, versions
         pairs = first * len(others) + second
+        if len(known) == len(others) == 1:
+            return np.full(pairs.size, self._codes(known, others)[0])
         seen, where = np.unique(pairs, return_inverse=True)
         numbers = self._codes(
             [known[pair // len(others)] for pair in seen.tolist()],
@@ -211,6 +213,8 @@ def _numbers(column: Any, field: _Field, rows: int) -> NDArray[np.float64]:
         value = field.otherwise
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise _NotPlainError
+        if value is None and nullable:
+            return np.full(rows, np.nan)
         found = np.full(rows, np.nan if value is None else float(value))
         missing = np.full(rows, value is None)
     elif pa.types.is_integer(column.type) or pa.types.is_float64(column.type) or pa.types.is_float32(column.type):
