@@ -188,7 +188,9 @@ class _Construction:
             self._add_seconds(Series("latency.model", *who), columns["elapsed_seconds"][mine])
         for model in {self._names.pairs[code][0] for code in codes}:
             versions = [code for code in codes if self._names.pairs[code][0] == model]
-            rows = np.flatnonzero(np.isin(columns["who"], versions) & finite)
+            theirs = np.zeros(codes[-1] + 1, dtype=np.bool_)
+            theirs[versions] = True
+            rows = np.flatnonzero(theirs[columns["who"]] & finite)
             rows = rows[np.argsort(columns["id"][rows])]
             self._by_model[model] = {name: columns[name][rows] for name in ("id", "who", "score")} | {"row": rows}
             self._ids[model] = columns["name"]
@@ -244,7 +246,9 @@ class _Construction:
             self.add_parts(Series("pair", *where), every, which, np.concatenate(terms))
 
     def _add_seconds(self, series: Series, seconds: NDArray[np.float64]) -> None:
-        self.add(series, Counts.of(bins_of(seconds[np.isfinite(seconds)])))
+        known = seconds[np.isfinite(seconds)]
+        if known.size:
+            self.add(series, Counts.of(bins_of(known)))
 
     def _pair_terms(self, difference: NDArray[np.float64]) -> list[Ints]:
         """Give what each request adds to each of `PAIR_COUNTERS`."""
