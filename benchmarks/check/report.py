@@ -7,9 +7,15 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-__all__ = ["AT_MOST", "machine", "markdown"]
+__all__ = ["CHECK", "HELP", "JOIN", "NOTHING", "TINY", "machine", "markdown"]
 
-AT_MOST: Final = {"help": (0.6, None), "a tiny check": (None, None), "the check": (20.0, 1e9), "a join alone": (None, None)}
+HELP: Final = "`birdwatch check --help`"
+NOTHING: Final = "a check up to where files are opened (there are none)"
+TINY: Final = "a check of 1,000 pairs"
+CHECK: Final = "the check"
+JOIN: Final = "DuckDB joins the same files, and nothing else"
+
+_AT_MOST: Final = {HELP: (0.6, None), NOTHING: (0.6, None), CHECK: (20.0, 1e9)}
 """Wall seconds and bytes that are to be reached: of the check with ten million pairs."""
 
 _HEAD: Final = ("", "wall", "CPU", "peak memory", "target", "met")
@@ -36,17 +42,17 @@ def markdown(figures: dict[str, Any]) -> str:
     told = (
         f"{about['cores']} cores ({about['cpu']}), {about['system']}, Python {about['python']}, {packages}; load average at"
         f" the start {about['load_at_start']}. {figures['rows']:,} pairs over {figures['days']:g} days, files of"
-        f" {figures['bytes'] / 1e6:,.0f} MB; medians of {len(figures['took']['the check'])} rounds.\n"
+        f" {figures['bytes'] / 1e6:,.0f} MB; medians of {len(figures['took'][CHECK])} rounds.\n"
     )
     lines = [told, f"| {' | '.join(_HEAD)} |", f"| --- |{' ---: |' * (len(_HEAD) - 1)}"]
     for name, rounds in figures["took"].items():
         wall, cpu, peak = (median(one[key] for one in rounds) for key in ("wall", "cpu", "peak"))
-        seconds, memory = AT_MOST[name]
+        seconds, memory = _AT_MOST.get(name, (None, None))
         targets = [f"≤ {seconds:g} s"] if seconds else []
         targets += [f"≤ {memory / 1e9:g} GB"] if memory else []
         met = (seconds is None or wall <= seconds) and (memory is None or peak <= memory)
         said = ("yes" if met else "**no**") if targets else ""
         lines.append(f"| {name} | {wall:.2f} s | {cpu:.2f} s | {peak / 1e6:,.0f} MB | {', '.join(targets)} | {said} |")
-    check, join = (figures["took"][name] for name in ("the check", "a join alone"))
+    check, join = (figures["took"][name] for name in (CHECK, JOIN))
     ratio = median(a["cpu"] / b["cpu"] for a, b in zip(check, join, strict=True))
     return "\n".join([*lines, "", f"The check takes {ratio:.1f} times the CPU time of the join.", ""])

@@ -12,9 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow import csv
 
 from birdwatch import records
 from birdwatch.check.gate import count_two
+from birdwatch.check.order import patient
 from birdwatch.check.report import as_data
 from birdwatch.check.shadow import check_shadow
 from birdwatch.config import Mapping, Settings
@@ -88,3 +90,37 @@ def test_a_check_of_two_files_never_loads_the_slow_libraries(tmp_path):
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "PASS" in found.stdout
     assert found.stdout.endswith("[]\n")
+
+
+@pytest.mark.parametrize("how", ["backwards", "shuffled"])
+def test_the_order_of_the_rows_changes_nothing(tmp_path, monkeypatch, how):
+    monkeypatch.setattr("birdwatch.check.gate._AT_ONCE", 1_000)
+    order = np.arange(6_000)[::-1] if how == "backwards" else np.random.default_rng(8).permutation(6_000)
+    (tmp_path / "sorted").mkdir()
+    (tmp_path / how).mkdir()
+    written(tmp_path / "sorted", 6_000, 0.3)
+    written(tmp_path / how, 6_000, 0.3, order)
+    plain = answered(tmp_path / "sorted", Settings())
+    assert plain[0]["verdict"] == "pass"
+    assert answered(tmp_path / how, Settings()) == plain
+
+
+def test_csv_files_in_another_order_meet_too(tmp_path, monkeypatch):
+    monkeypatch.setattr("birdwatch.check.gate._AT_ONCE", 1_000)
+    written(tmp_path, 4_000, 0.3, np.random.default_rng(9).permutation(4_000))
+    for role in ("champion", "shadow"):
+        csv.write_csv(pq.read_table(tmp_path / f"{role}.parquet"), tmp_path / f"{role}.csv")
+    found, _, unread, arrivals = answered(tmp_path, Settings(), ".csv")
+    assert (found["verdict"], unread, arrivals) == ("pass", 0, {})
+
+
+@pytest.mark.parametrize("wild", [1.2e9, 1.7e12, None, float("nan")])
+def test_a_wild_time_neither_holds_the_others_in_memory_nor_hides_that_they_are_out_of_order(tmp_path, wild):
+    written(tmp_path, 1_000, 0.01)
+    path = tmp_path / "shadow.parquet"
+    row = pa.table({"request_id": ["x"], "request_ts": pa.array([wild], pa.float64()), "score": [0.5]})
+    whole = pq.read_table(path)
+    for late, parts in ((0.0, (whole, row)), (999 * 0.864, (row, whole.slice(500), whole.slice(0, 500), row))):
+        pq.write_table(pa.concat_tables(parts), path)
+        found = patient(Settings(lateness_seconds=0), "scores", path).lateness_seconds
+        assert found == pytest.approx(late, abs=1e-3)

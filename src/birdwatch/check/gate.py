@@ -16,6 +16,7 @@ from typing import Final
 
 import msgspec
 
+from birdwatch.check.order import patient
 from birdwatch.check.report import Exit, Judged, Report, conclude
 from birdwatch.config import Mapping, Settings
 from birdwatch.detect.disagreement import DisagreementRule
@@ -75,6 +76,7 @@ def count(path: Path, settings: Settings, store: Path, letters: Streams) -> tupl
         )
     if path.is_file():
         settings = _from_file(settings, "scores", path.name.removesuffix(_suffix(path)))
+        settings = patient(settings, "scores", path)
     return _count(open_recorded(path if path.is_dir() else path.parent), settings, store, letters, recorded=True)
 
 
@@ -136,7 +138,7 @@ def count_two(champion: Path, shadow: Path, settings: Settings, store: Path, let
             if not path.is_file():
                 raise SettingsError(f"there is no file {path}: give a file of scores of each, or DATA that holds both")
             Path(folder, stream + _suffix(path)).symlink_to(path.resolve())
-            settings = _from_file(settings, stream, stream, model)
+            settings = patient(_from_file(settings, stream, stream, model), stream, path)
         roles = {"champion": "shadow", "canary": "champion"}
         return count_streams(f"files:{folder}", settings.model_copy(update=roles), store, letters)
 

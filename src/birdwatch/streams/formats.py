@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol, Self
 from birdwatch.errors import StreamError
 from birdwatch.streams.arrow import encode_table
 
-__all__ = ["ROWS_A_MESSAGE", "SUFFIXES", "Lines", "Recording", "Table", "count_messages", "open_recording"]
+__all__ = ["ROWS_A_MESSAGE", "SUFFIXES", "Lines", "Recording", "Table", "column_of", "count_messages", "open_recording"]
 
 SUFFIXES: Final = (".csv", ".jsonl", ".jsonl.gz", ".parquet")
 """What the names of recorded streams end in."""
@@ -170,33 +170,56 @@ class Table:
         self.close()
 
 
-def _csv(path: Path) -> Generator[bytes, None, None]:
-    from pyarrow import csv  # noqa: PLC0415
+def column_of(path: Path, name: str) -> Iterator[Any]:
+    """Give one column of a table, as Arrow has it, in the order of its rows.
 
+    Raises
+    ------
+    pyarrow.ArrowException, KeyError
+        The file cannot be read, or has no such column.
+    """
+    if path.suffix == ".csv":
+        yield _read_csv(path, [], [name])[name]
+        return
+    for batch in _batches(path, [name]):
+        yield batch[name]
+
+
+def _csv(path: Path) -> Generator[bytes, None, None]:
     bad: list[str] = []
+    yield from _thousands(iter([_read_csv(path, bad)]))
+    yield from (text.encode() for text in bad)
+
+
+def _read_csv(path: Path, bad: list[str], only: list[str] | None = None) -> Any:
+    """Read a file, or only some columns of it; what is no row goes to ``bad``."""
+    from pyarrow import csv  # noqa: PLC0415
 
     def put_aside(row: Any) -> str:
         bad.append(row.text)
         return "skip"
 
-    table = csv.read_csv(
+    return csv.read_csv(
         path,
         # One thread, so that rows put aside keep their order.
         read_options=csv.ReadOptions(use_threads=False),
         parse_options=csv.ParseOptions(newlines_in_values=True, invalid_row_handler=put_aside),
-        convert_options=csv.ConvertOptions(strings_can_be_null=True),
+        convert_options=csv.ConvertOptions(strings_can_be_null=True, include_columns=only or []),
     )
-    yield from _thousands(iter([table]))
-    yield from (text.encode() for text in bad)
 
 
 def _parquet(path: Path) -> Generator[bytes, None, None]:
     import pyarrow as pa  # noqa: PLC0415
+
+    yield from _thousands(pa.Table.from_batches([batch]) for batch in _ahead(_batches(path)))
+
+
+def _batches(path: Path, only: list[str] | None = None) -> Iterator[Any]:
     from pyarrow import parquet  # noqa: PLC0415
 
     # By itself it would keep what it has read of the file until it is closed.
     with parquet.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER_BYTES) as file:
-        yield from _thousands(pa.Table.from_batches([batch]) for batch in _ahead(file.iter_batches()))
+        yield from file.iter_batches(columns=only)
 
 
 def _ahead(batches: Iterator[Any]) -> Iterator[Any]:
