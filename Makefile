@@ -10,7 +10,7 @@ TOGETHER = -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 COMPILE = uv=$$(command -v uv || echo $(BIN)/uv); $$uv pip compile --quiet --universal --python-version 3.11 --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo kafka test lint test-integration test-nightly test-faults test-unpinned bench-serving bench-detection bench-dashboard test-soak docs screenshots lock clean
+.PHONY: help demo kafka test lint test-integration test-nightly test-faults test-unpinned bench-serving bench-detection bench-dashboard bench-check test-soak docs screenshots lock clean
 
 help:  ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ bench-detection: $(VENV)/.dev  ## Measure how soon a change is found, and how of
 
 bench-dashboard: $(VENV)/.dev  ## Measure how fast pages open and refresh over a hundred models; needs Chromium and 7 GB; options in ARGS
 	@$(BIN)/python -m benchmarks.dashboard $(ARGS)
+
+bench-check: $(VENV)/.dev  ## Measure how fast the gate starts, and answers over ten million pairs: three minutes; options in ARGS
+	@$(BIN)/python -m benchmarks.check $(ARGS)
 
 docs: $(VENV)/.dev  ## Write the reference from the code
 	$(BIN)/python docs/generate.py

@@ -118,3 +118,12 @@ def test_what_counts_and_judges_starts_without_the_slow_libraries(part):
     slow = {"altair", "pandas", "scipy.stats", "statsmodels", "streamlit"}
     code = f"import sys, birdwatch.{part}; print(sorted({slow!r} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+SLOW_TO_START = {"altair", "confluent_kafka", "pandas", "pyarrow", "rich.console", "scipy", "statsmodels", "streamlit"}
+
+
+@pytest.mark.parametrize("part", ["cli.check", "check.gate", "check.shadow"])
+def test_the_check_starts_with_numpy_alone(part):
+    code = f"import sys, birdwatch.{part}; print(sorted({SLOW_TO_START!r} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -31,31 +31,48 @@ THEIRS = Mapping(
 RENAMED = {"trace": "request_id", "when": "request_ts", "who": "model", "p": "score", "ms": "elapsed_seconds"}
 
 
-def decoded(tables, mapping=None, stream="scores", *, by_columns=True):
-    decoder = Decoder(stream, Names(), mapping, now=lambda: NOW)
-    read = decoder._columnar
-    assert read is not None
-    taken = []
+class Spy:
+    """Reads as the decoder's own, but message by message if so asked; keeps which messages were taken."""
 
-    def counting(*given):
-        found = read(*given)
-        taken.append(found is not None)
+    def __init__(self, read, *, at_once):
+        self.read, self.at_once, self.taken, self.took_all = read, at_once, [], False
+
+    def all_of(self, *given):
+        found = self.read.all_of(*given) if self.at_once else None
+        self.took_all = found is not None
         return found
 
-    decoder._columnar = counting if by_columns else lambda *_: None
+    def __call__(self, *given):
+        found = self.read(*given)
+        self.taken.append(found is not None)
+        return found
+
+
+def decoded(tables, mapping=None, stream="scores", *, how="by message"):
+    decoder = Decoder(stream, Names(), mapping, now=lambda: NOW)
+    assert decoder._columnar is not None
+    spy = Spy(decoder._columnar, at_once=how == "at once")
+    decoder._columnar = spy if how != "by rows" else None
     messages = [Message(stream, 0, i, b"", encode_table(table)) for i, table in enumerate(tables)]
     columns, origin, faults = decoder(messages)
     who = [decoder._names.pairs[code] for code in columns.pop("who").tolist()] if "who" in columns else []
-    return columns, who, origin.tolist(), faults, taken
+    return columns, who, origin.tolist(), faults, spy
 
 
 def assert_same(tables, mapping=None, stream="scores"):
-    fast, *rest, taken = decoded(tables, mapping, stream)
-    slow, *others, _ = decoded(tables, mapping, stream, by_columns=False)
-    assert fast.keys() == slow.keys()
-    for name, column in slow.items():
-        assert fast[name].tobytes() == column.astype(fast[name].dtype).tobytes(), name
-    assert rest == others
+    """See that all ways of reading give the same; say which messages were taken by columns."""
+    slow, *others, _ = decoded(tables, mapping, stream, how="by rows")
+    by_message = decoded(tables, mapping, stream)
+    at_once = decoded(tables, mapping, stream, how="at once")
+    for fast, *rest, _ in (by_message, at_once):
+        assert fast.keys() == slow.keys()
+        for name, column in slow.items():
+            wide = np.promote_types(fast[name].dtype, column.dtype)
+            assert fast[name].astype(wide).tobytes() == column.astype(wide).tobytes(), name
+        assert rest == others
+    taken = by_message[-1].taken
+    alike = len({tuple(table.schema) for table in tables}) == 1
+    assert at_once[-1].took_all == (alike and all(taken) and len(taken) > 0)
     return taken
 
 
@@ -66,7 +83,7 @@ def test_plain_scores_are_read_by_columns_and_give_the_same():
 def test_somebody_elses_names_units_and_constants_give_the_same():
     table = pa.table({theirs: OURS[ours] for theirs, ours in RENAMED.items() if ours in OURS} | {"ms": [1, None, 3]})
     assert assert_same([table], THEIRS) == [True]
-    columns = decoded([table], THEIRS)[0]
+    columns = decoded([table], THEIRS, how="at once")[0]
     assert columns["queue_seconds"].tolist() == [0.5] * 3
     np.testing.assert_array_equal(columns["elapsed_seconds"], [0.001, math.nan, 0.003])
 

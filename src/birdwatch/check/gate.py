@@ -16,6 +16,7 @@ from typing import Final
 
 import msgspec
 
+from birdwatch.check.order import patient
 from birdwatch.check.report import Exit, Judged, Report, conclude
 from birdwatch.config import Mapping, Settings
 from birdwatch.detect.disagreement import DisagreementRule
@@ -47,6 +48,9 @@ _SHORT_KS: Final = 0.02
 """The distance that is in order where the reference is too short to learn it."""
 
 _IDLE_POLLS: Final = 10
+_AT_ONCE: Final = 100_000
+"""So many rows of recorded streams are read at a time: each time costs a commit."""
+
 _NEEDED: Final = ("request_id", "request_ts", "score")
 
 _OF_TIME: Final = (TrafficRule, SilenceRule)
@@ -72,6 +76,7 @@ def count(path: Path, settings: Settings, store: Path, letters: Streams) -> tupl
         )
     if path.is_file():
         settings = _from_file(settings, "scores", path.name.removesuffix(_suffix(path)))
+        settings = patient(settings, "scores", path)
     return _count(open_recorded(path if path.is_dir() else path.parent), settings, store, letters, recorded=True)
 
 
@@ -99,7 +104,7 @@ def _count(place: Streams, settings: Settings, store: Path, letters: Streams, *,
     settings = settings.model_copy(update={"keep_panes_days": None})
     tail = Tail(place, kept, settings, letters=letters, finite=True)
     if recorded:
-        while tail.step():
+        while tail.step(_AT_ONCE, timeout=0.0):
             pass
     else:
         ends, idle = place.ends(sorted(Counting(settings, now=time.time).topics)), 0
@@ -133,7 +138,7 @@ def count_two(champion: Path, shadow: Path, settings: Settings, store: Path, let
             if not path.is_file():
                 raise SettingsError(f"there is no file {path}: give a file of scores of each, or DATA that holds both")
             Path(folder, stream + _suffix(path)).symlink_to(path.resolve())
-            settings = _from_file(settings, stream, stream, model)
+            settings = patient(_from_file(settings, stream, stream, model), stream, path)
         roles = {"champion": "shadow", "canary": "champion"}
         return count_streams(f"files:{folder}", settings.model_copy(update=roles), store, letters)
 

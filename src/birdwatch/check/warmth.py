@@ -18,10 +18,10 @@ from typing import Final, NamedTuple
 import msgspec
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special
 
 from birdwatch.errors import RecordError
 from birdwatch.records import Score, decode
+from birdwatch.stats import special
 from birdwatch.streams import Streams
 
 __all__ = ["Bar", "Evidence", "Seen", "Trial", "Warmth", "gather", "judge", "mean_bound", "ratio_bound", "share_bound"]

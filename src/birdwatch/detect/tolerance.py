@@ -8,9 +8,9 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from birdwatch.detect.verdict import Severity
+from birdwatch.stats import special
 
 __all__ = ["TICKET_LEVEL", "in_order", "learn", "level", "normal_noise"]
 

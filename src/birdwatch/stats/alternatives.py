@@ -10,7 +10,8 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
+
+from birdwatch.stats import special
 
 __all__ = ["density_ratios"]
 

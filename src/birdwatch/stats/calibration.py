@@ -14,7 +14,8 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
+
+from birdwatch.stats import special
 
 __all__ = ["least_tolerance", "peak"]
 

@@ -9,8 +9,8 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
+from birdwatch.stats import special
 from birdwatch.stats.distances import bucket_counts
 from birdwatch.stats.quantiles import Histogram
 

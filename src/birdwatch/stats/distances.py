@@ -11,8 +11,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
+from birdwatch.stats import special
 from birdwatch.stats.grid import Scale, midpoints, upper_edges
 from birdwatch.stats.quantiles import Histogram, moments, size
 

@@ -18,7 +18,8 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
+
+from birdwatch.stats import special
 
 __all__ = ["FEW", "bounded_mean_band", "gamma_exponential_bound", "unbounded_mean_band"]
 

@@ -20,8 +20,8 @@ from typing import Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
+from birdwatch.stats import special
 from birdwatch.stats.alternatives import density_ratios
 from birdwatch.stats.distances import bucket_counts
 from birdwatch.stats.quantiles import Histogram, size

@@ -16,7 +16,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
+
+from birdwatch.stats import special
 
 __all__ = ["LAG_HOURS", "Traffic", "count_surprise", "fit_traffic", "silence_surprise"]
 

@@ -24,7 +24,7 @@ from typing import Final, Literal
 from birdwatch.errors import AddressError, StreamError
 from birdwatch.streams.base import Headers, Message, OnLost, Partition, Positions
 from birdwatch.streams.database import GroupOffsets, naming
-from birdwatch.streams.formats import SUFFIXES, Recording, open_recording
+from birdwatch.streams.formats import SUFFIXES, Recording, count_messages, open_recording
 from birdwatch.streams.local import LocalReader, LocalStreams, Log
 
 __all__ = ["FileStreams"]
@@ -126,15 +126,13 @@ class FileStreams(LocalStreams):
         return sorted(self._files())
 
     def ends(self, streams: Sequence[str]) -> Positions:
-        """Give the offset that each stream's next message will have, by reading the files to their ends."""
+        """Give the offset that each stream's next message will have; lines and CSV are read to their ends for it."""
         found: Positions = {}
         for stream in streams:
             path = self._find(stream)
             if path is not None:
-                with naming(path), open_recording(path) as recording:
-                    while recording.take(stalled=True) is not None:
-                        pass
-                    found[Partition(stream)] = recording.at
+                with naming(path):
+                    found[Partition(stream)] = count_messages(path)
         return found
 
     def committed(self, group: str, streams: Sequence[str]) -> Positions:
@@ -203,10 +201,8 @@ class _FileLog:
                 return None
             # Another file, or shorter than it was; one that holds as much as was read has been put together differently.
             self.close()
-            with open_recording(self._path) as recording:
-                while recording.take(stalled=True) is not None:
-                    pass
-                return recording.at if recording.at < offset else None
+            end = count_messages(self._path)
+            return end if end < offset else None
 
     def close(self) -> None:
         if self._recording is not None:

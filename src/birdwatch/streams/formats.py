@@ -4,13 +4,14 @@ import gzip
 import zlib
 from collections import deque
 from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, Protocol, Self
 
 from birdwatch.errors import StreamError
 from birdwatch.streams.arrow import encode_table
 
-__all__ = ["ROWS_A_MESSAGE", "SUFFIXES", "Lines", "Recording", "Table", "open_recording"]
+__all__ = ["ROWS_A_MESSAGE", "SUFFIXES", "Lines", "Recording", "Table", "column_of", "count_messages", "open_recording"]
 
 SUFFIXES: Final = (".csv", ".jsonl", ".jsonl.gz", ".parquet")
 """What the names of recorded streams end in."""
@@ -22,6 +23,7 @@ _TEXTS: Final = ("id", "key", "model", "request_id", "version")
 """Columns of a CSV that are text, whatever they look like: a version 1.10 is none of 1.1."""
 
 _CHUNK_BYTES: Final = 1 << 18
+_BUFFER_BYTES: Final = 1 << 20
 
 
 class Recording(Protocol):
@@ -57,6 +59,23 @@ class Recording(Protocol):
 def open_recording(path: Path) -> Recording:
     """Open a file by what its name ends in."""
     return Lines(path) if path.name.endswith((".jsonl", ".jsonl.gz")) else Table(path)
+
+
+def count_messages(path: Path) -> int:
+    """Give how many messages a file holds; but for Parquet, which says so itself, by reading it to its end."""
+    if path.suffix == ".parquet":
+        import pyarrow as pa  # noqa: PLC0415 - slow to import, and recorded streams are mostly lines
+        from pyarrow import parquet  # noqa: PLC0415
+
+        try:
+            rows: int = parquet.read_metadata(path).num_rows
+        except pa.ArrowException:
+            return 0
+        return -(-rows // ROWS_A_MESSAGE)
+    with open_recording(path) as recording:
+        while recording.take(stalled=True) is not None:
+            pass
+        return recording.at
 
 
 class Lines:
@@ -154,33 +173,68 @@ class Table:
         self.close()
 
 
+def column_of(path: Path, name: str) -> Iterator[Any]:
+    """Give one column of a table, as Arrow has it, in the order of its rows.
+
+    Raises
+    ------
+    pyarrow.ArrowException, KeyError
+        The file cannot be read, or has no such column.
+    """
+    if path.suffix == ".csv":
+        yield _read_csv(path, [], [name])[name]
+        return
+    for batch in _batches(path, [name]):
+        yield batch[name]
+
+
 def _csv(path: Path) -> Generator[bytes, None, None]:
+    bad: list[str] = []
+    yield from _thousands(iter([_read_csv(path, bad)]))
+    yield from (text.encode() for text in bad)
+
+
+def _read_csv(path: Path, bad: list[str], only: list[str] | None = None) -> Any:
+    """Read a file, or only some columns of it; what is no row goes to ``bad``."""
     import pyarrow as pa  # noqa: PLC0415
     from pyarrow import csv  # noqa: PLC0415
-
-    bad: list[str] = []
 
     def put_aside(row: Any) -> str:
         bad.append(row.text)
         return "skip"
 
-    table = csv.read_csv(
+    return csv.read_csv(
         path,
         # One thread, so that rows put aside keep their order.
         read_options=csv.ReadOptions(use_threads=False),
         parse_options=csv.ParseOptions(newlines_in_values=True, invalid_row_handler=put_aside),
-        convert_options=csv.ConvertOptions(strings_can_be_null=True, column_types=dict.fromkeys(_TEXTS, pa.string())),
+        convert_options=csv.ConvertOptions(
+            strings_can_be_null=True, column_types=dict.fromkeys(_TEXTS, pa.string()), include_columns=only or []
+        ),
     )
-    yield from _thousands(iter([table]))
-    yield from (text.encode() for text in bad)
 
 
 def _parquet(path: Path) -> Generator[bytes, None, None]:
     import pyarrow as pa  # noqa: PLC0415
+
+    yield from _thousands(pa.Table.from_batches([batch]) for batch in _ahead(_batches(path)))
+
+
+def _batches(path: Path, only: list[str] | None = None) -> Iterator[Any]:
     from pyarrow import parquet  # noqa: PLC0415
 
-    with parquet.ParquetFile(path) as file:
-        yield from _thousands(pa.Table.from_batches([batch]) for batch in file.iter_batches())
+    # By itself it would keep what it has read of the file until it is closed.
+    with parquet.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER_BYTES) as file:
+        yield from file.iter_batches(columns=only)
+
+
+def _ahead(batches: Iterator[Any]) -> Iterator[Any]:
+    """Read the next batch while somebody works on this one."""
+    with ThreadPoolExecutor(1, thread_name_prefix="birdwatch-parquet") as reader:
+        waiting = reader.submit(next, batches, None)
+        while (batch := waiting.result()) is not None:
+            waiting = reader.submit(next, batches, None)
+            yield batch
 
 
 def _thousands(tables: Iterator[Any]) -> Iterator[bytes]:

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from birdwatch.errors import StreamError
+from birdwatch.streams.arrow import as_array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -152,7 +153,7 @@ def missing(folder: Path, days: Days = EVERY_DAY) -> list[Stretch]:
 def _offsets(path: Path) -> Any:
     try:
         with pq.ParquetFile(path) as file:
-            return file.read(columns=["offset"])["offset"].to_numpy()
+            return as_array(file.read(columns=["offset"])["offset"])
     except (OSError, pa.ArrowException):
         return np.array([], dtype=np.int64)
 
@@ -237,7 +238,8 @@ class _Cursor:
         self._open: pq.ParquetFile | None = None
         self._batches: Iterator[pa.RecordBatch] = iter(())
         try:
-            self._open = pq.ParquetFile(file.path, page_checksum_verification=True)
+            # With a buffer of its own it would keep what it has read of the file until it is closed.
+            self._open = pq.ParquetFile(file.path, page_checksum_verification=True, pre_buffer=False)
             if not self._open.schema_arrow.equals(SCHEMA):
                 raise pa.ArrowInvalid("it has other columns than an archive has")
             self._batches = self._open.iter_batches(batch_size=_ROWS)
@@ -267,7 +269,7 @@ class _Cursor:
             if self._batch is None:
                 self.close()
                 return False
-            self.offsets = self._batch["offset"].to_numpy()
+            self.offsets = as_array(self._batch["offset"])
 
     def take(self, until: int | None) -> pa.RecordBatch:
         """Give the messages at hand that lie before an offset; the caller skips them."""

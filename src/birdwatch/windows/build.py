@@ -123,6 +123,7 @@ class _Construction:
         self._grid = grid
         self._parts: dict[Series, list[Counts]] = {}
         self._by_model: dict[str, Columns] = {}
+        self._ids: dict[str, NDArray[np.bytes_]] = {}
         self._canaries: set[str] = {canary}
         self._partitions = partitions
 
@@ -161,7 +162,7 @@ class _Construction:
     def add_scores(self, columns: Columns, stream: str, requests: Ints | None) -> None:
         finite = np.isfinite(columns["score"])
         known = np.isin(columns["id"], requests) if requests is not None else np.ones_like(finite)
-        codes = np.unique(columns["who"]).tolist()
+        codes = _codes(columns["who"])
         for code in codes:
             who = self._names.pairs[code]
             mine = columns["who"] == code
@@ -175,20 +176,24 @@ class _Construction:
                 **{name: int(rows.sum()) for name, rows in counted.items()},
                 orphans=int((mine & ~known).sum()),
             )
-            self.add_parts(
-                Series("counts", *who),
-                np.concatenate([columns["id"][rows] for rows in counted.values()]),
-                np.repeat([COUNTERS.index(name) for name in counted], [rows.sum() for rows in counted.values()]),
-            )
+            if self._partitions:
+                self.add_parts(
+                    Series("counts", *who),
+                    np.concatenate([columns["id"][rows] for rows in counted.values()]),
+                    np.repeat([COUNTERS.index(name) for name in counted], [rows.sum() for rows in counted.values()]),
+                )
             scores = bins_of(columns["score"][mine & finite], self._grid.scale)
             self.add_whole_and_parts(Series("score", *who), columns["id"][mine & finite], scores)
             self._add_seconds(Series("latency.queue", *who), columns["queue_seconds"][mine])
             self._add_seconds(Series("latency.model", *who), columns["elapsed_seconds"][mine])
         for model in {self._names.pairs[code][0] for code in codes}:
             versions = [code for code in codes if self._names.pairs[code][0] == model]
-            rows = np.flatnonzero(np.isin(columns["who"], versions) & finite)
+            theirs = np.zeros(codes[-1] + 1, dtype=np.bool_)
+            theirs[versions] = True
+            rows = np.flatnonzero(theirs[columns["who"]] & finite)
             rows = rows[np.argsort(columns["id"][rows])]
-            self._by_model[model] = {name: columns[name][rows] for name in ("id", "name", "who", "score")}
+            self._by_model[model] = {name: columns[name][rows] for name in ("id", "who", "score")} | {"row": rows}
+            self._ids[model] = columns["name"]
             if stream == "canary":
                 self._canaries.add(model)
 
@@ -196,7 +201,7 @@ class _Construction:
         self.count(Series("counts"), decisions=columns["id"].size, sla_misses=int((~columns["within_sla"]).sum()))
         reasons = np.array([REASONS.index(reason) for reason in columns["reason"].tolist()], dtype=np.int64)
         selection = (columns["tier"] + 1) * 16 + reasons  # as `selection_bin` says, for many
-        for code in np.unique(columns["who"]).tolist():
+        for code in _codes(columns["who"]):
             who = self._names.pairs[code]
             mine = columns["who"] == code
             self.add(Series("selection", *who), Counts.of(selection[mine]))
@@ -215,7 +220,7 @@ class _Construction:
         at = np.minimum(np.searchsorted(partner["id"], model["id"]), partner["id"].size - 1)
         met = partner["id"][at] == model["id"]
         extremes = []
-        for code in np.unique(model["who"][met]).tolist():
+        for code in _codes(model["who"][met]):
             name, version = self._names.pairs[code]
             where = (name, version, partner_name)
             mine = met & (model["who"] == code)
@@ -227,20 +232,23 @@ class _Construction:
                 apart = bins_of(ours, "probability") - bins_of(theirs, "probability")
                 self.add_whole_and_parts(Series("apart", *where), model["id"][mine], apart)
             self.add(Series("joint", *where), Counts.of(joint_bins(ours, theirs, self._grid.scale)))
-            ids = model["name"][mine]
-            largest = np.lexsort([ids, -np.abs(difference)])[:EXTREMES].tolist()
-            extremes += [Extreme(*where, ids[i].decode(), float(ours[i]), float(theirs[i])) for i in largest]
+            rows = model["row"][mine]
+            for i, name in _largest(difference, rows, self._ids[model_name]):
+                extremes.append(Extreme(*where, name, float(ours[i]), float(theirs[i])))
         return extremes
 
     def _add_difference(self, where: tuple[str, str, str], ids: Ints, difference: NDArray[np.float64]) -> None:
         self.add_whole_and_parts(Series("difference", *where), ids, bins_of(difference))
         terms = self._pair_terms(difference)
         self.add(Series("pair", *where), Counts.of(range(len(terms)), [_integer_sum(term) for term in terms]))
-        every, which = np.tile(ids, len(terms)), np.repeat(range(len(terms)), ids.size)
-        self.add_parts(Series("pair", *where), every, which, np.concatenate(terms))
+        if self._partitions:
+            every, which = np.tile(ids, len(terms)), np.repeat(range(len(terms)), ids.size)
+            self.add_parts(Series("pair", *where), every, which, np.concatenate(terms))
 
     def _add_seconds(self, series: Series, seconds: NDArray[np.float64]) -> None:
-        self.add(series, Counts.of(bins_of(seconds[np.isfinite(seconds)])))
+        known = seconds[np.isfinite(seconds)]
+        if known.size:
+            self.add(series, Counts.of(bins_of(known)))
 
     def _pair_terms(self, difference: NDArray[np.float64]) -> list[Ints]:
         """Give what each request adds to each of `PAIR_COUNTERS`."""
@@ -253,6 +261,23 @@ class _Construction:
             clipped != units,
         )
         return [term.astype(np.int64) for term in terms]
+
+
+def _codes(who: Ints) -> list[int]:
+    """Name the numbers of models that are there, in order: they are small."""
+    found: list[int] = np.flatnonzero(np.bincount(who)).tolist()
+    return found
+
+
+def _largest(difference: NDArray[np.float64], rows: Ints, ids: NDArray[np.bytes_]) -> list[tuple[int, str]]:
+    """Say where the largest differences are and of which request, the largest first, of equals the first by name."""
+    size = np.abs(difference)
+    # Names are compared of those alone that can be among them: texts sort slowly.
+    least = np.partition(size, -EXTREMES)[-EXTREMES] if size.size > EXTREMES else 0.0
+    near = np.flatnonzero(size >= least)
+    names = ids[rows[near]]
+    first = np.lexsort([names, -size[near]])[:EXTREMES]
+    return [(int(near[i]), names[i].decode()) for i in first]
 
 
 def joint_bins(model: NDArray[np.float64], partner: NDArray[np.float64], scale: Scale) -> NDArray[np.int64]:
@@ -276,9 +301,10 @@ def _once(columns: Columns, names: Names) -> Columns:
         rank = np.array([models.index(model) for model, _ in names.pairs], dtype=np.int64)
         # Mixing the model's rank into the hash keeps one key a row, which sorts fast.
         identity = identity ^ (rank[columns["who"]] * np.int64(0x1E3779B97F4A7C15 >> 1))
-    unique, first, times = np.unique(identity, return_index=True, return_counts=True)
-    if unique.size == identity.size:
+    ordered = np.sort(identity)
+    if not (ordered[1:] == ordered[:-1]).any():
         return columns
+    unique, first, times = np.unique(identity, return_index=True, return_counts=True)
     repeated = np.isin(identity, unique[times > 1])
     rows = np.flatnonzero(repeated)
     # Sorted by what they say, not by when they came: that would differ from run to run.

@@ -1,16 +1,20 @@
-"""Arrow payloads read column by column: ten times as fast as row by row, and the same to the last bit.
+"""Arrow payloads read column by column, many at a time: far faster than row by row, and the same to the last bit.
 
 A payload in which anything is out of the ordinary (a null where none may be, another type, a number that is not finite, a
 time at which nothing can have happened) is left to whoever reads rows: that knows what is wrong with which.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from birdwatch.config import Mapping as Said
+from birdwatch.errors import RecordError
+from birdwatch.streams import Message
+from birdwatch.streams.arrow import as_array, is_arrow, read_table
+from birdwatch.windows.ids import ids_of_column
 
 __all__ = ["Columnar", "Kind"]
 
@@ -77,6 +81,29 @@ class Columnar:
         self._id, self._time = id_field, time_field
         self._codes = codes
 
+    def all_of(
+        self, messages: Sequence[Message], earliest: float, latest: float
+    ) -> tuple[Columns, NDArray[np.int64]] | None:
+        """Read messages as one table; None where one of them has none, or not one like the others, or a row is not in order.
+
+        Returns
+        -------
+        columns, origin
+            ``origin`` has, for each row, which message it came from.
+        """
+        import pyarrow as pa  # noqa: PLC0415 - slow to import, and seldom needed
+
+        if not all(is_arrow(message.value) for message in messages):
+            return None
+        try:
+            tables = [read_table(message.value) for message in messages]
+            columns = self(pa.concat_tables(tables), earliest, latest)
+        except (RecordError, pa.ArrowException):
+            return None
+        if columns is None:
+            return None
+        return columns, np.repeat(np.arange(len(tables)), [table.num_rows for table in tables])
+
     def __call__(self, table: Any, earliest: float, latest: float) -> Columns | None:
         """Read a ``pyarrow.Table``; None where a row of it is not plainly in order.
 
@@ -94,13 +121,8 @@ class Columnar:
         time = found[self._time]
         if not table.num_rows or time.min() < earliest or time.max() > latest:
             return None
-        ids = found.pop(self._id)
-        names = [i.encode() for i in ids]
-        columns: Columns = {
-            "id": np.fromiter(map(hash, ids), np.int64, len(ids)),
-            "name": np.array(names, dtype="S"),
-            "time": time,
-        }
+        ids, names = found.pop(self._id)
+        columns: Columns = {"id": ids, "name": names, "time": time}
         if "model" in self._fields:
             columns["who"] = self._who(found.pop("model"), found.pop("version"))
         found.pop(self._time)
@@ -109,6 +131,8 @@ class Columnar:
     def _who(self, models: Any, versions: Any) -> NDArray[np.int64]:
         (first, known), (second, others) = models, versions
         pairs = first * len(others) + second
+        if len(known) == len(others) == 1:
+            return np.full(pairs.size, self._codes(known, others)[0])
         seen, where = np.unique(pairs, return_inverse=True)
         numbers = self._codes(
             [known[pair // len(others)] for pair in seen.tolist()],
@@ -123,7 +147,7 @@ class Columnar:
         column = table.column(place[0]) if place else None
         if field.kind == "name":
             if name == self._id:
-                return _texts(column)
+                return _ids(column)
             return _coded(column, field.otherwise, table.num_rows)
         if field.kind == "text?":
             return _there(column, field.otherwise, table.num_rows)
@@ -136,15 +160,14 @@ def _is_text(column: Any) -> bool:
     return bool(pa.types.is_string(column.type) or pa.types.is_large_string(column.type))
 
 
-def _texts(column: Any) -> list[str]:
+def _ids(column: Any) -> tuple[NDArray[np.int64], NDArray[np.bytes_]]:
     import pyarrow.compute as pc  # noqa: PLC0415 - slow to import, and seldom needed
 
     if column is None or not _is_text(column) or column.null_count:
         raise _NotPlainError
     if (pc.max(pc.utf8_length(column)).as_py() or 0) > _LONGEST:
         raise _NotPlainError
-    found: list[str] = column.to_pylist()
-    return found
+    return ids_of_column(column)
 
 
 def _coded(column: Any, otherwise: Any, rows: int) -> tuple[NDArray[np.int64], list[str]]:
@@ -153,13 +176,15 @@ def _coded(column: Any, otherwise: Any, rows: int) -> tuple[NDArray[np.int64], l
         if not isinstance(otherwise, str) or len(otherwise) > _LONGEST:
             raise _NotPlainError
         return np.zeros(rows, dtype=np.int64), [otherwise]
+    import pyarrow as pa  # noqa: PLC0415 - slow to import, and seldom needed
+
     if not _is_text(column) or column.null_count:
         raise _NotPlainError
-    coded = column.combine_chunks().dictionary_encode()
+    coded = pa.concat_arrays(column.chunks).dictionary_encode()
     texts: list[str] = coded.dictionary.to_pylist()
     if max(map(len, texts), default=0) > _LONGEST:
         raise _NotPlainError
-    return coded.indices.to_numpy().astype(np.int64), texts
+    return as_array(coded.indices).astype(np.int64), texts
 
 
 def _there(column: Any, otherwise: Any, rows: int) -> NDArray[np.bool_]:
@@ -171,8 +196,13 @@ def _there(column: Any, otherwise: Any, rows: int) -> NDArray[np.bool_]:
         return np.full(rows, otherwise is not None)
     if not (pa.types.is_null(column.type) or _is_text(column)):
         raise _NotPlainError
-    found: NDArray[np.bool_] = column.is_valid().to_numpy()
-    return found
+    return _valid(column)
+
+
+def _valid(column: Any) -> NDArray[np.bool_]:
+    import pyarrow as pa  # noqa: PLC0415 - slow to import, and seldom needed
+
+    return as_array(column.is_valid().cast(pa.uint8())).astype(np.bool_)
 
 
 def _numbers(column: Any, field: _Field, rows: int) -> NDArray[np.float64]:
@@ -183,11 +213,16 @@ def _numbers(column: Any, field: _Field, rows: int) -> NDArray[np.float64]:
         value = field.otherwise
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise _NotPlainError
+        if value is None and nullable:
+            return np.full(rows, np.nan)
         found = np.full(rows, np.nan if value is None else float(value))
         missing = np.full(rows, value is None)
     elif pa.types.is_integer(column.type) or pa.types.is_float64(column.type) or pa.types.is_float32(column.type):
-        missing = column.is_null(nan_is_null=True).to_numpy()
-        found = np.asarray(column.cast(pa.float64(), safe=False).to_numpy(), dtype=np.float64)
+        numbers = column.cast(pa.float64(), safe=False)
+        found = as_array(numbers)
+        if numbers.null_count:
+            found[~_valid(numbers)] = np.nan
+        missing = np.isnan(found)
     elif pa.types.is_null(column.type):
         missing, found = np.ones(rows, dtype=np.bool_), np.full(rows, np.nan)
     else:

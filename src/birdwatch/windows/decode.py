@@ -22,6 +22,7 @@ from birdwatch.streams.arrow import is_arrow, read_table, rows_of
 from birdwatch.windows.arms import arm_columns
 from birdwatch.windows.columnar import Columnar
 from birdwatch.windows.foreign import Foreign
+from birdwatch.windows.ids import ids_of_texts
 from birdwatch.windows.inputs import NOTHING, Inputs, Reader
 from birdwatch.windows.names import Names
 
@@ -229,6 +230,9 @@ class Decoder:
         earliest = self._earliest
         latest = self._latest = self._now() + self._ahead_seconds
         time = self._time
+        at_once = self._columnar.all_of(messages, earliest, latest) if self._columnar is not None else None
+        if at_once is not None:
+            return (*at_once, faults)
         for index, message in enumerate(messages):
             try:
                 if is_arrow(message.value):
@@ -350,13 +354,8 @@ class Decoder:
         return rows
 
     def _columns(self, rows: list[Any]) -> Columns:
-        ids = [getattr(row, self._id_field) for row in rows]
-        columns: Columns = {
-            # Python's own hash is 64 bits and as good as random: among a million ids two collide once in 10⁷ panes.
-            "id": np.fromiter(map(hash, ids), np.int64, len(ids)),
-            "name": np.array([i.encode() for i in ids], dtype="S") if ids else np.empty(0, "S1"),
-            "time": _numbers(rows, self._time_field),
-        }
+        ids, names = ids_of_texts([getattr(row, self._id_field) for row in rows])
+        columns: Columns = {"id": ids, "name": names, "time": _numbers(rows, self._time_field)}
         if "model" in self._fields:
             columns["who"] = self._names.codes((r.model for r in rows), (r.version for r in rows))
         for name, field in self._fields.items():

@@ -165,14 +165,17 @@ class Lane:
         starts = np.floor_divide(columns["time"], self._length).astype(np.int64) * self._length
         offsets = np.array([m.offset for m in messages], dtype=np.int64)[origin]
         fresh = offsets >= counted
-        order = np.lexsort([fresh, starts])
-        keys = starts[order] * 2 + fresh[order]
+        keys = starts * 2 + fresh
+        if (np.diff(keys) < 0).any():
+            order = np.argsort(keys, kind="stable")
+            keys, offsets = keys[order], offsets[order]
+            columns = {name: values[order] for name, values in columns.items()}
         cuts = [0, *(np.flatnonzero(np.diff(keys)) + 1).tolist(), keys.size]
         for begin, end in itertools.pairwise(cuts):
-            rows = order[begin:end]
-            part = {name: values[rows] for name, values in columns.items()}
-            first = int(offsets[rows].min())
-            self._place(int(starts[rows[0]]), stream, at, first, part, fresh=bool(fresh[rows[0]]))
+            # A copy, since a part that waits long must not hold the whole.
+            part = {name: values[begin:end].copy() for name, values in columns.items()}
+            start, is_fresh = divmod(int(keys[begin]), 2)
+            self._place(start, stream, at, int(offsets[begin:end].min()), part, fresh=bool(is_fresh))
         return faults
 
     def _place(self, start: int, stream: str, at: Partition, first: int, part: Columns, *, fresh: bool) -> None:

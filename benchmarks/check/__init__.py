@@ -1,0 +1,1 @@
+"""How fast the gate answers over two files of many million requests."""
