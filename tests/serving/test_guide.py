@@ -106,7 +106,7 @@ def test_the_metrics_it_names_are_those_that_are_shown(score, monkeypatch):
 
     class Seen(Health):
         def close(self):
-            shown.append(self._answer("/metrics")[2].decode())
+            shown.append(self.answer("/metrics")[2].decode())
             super().close()
 
     monkeypatch.setattr("birdwatch.health.Health", Seen)
