@@ -10,6 +10,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from birdwatch.detect.budget import Budget
 from birdwatch.detect.kind import Rule
+from birdwatch.detect.verdict import WATCHDOG
 
 __all__ = ["rules_schema"]
 
@@ -50,4 +51,5 @@ def rules_schema(kinds: Mapping[str, type[Rule]]) -> dict[str, Any]:
         # A rule has its kind by default, but a file must say of which kind a rule is.
         if part.get("properties", {}).get("kind", {}).get("const") in kinds:
             part["required"] = ["name", "kind", *(name for name in part["required"] if name not in ("name", "kind"))]
+            part["properties"]["name"]["not"] = {"const": WATCHDOG}
     return {"$schema": _Schema.schema_dialect, **schema, "title": "Rules of Birdwatch"}
