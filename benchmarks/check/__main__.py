@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.check import report
+from benchmarks.machine import machine
 from rich.console import Console
 from rich.progress import Progress
 
@@ -31,7 +32,7 @@ def main() -> None:
     options.add_argument("--json", type=Path, help="Write the figures here as well.")
     given = options.parse_args()
     noise = Console(stderr=True)
-    figures: dict[str, Any] = {"machine": report.machine(), "rows": given.rows, "days": given.days}
+    figures: dict[str, Any] = {"machine": machine(report.PACKAGES), "rows": given.rows, "days": given.days}
     with (
         tempfile.TemporaryDirectory(prefix="birdwatch-bench-") as temporary,
         Progress(console=noise, disable=not noise.is_terminal) as progress,

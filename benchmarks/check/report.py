@@ -1,13 +1,9 @@
 """The figures as Markdown, beside what they should be."""
 
-import os
-import platform
-from importlib.metadata import version
-from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-__all__ = ["CHECK", "HELP", "JOIN", "NOTHING", "TINY", "machine", "markdown"]
+__all__ = ["CHECK", "HELP", "JOIN", "NOTHING", "PACKAGES", "TINY", "markdown"]
 
 HELP: Final = "`birdwatch check --help`"
 NOTHING: Final = "a check up to where files are opened (there are none)"
@@ -15,24 +11,12 @@ TINY: Final = "a check of 1,000 pairs"
 CHECK: Final = "the check"
 JOIN: Final = "DuckDB joins the same files, and nothing else"
 
+PACKAGES: Final = ("birdwatch", "numpy", "pyarrow", "scipy", "duckdb")
+
 _AT_MOST: Final = {HELP: (0.6, None), NOTHING: (0.6, None), CHECK: (20.0, 1e9)}
 """Wall seconds and bytes that are to be reached: of the check with ten million pairs."""
 
 _HEAD: Final = ("", "wall", "CPU", "peak memory", "target", "met")
-
-
-def machine() -> dict[str, Any]:
-    """Say on what is measured."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    models = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
-    return {
-        "cores": len(os.sched_getaffinity(0)),
-        "cpu": models[0] if models else platform.machine(),
-        "system": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
-        "packages": {name: version(name) for name in ("birdwatch", "numpy", "pyarrow", "scipy", "duckdb")},
-        "load_at_start": round(os.getloadavg()[0], 2),
-    }
 
 
 def markdown(figures: dict[str, Any]) -> str:

@@ -38,7 +38,7 @@ def main() -> None:
         store = given.store or Path(folder) / "birdwatch.db"
         if not store.exists():
             build(store, DAYS, progress)
-        figures: dict[str, Any] = {"machine": report.machine(store), "pages": {}}
+        figures: dict[str, Any] = {"machine": report.measured_on(store), "pages": {}}
         figures["empty"] = _empty(store, given.rounds)
         task = progress.add_task("in the browser", total=len(given.pages) * len(given.ranges))
         for page, stretch, found in _seen(store, given, lambda: progress.advance(task)):

@@ -1,15 +1,13 @@
 """The figures as Markdown, beside what they should be."""
 
-import os
-import platform
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
 import apsw
+from benchmarks.machine import machine
 
-__all__ = ["machine", "markdown"]
+__all__ = ["markdown", "measured_on"]
 
 _OPENED: Final = 1.5
 _REFRESHED: Final = 0.3
@@ -30,18 +28,11 @@ _HEAD: Final = (
 )
 
 
-def machine(store: Path) -> dict[str, Any]:
+def measured_on(store: Path) -> dict[str, Any]:
     """Say on what is measured."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    models = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
-    return {
-        "cores": len(os.sched_getaffinity(0)),
-        "cpu": models[0] if models else platform.machine(),
-        "system": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
+    packages = ("birdwatch", "streamlit", "pandas", "altair", "pyarrow")
+    return machine(packages) | {
         "sqlite": apsw.sqlite_lib_version(),
-        "packages": {name: version(name) for name in ("birdwatch", "streamlit", "pandas", "altair", "pyarrow")},
-        "load_at_start": round(os.getloadavg()[0], 2),
         "store_gigabytes": round(store.stat().st_size / 1e9, 1),
     }
 

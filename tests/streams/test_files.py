@@ -243,6 +243,12 @@ def test_an_offset_of_a_table_means_the_same_rows_each_time(tmp_path, open_reade
     assert drain(reader, limit=1) == messages[3:]
 
 
+@pytest.mark.parametrize("rows", [0, 1, 999, 1000, 1001, 5000])
+def test_the_end_of_a_table_is_told_without_reading_it(tmp_path, streams, open_reader, rows):
+    parquet.write_table(pa.table({"n": range(rows)}), tmp_path / "scores.parquet")
+    assert streams.ends(["scores"]) == {P: len(drain(open_reader(["scores"])))}
+
+
 def test_the_limit_of_a_poll_counts_the_rows_of_a_table(tmp_path, open_reader):
     parquet.write_table(pa.table({"n": range(5000)}), tmp_path / "scores.parquet")
     reader = open_reader(["scores"])

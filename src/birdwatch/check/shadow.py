@@ -117,14 +117,15 @@ def check_shadow(
         what = f"of {champion} have no score of {shadow}"
         verdict, _ = coverage.weigh(Case(whom, *closed, pane), k, n, most_missing, what, {}, threshold)
         judged.append(Judged(coverage, verdict, decides=True))
-    for rule in _of_plugins(rules, shadow, paired=paired):
+    plugins = _of_plugins(rules, shadow, paired=paired)
+    for rule in plugins:
         case = Case(Subject(shadow), *closed, pane)
         judged.append(Judged(rule, rule.say(case, "no data", _NOT_ASKED.format(rule.kind)), decides=False))
     comparing = any(isinstance(rule, PairedRule | DistributionRule) for rule, _ in cases)
     absent = [] if comparing else ["no rule compares the scores of the two: have one of the kind paired"]
     absent += [
         f"the rule {rule.name} must have data, and a plug-in is not asked of a shadow"
-        for rule in _of_plugins(rules, shadow, paired=paired)
+        for rule in plugins
         if rule.must_have_data
     ]
     report = conclude(judged, [*absent, *without_data(judging, cases)])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from birdwatch.cli.options import AllowPickle, Artifact, BatchSize, FactoryOptions, ModelSeconds, ModelTarget
 from birdwatch.errors import SettingsError
 from birdwatch.signals import until_signalled
 
@@ -24,10 +25,7 @@ _ARCHIVE: Final = "archive:"
 
 def backfill(
     model: Annotated[str, typer.Argument(help="The name under which it scores.")],
-    target: Annotated[
-        str,
-        typer.Option(help="module:function from a list of features to as many numbers; or skops, onnx, oip, pickle."),
-    ],
+    target: ModelTarget,
     from_: Annotated[
         str,
         typer.Option(
@@ -41,20 +39,13 @@ def backfill(
         ),
     ],
     version: Annotated[str, typer.Option(help="The version that the scores name.")] = "1",
-    artifact: Annotated[
-        str | None,
-        typer.Option(help="A path, for oip a URL; --target then names a factory that is called with it."),
-    ] = None,
-    options: Annotated[str, typer.Option(help="JSON that the factory is given as keywords.")] = "{}",
+    artifact: Artifact = None,
+    options: FactoryOptions = "{}",
     since: Annotated[str | None, typer.Option(help="Only requests from then on: 2026-11-01T08:00 (UTC).")] = None,
     until: Annotated[str | None, typer.Option(help="Only requests before then.")] = None,
-    batch: Annotated[int, typer.Option(min=1, help="How many requests to score at once, at most.")] = 64,
-    timeout_seconds: Annotated[
-        float, typer.Option(min=0.001, help="How long the model may take for a batch, which then gets errors.")
-    ] = 10.0,
-    allow_pickle: Annotated[
-        bool, typer.Option("--allow-pickle", help="Load pickles with a known SHA-256; reading one runs its code.")
-    ] = False,
+    batch: BatchSize = 64,
+    timeout_seconds: ModelSeconds = 10.0,
+    allow_pickle: AllowPickle = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
     """Score requests of the past with a candidate, exactly as they were seen, as its runner would have.

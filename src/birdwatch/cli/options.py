@@ -6,8 +6,14 @@ from typing import Annotated
 import typer
 
 __all__ = [
+    "AllowPickle",
+    "Artifact",
+    "BatchSize",
+    "FactoryOptions",
     "HealthHost",
     "HealthPort",
+    "ModelSeconds",
+    "ModelTarget",
     "PaneSeconds",
     "ReferenceFiles",
     "RulesFolder",
@@ -38,4 +44,27 @@ HealthPort = Annotated[
 ]
 HealthHost = Annotated[
     str, typer.Option("--health-host", help="The address of --health-port; in a container, 0.0.0.0.")
+]
+ModelTarget = Annotated[
+    str,
+    typer.Option(
+        "--target", help="module:function from a list of features to as many numbers; or skops, onnx, oip, pickle."
+    ),
+]
+Artifact = Annotated[
+    str | None,
+    typer.Option("--artifact", help="A path, for oip a URL; --target then names a factory that is called with it."),
+]
+FactoryOptions = Annotated[
+    str, typer.Option("--options", help='JSON that the factory is given as keywords, as in \'{"positive": "late"}\'.')
+]
+BatchSize = Annotated[int, typer.Option("--batch", min=1, help="How many requests to score at once, at most.")]
+ModelSeconds = Annotated[
+    float,
+    typer.Option(
+        "--timeout-seconds", min=0.001, help="How long the model may take for a batch, which then gets errors."
+    ),
+]
+AllowPickle = Annotated[
+    bool, typer.Option("--allow-pickle", help="Load pickles with a known SHA-256; reading one runs its code.")
 ]

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
-from birdwatch.cli.options import SettingsFile
+from birdwatch.cli.options import (
+    AllowPickle,
+    Artifact,
+    BatchSize,
+    FactoryOptions,
+    HealthHost,
+    HealthPort,
+    ModelSeconds,
+    ModelTarget,
+    SettingsFile,
+)
 from birdwatch.signals import until_signalled
 
 if TYPE_CHECKING:
@@ -21,18 +31,6 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=N
 StreamsOption = Annotated[str, typer.Option("--streams", help="Where the streams live.", envvar="BIRDWATCH_STREAMS")]
 ScheduleOption = Annotated[
     Path, typer.Option("--schedule", help="YAML file with the tiers, the deadline and the default.")
-]
-HealthOption = Annotated[
-    int | None,
-    typer.Option(
-        "--health-port",
-        min=0,
-        max=65535,
-        help="Answer /healthz, /readyz and /metrics on this port; 0 takes a free one.",
-    ),
-]
-HealthHostOption = Annotated[
-    str, typer.Option("--health-host", help="The address of --health-port; in a container, 0.0.0.0.")
 ]
 STREAMS: Final = "sqlite:birdwatch-streams"
 
@@ -81,18 +79,10 @@ def gateway(
 @app.command()
 def runner(
     model: Annotated[str, typer.Option(help="The name under which it scores.")],
-    target: Annotated[
-        str,
-        typer.Option(help="module:function from a list of features to as many numbers; or skops, onnx, oip, pickle."),
-    ],
+    target: ModelTarget,
     version: Annotated[str, typer.Option(help="The version that is loaded first.")] = "1",
-    artifact: Annotated[
-        str | None,
-        typer.Option(help="A path, for oip a URL; --target then names a factory that is called with it."),
-    ] = None,
-    options: Annotated[
-        str, typer.Option(help='JSON that the factory is given as keywords, as in \'{"positive": "late"}\'.')
-    ] = "{}",
+    artifact: Artifact = None,
+    options: FactoryOptions = "{}",
     role: Annotated[
         Literal["model", "canary"], typer.Option(help="A canary scores like any model, and never answers.")
     ] = "model",
@@ -100,15 +90,11 @@ def runner(
     start: Annotated[
         Literal["latest", "earliest"], typer.Option(help="Where to begin the first time; earliest scores all there is.")
     ] = "latest",
-    batch: Annotated[int, typer.Option(min=1, help="How many waiting requests to score at once, at most.")] = 64,
-    timeout_seconds: Annotated[
-        float, typer.Option(min=0.001, help="How long the model may take for a batch, which then gets errors.")
-    ] = 10.0,
-    allow_pickle: Annotated[
-        bool, typer.Option("--allow-pickle", help="Load pickles with a known SHA-256; reading one runs its code.")
-    ] = False,
-    health_port: HealthOption = None,
-    health_host: HealthHostOption = "127.0.0.1",
+    batch: BatchSize = 64,
+    timeout_seconds: ModelSeconds = 10.0,
+    allow_pickle: AllowPickle = False,
+    health_port: HealthPort = None,
+    health_host: HealthHost = "127.0.0.1",
 ) -> None:
     """Score requests with one model."""
     from birdwatch.cli.values import json_object  # noqa: PLC0415
@@ -155,8 +141,8 @@ def rendezvous(
     label_horizon_seconds: Annotated[
         float, typer.Option(min=1, help="How long after its decision an outcome still teaches Thompson sampling.")
     ] = 604_800.0,
-    health_port: HealthOption = None,
-    health_host: HealthHostOption = "127.0.0.1",
+    health_port: HealthPort = None,
+    health_host: HealthHost = "127.0.0.1",
 ) -> None:
     """Choose the answer to each request among the scores, in time."""
     from birdwatch.serving.control.schedule import load_schedule  # noqa: PLC0415
@@ -190,8 +176,8 @@ def decoy(
         float, typer.Option(min=0.1, help="Write a file when the first of them has waited so long.")
     ] = 60.0,
     settings: SettingsFile = None,
-    health_port: HealthOption = None,
-    health_host: HealthHostOption = "127.0.0.1",
+    health_port: HealthPort = None,
+    health_host: HealthHost = "127.0.0.1",
 ) -> None:
     """Archive every request as the models see it, and score none.
 
@@ -229,8 +215,8 @@ def decoy(
 @app.command()
 def guard(
     streams: StreamsOption = STREAMS,
-    health_port: HealthOption = None,
-    health_host: HealthHostOption = "127.0.0.1",
+    health_port: HealthPort = None,
+    health_host: HealthHost = "127.0.0.1",
 ) -> None:
     """Watch over ramps: hold or roll back the one that an alert names, as `deploy ramp --guard` asked for."""
     from birdwatch.serving.control.guard import Guard  # noqa: PLC0415

@@ -152,18 +152,26 @@ def _sums(bins: NDArray[np.int64], counts: NDArray[np.int64] | None) -> tuple[ND
             np.add.at(sums, places, counts)
         found = np.flatnonzero(sums)
         return found + low, sums[found]
-    # As numpy's `unique` and `add.at`, which take long over the few bins that most panes have.
-    by_bin = None if counts is None else np.argsort(bins)
-    ordered = np.sort(bins) if by_bin is None else bins[by_bin]
-    changes = np.ones(bins.size + 1, dtype=np.bool_)
-    np.not_equal(ordered[1:], ordered[:-1], out=changes[1:-1])
-    edges = np.flatnonzero(changes)
-    first = edges[:-1]
     if counts is None:
-        return ordered[first], edges[1:] - first
-    sums = np.add.reduceat(counts[by_bin], first) if first.size else counts
+        ordered = np.sort(bins)
+        edges = _edges(ordered)
+        return ordered[edges[:-1]], np.diff(edges)
+    order = np.argsort(bins)
+    ordered = bins[order]
+    first = _edges(ordered)[:-1]
+    sums = np.add.reduceat(counts[order], first) if first.size else counts
     kept = sums != 0
     return ordered[first][kept], sums[kept]
+
+
+def _edges(ordered: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Say where each run of equal numbers begins, and where the last one ends.
+
+    numpy's `unique` does the like, but takes long over the few bins that most panes have.
+    """
+    changes = np.ones(ordered.size + 1, dtype=np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=changes[1:-1])
+    return np.flatnonzero(changes)
 
 
 Pane = dict[Series, Counts]
