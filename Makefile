@@ -33,7 +33,7 @@ test-integration: $(VENV)/.dev  ## Run the tests that need real servers, process
 	@for tool in buildah chromium debootstrap java kcat mvn prometheus prometheus-alertmanager; do \
 		command -v $$tool > /dev/null || echo "$$tool is not there: the tests that need it are skipped (.ci/run installs it)"; \
 	done
-	$(BIN)/pytest -m "(integration or e2e) and not soak" $(ARGS)
+	$(BIN)/pytest -m "(integration or e2e) and not soak" $(TOGETHER) $(ARGS)
 
 test-nightly: $(VENV)/.dev  ## Kill the processes of the pipeline at fifty random moments
 	BIRDWATCH_KILLS=50 $(BIN)/pytest tests/integration/test_behaviours.py tests/integration/test_archive_crash.py -k "test_17 or kills" $(ARGS)
