@@ -10,7 +10,7 @@ TOGETHER = -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 COMPILE = uv=$$(command -v uv || echo $(BIN)/uv); $$uv pip compile --quiet --universal --python-version 3.11 --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo kafka test lint test-integration test-nightly test-faults test-unpinned bench-serving bench-detection bench-dashboard bench-check test-soak docs screenshots lock clean
+.PHONY: help demo kafka test lint test-integration test-nightly test-faults test-unpinned bench-serving bench-detection bench-dashboard bench-check bench-peers test-soak docs screenshots lock clean
 
 help:  ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ bench-dashboard: $(VENV)/.dev  ## Measure how fast pages open and refresh over a
 
 bench-check: $(VENV)/.dev  ## Measure how fast the gate starts, and answers over ten million pairs: three minutes; options in ARGS
 	@$(BIN)/python -m benchmarks.check $(ARGS)
+
+bench-peers: $(VENV)/.dev  ## Measure KS and PSI beside other libraries, each in an environment of its own (3 GB); options in ARGS
+	@$(BIN)/python -m benchmarks.peers $(ARGS)
 
 docs: $(VENV)/.dev  ## Write the reference from the code
 	$(BIN)/python docs/generate.py

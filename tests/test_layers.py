@@ -127,3 +127,21 @@ SLOW_TO_START = {"altair", "confluent_kafka", "pandas", "pyarrow", "rich.console
 def test_the_check_starts_with_numpy_alone(part):
     code = f"import sys, birdwatch.{part}; print(sorted({SLOW_TO_START!r} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "others"),
+    [
+        ("import birdwatch", set()),
+        (
+            "from birdwatch.cli import main\ntry: main()\nexcept SystemExit: pass",
+            {"annotated_doc", "shellingham", "typer"},
+        ),
+    ],
+)
+def test_the_package_and_its_help_start_with_next_to_nothing(code, others):
+    asked = "import sys; sys.argv[1:] = ['--help']; known = sys.stdlib_module_names"
+    say = "print('loaded', *sorted({name.partition('.')[0] for name in sys.modules} - known), file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", f"{asked}\n{code}\n{say}"], capture_output=True, text=True, check=True)
+    loaded = {name for name in done.stderr.split()[1:] if not name.startswith("_")}
+    assert loaded - others == {"birdwatch"}

@@ -1,0 +1,1 @@
+"""KS and PSI of ten models, beside other libraries on the same files."""
