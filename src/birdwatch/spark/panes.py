@@ -85,13 +85,11 @@ def panes(messages: Mapping[str, DataFrame], settings: Settings | None = None, *
             raise ValueError(
                 f"the DataFrame of {topic!r} lacks {', '.join(missing)}: give messages as an archive or Kafka has them"
             )
-    control = messages.get(counting.topic_of(CONTROL))
-    controls = {} if control is None else _controls_of(control)
+    control = counting.topic_of(CONTROL)
+    controls = _controls_of(control, messages[control]) if control in messages else {}
     work = Parts(settings, time.time(), tuple(controls.values()), parts)
-    read = [
-        found.select(sql.lit(topic).alias("topic"), *(name for name in MESSAGES.names if name != "topic"))
-        for topic, found in messages.items()
-    ]
+    schema = from_arrow_schema(MESSAGES)
+    read = [found.withColumn("topic", sql.lit(topic)).to(schema) for topic, found in messages.items()]
     placed = reduce(DataFrame.unionAll, read).mapInArrow(work.place, from_arrow_schema(PLACED))
     # Spark counts the arguments of a function, and takes a method's `self` for one that it must give.
     counted = placed.groupBy("start", "part").applyInArrow(lambda rows: work.count(rows), from_arrow_schema(COUNTED))  # noqa: PLW0108
@@ -171,12 +169,12 @@ class Panes:
             return store.age(until, Keep.asked(self._settings), open_from=until)
 
 
-def _controls_of(messages: DataFrame) -> dict[_Place, Control]:
+def _controls_of(topic: str, messages: DataFrame) -> dict[_Place, Control]:
     """Read what operators did, in order of event time; what cannot be read is found again by whoever counts."""
     found: dict[_Place, Control] = {}
     for row in messages.select("partition", "offset", "value").toLocalIterator():
         with suppress(RecordError):
-            found[Partition(CONTROL, row.partition), row.offset] = decode(bytes(row.value or b""), Control)
+            found[Partition(topic, row.partition), row.offset] = decode(bytes(row.value or b""), Control)
     return dict(sorted(found.items(), key=lambda item: (item[1].ts, item[0])))
 
 

@@ -117,21 +117,19 @@ class Parts:
         for batch in batches:
             faults: list[Fault] = []
             places: list[tuple[int, int, int]] = []  # which message, and where it counts
-            for topic, rows in _by_topic(batch).items():
-                messages = list(_messages(batch.take(pa.array(rows))))
+            for topic, of in _by_topic(batch).items():
+                rows, messages = np.array(list(of)), list(of.values())
                 for stream in self._counting.topics[topic]:
                     if stream == CONTROL:
                         faults += _not_controls(messages)
                         continue
                     columns, origin, found = self._counting.decoder(stream)(messages)
                     faults += found
-                    places += zip(
-                        np.array(rows)[origin].tolist(), *map(np.ndarray.tolist, self._where(columns)), strict=True
-                    )
-            places = list(dict.fromkeys(places))
-            placed = batch.take(pa.array([row for row, _, _ in places], pa.int64()))
-            nothing = pa.nulls(len(places), pa.string())
-            where = (pa.array([place[at] for place in places], pa.int64()) for at in (1, 2))
+                    starts, parts = self._where(columns)
+                    places += zip(rows[origin].tolist(), starts.tolist(), parts.tolist(), strict=True)
+            at, starts, parts = np.array(list(dict.fromkeys(places)), np.int64).reshape(-1, 3).T
+            placed, nothing = batch.take(pa.array(at)), pa.nulls(at.size, pa.string())
+            where = [pa.array(starts), pa.array(parts)]
             yield pa.RecordBatch.from_arrays([*where, *placed.columns, nothing, nothing], schema=PLACED)
             if faults:
                 yield pa.RecordBatch.from_pylist([self._set_aside(fault) for fault in faults], schema=PLACED)
@@ -162,9 +160,9 @@ class Parts:
     def _columns(self, placed: pa.Table, start: int, part: int) -> dict[str, list[Columns]]:
         """Read messages, of each the rows that are in this part of the pane."""
         found: dict[str, list[Columns]] = {}
-        for topic, rows in _by_topic(placed).items():
+        for topic, of in _by_topic(placed).items():
             # While files are put together an archive has a message twice.
-            messages = {(m.partition, m.offset): m for m in _messages(placed.take(pa.array(rows)))}
+            messages = {(message.partition, message.offset): message for message in of.values()}
             for stream in self._counting.topics[topic]:
                 if stream != CONTROL:
                     columns, _, _ = self._counting.decoder(stream)(list(messages.values()))
@@ -188,11 +186,12 @@ class Parts:
         return pa.Table.from_pylist([row], schema=WHOLE)
 
 
-def _by_topic(messages: pa.RecordBatch | pa.Table) -> dict[str, list[int]]:
-    found: dict[str, list[int]] = {}
-    for row, topic in enumerate(messages["topic"].to_pylist()):
-        found.setdefault(topic, []).append(row)
-    return found
+def _by_topic(found: pa.RecordBatch | pa.Table) -> dict[str, dict[int, Message]]:
+    """Give the messages of each topic by the rows they are in."""
+    topics: dict[str, dict[int, Message]] = {}
+    for row, message in enumerate(_messages(found)):
+        topics.setdefault(message.stream, {})[row] = message
+    return topics
 
 
 def _messages(found: pa.RecordBatch | pa.Table) -> Iterator[Message]:
