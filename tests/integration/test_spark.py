@@ -157,7 +157,7 @@ def test_what_an_archive_has_twice_or_cannot_be_read_is_the_same_in_parts(folder
         for of, counts in pane.items()
     ]
     assert sorted(series) == sorted(expected)
-    assert {one[5] for one in expected} >= {"", "from=A", "from=(other)", "from=(missing)"}
+    assert {one[5] for one in expected} >= {"", "from=B", "from=(other)", "from=(missing)"}
     assert sorted(dead) == [[name, 0, 100, "not a record", "unreadable"] for name in sorted(names) if name != "control"]
     assert len(warned) == 5
     assert any(said.startswith("1 messages of scores are left out: scores/0@100, not a Score") for said in warned)

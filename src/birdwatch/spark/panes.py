@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import reduce
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from pyspark.sql import DataFrame, Row
@@ -29,6 +29,9 @@ from birdwatch.windows.unreadable import put_unreadable
 __all__ = ["Panes", "panes"]
 
 _BY: Final = "spark"
+
+_NO_SECRETS: Final[dict[str, Any]] = {"streams": "", "webhook": None, "webhook_secret": None, "sinks": {}}
+"""Settings travel to every machine; those that may hold a secret are not needed there."""
 
 _Place = tuple[Partition, int]
 """Where a message lies: its partition, and its offset there."""
@@ -68,8 +71,7 @@ def panes(messages: Mapping[str, DataFrame], settings: Settings | None = None, *
         panes = birdwatch.spark.panes(archived, load_settings(Path("birdwatch.yaml")))
         panes.series.write.parquet("panes")
     """
-    # Whoever counts needs no secrets.
-    settings = (settings or Settings()).model_copy(update={"webhook": None, "webhook_secret": None, "sinks": {}})
+    settings = (settings or Settings()).model_copy(update=_NO_SECRETS)
     counting = Counting(settings, now=time.time)
     if parts < 1:
         raise ValueError(f"a pane has at least one part, not {parts}")
@@ -145,28 +147,29 @@ class Panes:
         store = Store(path, pane_seconds=self._settings.pane_seconds)
         if store.closed_range() is not None:
             raise StoreError(f"{store.path} holds panes already: name a new file")
+        try:
+            with store.transaction():  # where a machine fails, nothing is in it
+                self._write(store)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    def _write(self, store: Store) -> None:
+        store.note(COUNTED_BY, _BY)
+        for (at, offset), control in self._controls.items():
+            store.put_control(at, offset, control)
         unreadable: list[LaneLetters] = []
-        with store.transaction():
-            store.note(COUNTED_BY, _BY)
-            for (at, offset), control in self._controls.items():
-                store.put_control(at, offset, control)
         for row in self._whole.toLocalIterator():
             unreadable += _letters_of(row)
             if row.start is not None:
-                with store.transaction():
-                    store.put(row.start, _pane_of(row))
-                    store.put_extremes(row.start, [Extreme(**each.asDict()) for each in row.extremes])
-                    store.put_duplicates(row.start, row.duplicates)
-        _first, until = store.closed_range() or (0, 0)
-        with store.transaction():
-            put_unreadable(store, until - store.pane_seconds, unreadable)
-        while self._age(store, until):
+                store.put(row.start, _pane_of(row))
+                store.put_extremes(row.start, [Extreme(**each.asDict()) for each in row.extremes])
+                store.put_duplicates(row.start, row.duplicates)
+        _, until = store.closed_range() or (0, 0)
+        put_unreadable(store, until - store.pane_seconds, unreadable)
+        while store.age(until, Keep.asked(self._settings), open_from=until):
             pass
-        return store
-
-    def _age(self, store: Store, until: int) -> bool:
-        with store.transaction():
-            return store.age(until, Keep.asked(self._settings), open_from=until)
 
 
 def _controls_of(topic: str, messages: DataFrame) -> dict[_Place, Control]:
