@@ -19,7 +19,7 @@ TIERS = (
     {"health", "streams"},
     {"archive"},
     {"windows"},
-    {"detect"},
+    {"detect", "spark"},
     {"alerts", "check", "evaluate"},
     {"charts"},
     {"serving"},

@@ -26,7 +26,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["UNAVAILABLE", "Broker", "Cluster", "broker", "cluster", "missing"]
+__all__ = ["UNAVAILABLE", "Broker", "Cluster", "broker", "cluster", "fetched", "missing"]
 
 UNAVAILABLE = 3
 """The exit code where a broker cannot run here."""
@@ -93,7 +93,7 @@ class Broker:
         """Start it, at its address and with its data, and wait until it answers."""
         if self.process is None:
             with (self.folder / "broker.log").open("ab") as log:
-                command = [*JAVA, "-cp", f"{_fetched()}/*", "kafka.Kafka", str(self.folder / "server.properties")]
+                command = [*JAVA, "-cp", f"{fetched()}/*", "kafka.Kafka", str(self.folder / "server.properties")]
                 self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         if wait:
             self.await_(1)
@@ -143,7 +143,7 @@ class Cluster:
 
 def missing() -> str | None:
     """Say why a broker cannot run here, or give None."""
-    needed = ["java"] if _jars().exists() else ["java", "mvn"]
+    needed = ["java"] if _jars(POM).exists() else ["java", "mvn"]
     absent = [tool for tool in needed if shutil.which(tool) is None]
     return f"a Kafka broker needs {' and '.join(absent)}, or set BIRDWATCH_KAFKA=HOST:PORT" if absent else None
 
@@ -187,7 +187,7 @@ def cluster(count: int = 1, *, properties: str = "", client: dict[str, str] | No
                 in_sync=min(copies, 2),
             )
             (own / "server.properties").write_text(settings)
-            storage = [*JAVA, "-cp", f"{_fetched()}/*", "kafka.tools.StorageTool", "format"]
+            storage = [*JAVA, "-cp", f"{fetched()}/*", "kafka.tools.StorageTool", "format"]
             said = ["--cluster-id", identity, "--config", str(own / "server.properties")]
             subprocess.run([*storage, *said], check=True, stdout=subprocess.DEVNULL)
             brokers.append(Broker(f"127.0.0.1:{port}", own, client or {}))
@@ -200,20 +200,21 @@ def cluster(count: int = 1, *, properties: str = "", client: dict[str, str] | No
             cluster.kill()
 
 
-def _jars() -> Path:
+def _jars(pom: Path) -> Path:
     cache = Path(os.environ.get("BIRDWATCH_KAFKA_CACHE") or ROOT / ".cache" / "kafka")
-    return cache / f"jars-{hashlib.sha256(POM.read_bytes()).hexdigest()[:12]}"
+    return cache / f"jars-{hashlib.sha256(pom.read_bytes()).hexdigest()[:12]}"
 
 
-def _fetched() -> Path:
-    jars = _jars()
+def fetched(pom: Path = POM) -> Path:
+    """Give the folder of the jars that a POM names, by default those of the broker; fetch them if that was not done yet."""
+    jars = _jars(pom)
     if not jars.exists():
         jars.parent.mkdir(parents=True, exist_ok=True)
         # Into its place only when complete: a fetch that was interrupted is begun anew.
         with tempfile.TemporaryDirectory(dir=jars.parent) as draft:
-            print("fetching Apache Kafka with Maven ...", file=sys.stderr)  # noqa: T201
+            print(f"fetching what {pom.parent.name} needs with Maven ...", file=sys.stderr)  # noqa: T201
             goal = ["dependency:copy-dependencies", f"-DoutputDirectory={draft}/jars"]
-            subprocess.run(["mvn", "-q", "-B", "-f", str(POM), *goal], check=True, stdout=sys.stderr, timeout=600)
+            subprocess.run(["mvn", "-q", "-B", "-f", str(pom), *goal], check=True, stdout=sys.stderr, timeout=600)
             try:
                 Path(draft, "jars").rename(jars)
             except OSError:

@@ -5,8 +5,9 @@ import pytest
 import birdwatch
 from birdwatch.archive.archiver import Archiver
 from birdwatch.config import Feature, Segment, Settings
+from birdwatch.records import encode
 from birdwatch.streams import open_streams
-from birdwatch.testing import FakeClock, MemoryStreams
+from birdwatch.testing import FakeClock, MemoryStreams, a_score
 from birdwatch.windows.pane import Series
 from birdwatch.windows.store import Store
 from birdwatch.windows.tail import Tail
@@ -86,6 +87,17 @@ def test_the_tail_counts_an_address_of_an_archive(folder, live, tmp_path):
 def test_with_little_memory_streams_wait_for_one_another_and_the_panes_are_the_same(folder, live):
     little = SETTINGS.model_copy(update={"most_rows": 500})
     assert digest(birdwatch.open_archive(folder).panes(little)) == live
+
+
+def test_of_a_long_time_too_all_panes_are_there(tmp_path):
+    clock = FakeClock(START)
+    place = MemoryStreams(clock=clock, sleep=clock.sleep)
+    times = [START + 86_400.0 * day for day in range(0, 201, 5)]
+    place.append("scores", [(b"", encode(a_score(request_id=f"r{ts}", request_ts=ts, ts=ts, score=0.5))) for ts in times])
+    archiver = Archiver(place, ["scores"], tmp_path)
+    archiver.run_once(lambda: False)
+    archiver.close()
+    assert list(birdwatch.open_archive(tmp_path).panes(SETTINGS)) == times
 
 
 def test_panes_are_of_all_models(folder):

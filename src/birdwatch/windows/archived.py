@@ -43,6 +43,8 @@ class Archive(Records):
             Panes that start from the one time on, and before the other.
         """
         low, high = self._between(since, until)
+        # The store is gone at once: nothing in it is so old that its sums are enough.
+        settings = (settings or Settings()).model_copy(update={"keep_panes_days": None})
         with tempfile.TemporaryDirectory(prefix="birdwatch-panes-") as scratch:
             store = self.count(Path(scratch) / "panes.db", settings, since=since, until=until)
             found: dict[int, dict[Series, Counts]] = {}

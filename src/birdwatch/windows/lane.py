@@ -20,6 +20,7 @@ from birdwatch.streams import Gap, Message, Partition, Positions
 from birdwatch.windows.build import Built
 from birdwatch.windows.counting import CONTROL, TIMED, Counting
 from birdwatch.windows.decode import Columns, Fault
+from birdwatch.windows.pane import starts_of
 from birdwatch.windows.store import Checkpoint
 from birdwatch.windows.watermark import Watermark
 
@@ -162,7 +163,7 @@ class Lane:
             if not origin.size:
                 return faults
         self._note_progress(at, stream, columns, now)
-        starts = np.floor_divide(columns["time"], self._length).astype(np.int64) * self._length
+        starts = starts_of(columns["time"], self._length)
         offsets = np.array([m.offset for m in messages], dtype=np.int64)[origin]
         fresh = offsets >= counted
         keys = starts * 2 + fresh

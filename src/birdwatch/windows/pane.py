@@ -31,6 +31,7 @@ __all__ = [
     "merge",
     "selection_bin",
     "selection_of",
+    "starts_of",
     "total",
 ]
 
@@ -175,6 +176,17 @@ def _edges(ordered: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 Pane = dict[Series, Counts]
+
+
+def starts_of(times: NDArray[np.float64], pane_seconds: int) -> NDArray[np.int64]:
+    """Give the start of the pane in which each event time lies, in Unix seconds.
+
+    Examples
+    --------
+    >>> starts_of(np.array([59.9, 60.0, -0.1]), 60).tolist()
+    [0, 60, -60]
+    """
+    return np.floor_divide(times, pane_seconds).astype(np.int64) * pane_seconds
 
 
 def merge(panes: Iterable[Mapping[Series, Counts]]) -> Pane:
