@@ -18,7 +18,11 @@ def said(notebook):
         outputs = cell.get("outputs", [])
         # What is printed comes in as many parts as the moment made of it.
         printed = "".join(output["text"] for output in outputs if output["output_type"] == "stream")
-        shown = [output["data"]["text/plain"] for output in outputs if "data" in output]
+        shown = [
+            data.get("text/markdown", data["text/plain"])
+            for output in outputs
+            if (data := output.get("data")) is not None
+        ]
         found.append((cell["id"], printed, shown))
     return found
 

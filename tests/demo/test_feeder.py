@@ -138,6 +138,26 @@ def test_a_flight_that_never_lands_has_no_outcome(streams, clock):
     assert [decode(value, Outcome).request_id for value in values(streams, "outcomes")] == ["flight-1"]
 
 
+def test_what_comes_of_a_question_may_depend_on_its_answer(streams, clock):
+    pipeline = Pipeline(streams)
+
+    async def ask(question):
+        return (await pipeline.ask(question))._replace(accepted=question.row == 1)
+
+    def tell(question, answer, landing):
+        reward = landing.late if answer.accepted else 0.5
+        return Outcome(request_id=question.id, request_ts=question.ts, ts=question.ts, reward=reward)
+
+    landings = {row: Landing(60.0, 1.0) for row in range(3)}
+    asyncio.run(feeder(streams, ask, clock, tell=tell).play(asked_at(1, 2, 3), landings))
+    found = [decode(value, Outcome) for value in values(streams, "outcomes")]
+    assert {outcome.request_id: outcome.reward for outcome in found} == {
+        "flight-0": 0.5,
+        "flight-1": 1.0,
+        "flight-2": 0.5,
+    }
+
+
 def test_planes_that_land_at_night_are_told_before_the_first_flight_of_the_morning(streams, clock):
     seen = {}
 

@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 from scipy.stats import binomtest
 
+from birdwatch.demo.booking import TRAIN
 from birdwatch.demo.flights import load_year, start_of
+from birdwatch.evaluate.reading import read_stream
 from birdwatch.records import Control, Result, Score, decode
 from birdwatch.streams import open_streams
 from birdwatch.windows.store import Store
@@ -272,3 +274,21 @@ def test_started_by_a_script_in_the_background_which_ctrl_c_does_not_reach_it_en
     finally:
         demo.process.kill()
         demo.close()
+
+
+def test_a_bandit_may_choose_and_all_that_it_served_is_recorded(tmp_path):
+    demo = Demo(
+        "--explore", "--from", "2013-05-20", "--days", 1, "--no-dashboard", "--run-dir", "run", "--record", "rec", cwd=tmp_path
+    )  # fmt: skip
+    try:
+        assert demo.finish() == 0, demo.text
+    finally:
+        demo.close()
+    decisions = read_stream(str(tmp_path / "rec/2013-05-20"), "metrics")
+    rewards = read_stream(str(tmp_path / "rec/2013-05-20"), "outcomes").set_index("request_id")["reward"]
+    assert {"first choice", "explored", "override"} <= set(decisions["reason"])
+    assert {"champion", "challenger", "fallback"} <= set(decisions["model"])
+    # Who takes the train knows at once what that is worth.
+    stayed = decisions[decisions["accepted"] == 0]["request_id"]
+    assert len(stayed) > 100
+    assert set(rewards.loc[stayed]) == {TRAIN}

@@ -4,7 +4,9 @@ Colours are those of Okabe and Ito, which colour-blind people can tell apart; a 
 sentence what it shows.
 """
 
+from birdwatch.charts.accounts import audit_chart, missing_chart, telling_chart
 from birdwatch.charts.behind import Fired, draw_behind
+from birdwatch.charts.estimates import rejected_chart, value_chart
 from birdwatch.charts.evaluation import deadline_chart, reliability_chart
 from birdwatch.charts.latency import latency_chart, latency_heat_chart, objective_chart
 from birdwatch.charts.marks import OKABE_ITO, Colours, Drawing, Marks
@@ -24,6 +26,7 @@ __all__ = [
     "Drawing",
     "Fired",
     "Marks",
+    "audit_chart",
     "changes_chart",
     "deadline_chart",
     "difference_chart",
@@ -39,16 +42,20 @@ __all__ = [
     "latency_heat_chart",
     "measured_chart",
     "misses_chart",
+    "missing_chart",
     "objective_chart",
     "other_choices_chart",
     "pair_chart",
     "pending_chart",
     "qq_chart",
     "quantile_chart",
+    "rejected_chart",
     "reliability_chart",
     "score_heat_chart",
     "selection_chart",
+    "telling_chart",
     "traffic_chart",
     "unreadable_chart",
+    "value_chart",
     "values_chart",
 ]

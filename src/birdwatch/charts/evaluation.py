@@ -6,9 +6,9 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from birdwatch.charts.marks import OKABE_ITO, Drawing
+from birdwatch.charts.marks import OKABE_ITO, Drawing, Layer
 
-__all__ = ["deadline_chart", "reliability_chart"]
+__all__ = ["built", "deadline_chart", "reliability_chart"]
 
 _GREY = "#888888"
 
@@ -56,7 +56,7 @@ def _reliability() -> dict[str, Any]:
             alt.Tooltip("n:Q", format=","),
         ],
     )
-    return _built(alt.layer(diagonal, bars, points))
+    return built(alt.layer(diagonal, bars, points))
 
 
 def deadline_chart(table: pd.DataFrame, deadline_seconds: float | None = None) -> Drawing:
@@ -104,10 +104,11 @@ def _deadlines() -> dict[str, Any]:
             alt.Tooltip("high:Q", title="to", format=".2%"),
         ],
     )
-    return _built(alt.layer(band, line, near))
+    return built(alt.layer(band, line, near))
 
 
-def _built(chart: alt.LayerChart | alt.FacetChart) -> dict[str, Any]:
-    spec: dict[str, Any] = chart.properties(height=320).to_dict(validate=False)
+def built(chart: Layer, *, height: int | alt.Step = 320) -> dict[str, Any]:
+    """Build the specification of a chart that has no axis of deployments and alerts."""
+    spec: dict[str, Any] = chart.properties(height=height).to_dict(validate=False)
     del spec["config"]  # the page's theme, or the notebook's, is put in its place
     return spec

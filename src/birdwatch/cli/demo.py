@@ -26,9 +26,18 @@ def demo(
         typer.Option(min=1.0, help="Seconds of event time in a second; as fast as readers keep up by default."),
     ] = None,
     dashboard: Annotated[bool, typer.Option(help="Start the dashboard.")] = True,
+    explore: Annotated[
+        bool,
+        typer.Option(
+            help="Instead of the story: a bandit chooses who answers, flights are booked that the answer accepts, and a few others by lot."
+        ),
+    ] = False,
     report: Annotated[Path | None, typer.Option("--json", help="Write the report as JSON to this file.")] = None,
     recording: Annotated[
-        Path | None, typer.Option("--record", help="Write the streams around 14 May and 7 June to this folder.")
+        Path | None,
+        typer.Option(
+            "--record", help="Write the streams around 14 May and 7 June to this folder; with --explore, all."
+        ),
     ] = None,
     streams: Annotated[
         str | None,
@@ -61,6 +70,7 @@ def demo(
         stay=dashboard and days is None and report is None,
         run_dir=run_dir,
         report=report,
+        explore=explore,
         recording=recording,
         streams=streams,
     )

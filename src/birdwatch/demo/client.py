@@ -28,6 +28,7 @@ class _Reply(msgspec.Struct):
     model: str
     reason: str
     within_sla: bool
+    accepted: bool | None = None
 
 
 class Client:
@@ -71,7 +72,7 @@ class Client:
             answered = time.perf_counter()
             if status == http.client.OK:
                 reply = msgspec.json.decode(content, type=_Reply)
-                return Answer(reply.model, reply.reason, answered - asked, reply.within_sla)
+                return Answer(reply.model, reply.reason, answered - asked, reply.within_sla, reply.accepted)
             self._on_error(f"no answer to {question.id}: HTTP {status}: {content[:200].decode(errors='replace')}")
         except (OSError, http.client.HTTPException, msgspec.DecodeError) as error:
             self._on_error(f"no answer to {question.id}: {type(error).__name__}: {error}")

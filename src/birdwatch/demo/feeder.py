@@ -19,7 +19,7 @@ from birdwatch.demo.flights import Question
 from birdwatch.records import CONTROL_KEY, Control, Outcome, encode
 from birdwatch.streams import Streams
 
-__all__ = ["Answer", "Ask", "CaughtUp", "Feeder", "Landing", "Served"]
+__all__ = ["Answer", "Ask", "CaughtUp", "Feeder", "Landing", "Served", "Tell", "landed"]
 
 IN_FLIGHT: Final = 32
 """How many requests are open at once, at most."""
@@ -29,16 +29,17 @@ _SCORES_SECONDS: Final = 3.0
 
 
 class Answer(NamedTuple):
-    """What came back for a request: from whom, why from them, after how long, and whether that was in time.
+    """What came back for a request: from whom, why from them, after how long, whether that was in time, and if accepted.
 
     ``latency_seconds`` is the client's: it holds the way there and back. ``within_sla`` is the gateway's: the deadline
-    counts from its receipt of the request.
+    counts from its receipt of the request. ``accepted`` is None where the schedule leaves that to the client.
     """
 
     model: str
     reason: str
     latency_seconds: float
     within_sla: bool
+    accepted: bool | None = None
 
 
 class Landing(NamedTuple):
@@ -51,8 +52,18 @@ class Landing(NamedTuple):
 Ask = Callable[[Question], Awaitable[Answer | None]]
 """Asks the pipeline; None says that no answer came."""
 
+Tell = Callable[[Question, Answer | None, Landing | None], Outcome | None]
+"""Says what comes of a question, by its answer and by how its flight landed, if it did; None says that nothing comes."""
+
 CaughtUp = Callable[[], bool]
 """Tells whether all readers have come to the ends of the streams; raises when they never will."""
+
+
+def landed(question: Question, _: Answer | None, landing: Landing | None) -> Outcome | None:
+    """Tell the truth about every flight that landed, whatever was answered."""
+    if landing is None:
+        return None
+    return Outcome(request_id=question.id, request_ts=question.ts, ts=landing.arrived, label=landing.late)
 
 
 @dataclass
@@ -94,6 +105,8 @@ class Feeder:
         How many models score each request, and how many canaries.
     speed
         Seconds of event time in a second; None goes as fast as the readers keep up.
+    tell
+        What comes of each question.
     on_step
         Called with the event time at the end of every step.
     on_control
@@ -110,6 +123,7 @@ class Feeder:
         canaries: int = 1,
         pane_seconds: int = 3600,
         speed: float | None = None,
+        tell: Tell = landed,
         on_step: Callable[[float], None] = lambda _: None,
         on_control: Callable[[Control], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
@@ -122,6 +136,7 @@ class Feeder:
         self._per_request = {"scores": models, "canary": canaries, "metrics": 1}
         self._pane_seconds = pane_seconds
         self._speed = speed
+        self._tell = tell
         self._on_step = on_step
         self._on_control = on_control
         self._clock = clock
@@ -159,11 +174,12 @@ class Feeder:
             while asked < len(questions) and questions[asked].ts < end:
                 asked += 1
             step = questions[place:asked]
-            await self._ask_all(step, began, first_ts)
+            answers = await self._ask_all(step, began, first_ts)
             await self._until_scored(len(step))
             for question in step:
-                if question.row in landings:
-                    heapq.heappush(in_the_air, _outcome(question, landings[question.row]))
+                outcome = self._tell(question, answers[question.row], landings.get(question.row))
+                if outcome is not None:
+                    heapq.heappush(in_the_air, (outcome.ts, question.row, outcome))
             # Up to the next step, which may lie after a night.
             until = questions[asked].ts // self._pane_seconds * self._pane_seconds if asked < len(questions) else end
             self._land(in_the_air, until)
@@ -180,13 +196,15 @@ class Feeder:
             await self._sleep(_LOOK_SECONDS)
         await self._until_caught_up()
 
-    async def _ask_all(self, step: Sequence[Question], began: float, first_ts: float) -> None:
-        """Put the questions of a step, in order and no more than `IN_FLIGHT` at a time."""
+    async def _ask_all(self, step: Sequence[Question], began: float, first_ts: float) -> dict[int, Answer | None]:
+        """Put the questions of a step, in order and no more than `IN_FLIGHT` at a time; give the answers by row."""
         places = asyncio.Semaphore(IN_FLIGHT)
+        answers: dict[int, Answer | None] = {}
 
         async def ask(question: Question) -> None:
             try:
-                self.served.add(await self._ask(question))
+                answer = answers[question.row] = await self._ask(question)
+                self.served.add(answer)
             finally:
                 places.release()
 
@@ -198,6 +216,7 @@ class Feeder:
                         await self._sleep(ahead)
                 await places.acquire()
                 group.create_task(ask(question))
+        return answers
 
     async def _until_scored(self, asked: int) -> None:
         """Wait until every model has scored the step and every decision is written, or until one seems to be dead."""
@@ -226,8 +245,3 @@ class Feeder:
         while in_the_air and in_the_air[0][0] < until:
             landed.append(heapq.heappop(in_the_air)[2])
         self._streams.append("outcomes", [(o.request_id.encode(), encode(o)) for o in landed])
-
-
-def _outcome(question: Question, landing: Landing) -> tuple[float, int, Outcome]:
-    outcome = Outcome(request_id=question.id, request_ts=question.ts, ts=landing.arrived, label=landing.late)
-    return landing.arrived, question.row, outcome

@@ -60,7 +60,8 @@ class Year(NamedTuple):
         ``origin``, ``dest``, ``distance`` (miles).
     truth
         What nobody knows then, row by row beside ``flights``: ``late`` (1, 0, or NaN where the flight never landed as
-        planned), ``arrived`` (Unix seconds, or NaN), ``cancelled``.
+        planned), ``delay`` (minutes after its time at which it landed, or NaN), ``arrived`` (Unix seconds, or NaN),
+        ``cancelled``.
     weather
         ``origin``, ``hour`` (its start, such as ``2013-05-14T12``, in UTC), ``wind_speed`` (mph), ``precip`` (inches),
         ``visib`` (miles).
@@ -98,6 +99,7 @@ def load_year() -> Year:
     truth = pd.DataFrame(
         {
             "late": (raw["arr_delay"] > LATE_MINUTES).astype(float).where(raw["arr_delay"].notna()),
+            "delay": raw["arr_delay"],
             "arrived": ts + 60 * lag,
             "cancelled": raw["dep_time"].isna(),
         }

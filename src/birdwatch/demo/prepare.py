@@ -1,6 +1,7 @@
 """All that must be there before the first request: data, models, the month before, settings."""
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,14 +123,22 @@ def fill_in(year: Year, streams: Streams, layout: Layout, since: float) -> int:
     return count
 
 
-def configure(year: Year, layout: Layout, streams: Streams, *, since: float, webhook: str) -> None:
-    """Write the settings of both sides, and put the schedule on control.
+def configure(
+    year: Year,
+    layout: Layout,
+    streams: Streams,
+    *,
+    since: float,
+    webhook: str,
+    schedule: Callable[[float], dict[str, Any]] = story.schedule,
+) -> None:
+    """Write the settings of both sides, and put the schedule, made from the base rate, on control.
 
     The rendezvous would do so itself, but at the time of this year; finding its own there, it puts none.
     """
     first = start_of(story.FIRST_DAY)
     base_rate = float(year.truth["late"][year.flights["ts"] < first].mean())
-    _write(layout.schedule, story.schedule(base_rate))
+    _write(layout.schedule, schedule(base_rate))
     plan = load_schedule(layout.schedule)
     in_force = Control(
         ts=since,

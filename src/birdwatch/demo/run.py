@@ -13,10 +13,10 @@ from rich.console import Console
 
 from birdwatch.alerts.history import read_alerts
 from birdwatch.content import content
-from birdwatch.demo import story
+from birdwatch.demo import booking, story
 from birdwatch.demo.client import Client
 from birdwatch.demo.deployment import changes
-from birdwatch.demo.feeder import Feeder, Landing
+from birdwatch.demo.feeder import Feeder, Landing, landed
 from birdwatch.demo.flights import Question, Year, days_of, load_year, questions, start_of, time_of
 from birdwatch.demo.models import MODELS
 from birdwatch.demo.narrator import Narrator
@@ -25,7 +25,7 @@ from birdwatch.demo.place import claim, require_unused
 from birdwatch.demo.prepare import Layout, configure, fill_in, train_models
 from birdwatch.demo.printout import show
 from birdwatch.demo.progress import Progress
-from birdwatch.demo.recording import record_events
+from birdwatch.demo.recording import record, record_events
 from birdwatch.demo.report import Report, make_report, write
 from birdwatch.demo.supervisor import Supervisor
 from birdwatch.demo.weather import write_weather
@@ -65,8 +65,10 @@ class Options:
         The folder for all that the run makes.
     report
         Where to write the report as JSON.
+    explore
+        Whether a bandit chooses who answers, and flights are booked or not by the answer, instead of the usual story.
     recording
-        Where to write the stretches worth keeping as recorded streams.
+        Where to write the stretches worth keeping as recorded streams; of a run that explores, all that it served.
     streams
         The address of a place for the streams, which must have none of theirs; None keeps them in ``run_dir``.
     """
@@ -79,6 +81,7 @@ class Options:
     stay: bool = False
     run_dir: Path = Path("run/demo")
     report: Path | None = None
+    explore: bool = False
     recording: Path | None = None
     streams: str | None = None
 
@@ -118,7 +121,8 @@ def run(options: Options, console: Console) -> Report:
         held.callback(streams.close)
         year = _prepare(tell, layout, streams, since)
         receiver = held.enter_context(Receiver(tell.alert))
-        configure(year, layout, streams, since=since, webhook=receiver.url)
+        schedule = booking.schedule if options.explore else story.schedule
+        configure(year, layout, streams, since=since, webhook=receiver.url, schedule=schedule)
         supervisor = held.enter_context(Supervisor(layout.logs, lambda trouble: tell.say(trouble, "magenta")))
         with tell.step(f"starting {len(PIPELINE) + options.dashboard} processes"):
             if options.dashboard:
@@ -149,6 +153,7 @@ def run(options: Options, console: Console) -> Report:
                 models=len(MODELS) - 1,
                 pane_seconds=story.PANE_SECONDS,
                 speed=options.speed,
+                tell=booking.earned if options.explore else landed,
                 on_step=on_step,
                 on_control=tell.control,
             )
@@ -160,7 +165,8 @@ def run(options: Options, console: Console) -> Report:
                 serves=lambda model, version: serves(supervisor, model, version),
                 say=lambda sentence: tell.say(f"{time_of(story.RAMP_FROM)}  birdwatch deploy warm: {sentence}"),
             )
-            served = asyncio.run(feeder.play(asked, _landings(year, asked), staged))
+            played = feeder.play(asked, _landings(year, asked), () if options.explore else staged)
+            served = asyncio.run(played)
         _await_delivery(store, receiver, supervisor, since)
         supervisor.stop(*PIPELINE)
         report = make_report(
@@ -180,9 +186,8 @@ def run(options: Options, console: Console) -> Report:
         if options.report is not None:
             write(report, options.report)
         if options.recording is not None:
-            rules = load_rules(content("detectors")).rules
-            for event, written in record_events(streams, store, options.recording, until, rules).items():
-                tell.say(f"{written:,} messages recorded in {options.recording / event}")
+            for name, written in _record(options.recording, streams, store, options).items():
+                tell.say(f"{written:,} messages recorded in {options.recording / name}")
         tell.say(f"{tell.seconds:.0f} s in all; look again with: birdwatch dashboard --store {layout.store}")
         if options.dashboard and options.stay:
             _stay(tell, supervisor)
@@ -241,6 +246,14 @@ def _stay(tell: Narrator, supervisor: Supervisor) -> NoReturn:
     while True:
         supervisor.check()
         time.sleep(1.0)
+
+
+def _record(folder: Path, streams: Streams, store: Store, options: Options) -> dict[str, int]:
+    """Record what is worth keeping: the events of the story, or all that a bandit served."""
+    since, until = options.stretch()
+    if options.explore:
+        return {options.first_day: sum(record(streams, folder / options.first_day, since, until).values())}
+    return record_events(streams, store, folder, until, load_rules(content("detectors")).rules)
 
 
 def _await_delivery(store: Store, receiver: Receiver, supervisor: Supervisor, since: float) -> None:
