@@ -23,6 +23,7 @@ from birdwatch.charts.marks import (
 __all__ = ["lag_chart", "unreadable_chart"]
 
 _STREAMS: Final = ("requests", "scores", "canary", "metrics", "outcomes", "control", "panes")
+_LAGS: Final = (0, *(10**power for power in range(10)))
 _COLOURS: Final = (*OKABE_ITO[:6], "#888888")
 
 
@@ -48,8 +49,12 @@ def lag_chart(table: pd.DataFrame, marks: Marks) -> Drawing:
 def _lags(names: tuple[str, ...], shown: tuple[str, ...]) -> dict[str, Any]:
     return framed(
         line_and_points(
+            # Left to itself Vega repeats grid lines without labels; and one prefix for all ticks makes "0M" of a hundred.
             y=alt.Y(
-                "behind:Q", title="messages not yet read", scale=alt.Scale(type="symlog"), axis=alt.Axis(format="~s")
+                "behind:Q",
+                title="messages not yet read",
+                scale=alt.Scale(type="symlog", domainMin=0),
+                axis=alt.Axis(values=list(_LAGS), labelExpr="format(datum.value, '~s')"),
             ),
             color=_stream_colour(names, shown),
             tooltip=[when(), "stream:N", alt.Tooltip("behind:Q", title="not yet read, at most", format=",")],
