@@ -108,5 +108,10 @@ def read_held(store: Store, at: float | None = None) -> dict[int, Held]:
     for (number, what), was in ({} if at is None else read_marked(store, at)).items():
         if what != "acknowledged":
             by, holds = was or ("", False)
-            found[number] = found[number]._replace(**{f"{what}_by": by, what: holds})
+            known = found[number]
+            found[number] = (
+                known._replace(inhibited_by=by, inhibited=holds)
+                if what == "inhibited"
+                else known._replace(silenced_by=by, silenced=holds)
+            )
     return found

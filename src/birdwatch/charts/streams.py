@@ -23,7 +23,7 @@ from birdwatch.charts.marks import (
 __all__ = ["lag_chart", "unreadable_chart"]
 
 _STREAMS: Final = ("requests", "scores", "canary", "metrics", "outcomes", "control", "panes")
-_LAGS: Final = (0, *(10**power for power in range(10)))
+_LAGS: Final = (0, *(10**power for power in range(1, 10)))
 _COLOURS: Final = (*OKABE_ITO[:6], "#888888")
 
 
@@ -54,7 +54,7 @@ def _lags(names: tuple[str, ...], shown: tuple[str, ...]) -> dict[str, Any]:
                 "behind:Q",
                 title="messages not yet read",
                 scale=alt.Scale(type="symlog", domainMin=0),
-                axis=alt.Axis(values=list(_LAGS), labelExpr="format(datum.value, '~s')"),
+                axis=alt.Axis(values=list(_LAGS), labelExpr="format(datum.value, '~s')", labelOverlap=False),
             ),
             color=_stream_colour(names, shown),
             tooltip=[when(), "stream:N", alt.Tooltip("behind:Q", title="not yet read, at most", format=",")],
