@@ -47,6 +47,8 @@ def lag_chart(table: pd.DataFrame, marks: Marks) -> Drawing:
 
 @lru_cache(maxsize=32)
 def _lags(names: tuple[str, ...], shown: tuple[str, ...]) -> dict[str, Any]:
+    # A lag of two or three should not fill the height.
+    room = alt.Chart(alt.NamedData("ends")).mark_point(opacity=0).encode(y=alt.datum(_LAGS[1]))
     return framed(
         line_and_points(
             # Left to itself Vega repeats grid lines without labels; and one prefix for all ticks makes "0M" of a hundred.
@@ -58,7 +60,8 @@ def _lags(names: tuple[str, ...], shown: tuple[str, ...]) -> dict[str, Any]:
             ),
             color=_stream_colour(names, shown),
             tooltip=[when(), "stream:N", alt.Tooltip("behind:Q", title="not yet read, at most", format=",")],
-        )
+        ),
+        room,
     )
 
 
