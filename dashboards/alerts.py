@@ -5,7 +5,7 @@ import pandas as pd
 import streamlit as st
 from answers import silences
 from below import below
-from frame import Shown, chart, page
+from frame import Shown, chart, everything, page
 from why import MOST_EXPANDED, alert_list, most_urgent, past_reasons, reasons
 
 from birdwatch.charts import episodes_chart
@@ -14,6 +14,7 @@ from birdwatch.charts import episodes_chart
 def draw(shown: Shown) -> None:
     """Draw why each open alert fires, all of them on a line of time, and what lay behind those that are over."""
     raised = facts.alerts(shown.asked)
+    everything(shown, "What alerts rest on")
     st.subheader("Open", anchor="open")
     firing = most_urgent(raised)
     if firing.empty:

@@ -44,6 +44,7 @@ def draw(shown: Shown) -> None:
             help="How much each rule has gathered that a model and its partner differ beyond what is usual, as a share of"
             " what raises an alarm (ln R over ln A). ▲: it alarmed, and the evidence starts again at nothing.",
         )
+        everything(shown, "Evidence")
         chart(
             shown.of(facts.worst(shown.asked, _KINDS, "level")),
             evidence_chart,
@@ -52,7 +53,6 @@ def draw(shown: Shown) -> None:
             shown.colours,
         )
     _causes(shown)
-    everything(shown, "What rules measured of a pair")
     _pair(shown, shown.of_all(facts.worst(shown.asked, _KINDS)), shown.of_all(pairs))
 
 
@@ -120,6 +120,7 @@ def _in_detail(shown: Shown, pair: "pd.Series[str]", judged: pd.DataFrame) -> No
         )
     with right:
         st.markdown("**What rules measured, window by window**")
+        everything(shown, "What rules measured")
         chart(judged, pair_chart, "No rule has judged this pair in this time.", shown.marks)
     _requests(shown, model, partner)
 
@@ -128,6 +129,7 @@ def _requests(shown: Shown, model: str, partner: str) -> None:
     left, right = st.columns(2, gap="medium")
     with left:
         st.markdown(f"**The requests on which {model} and {partner} differ most**")
+        everything(shown, "Which requests they are")
         table = facts.extremes(shown.asked, model, partner)
         if table.empty:
             st.info("None were kept in this time.", icon=":material/question_mark:")
@@ -152,6 +154,7 @@ def _requests(shown: Shown, model: str, partner: str) -> None:
             f"**{model} against {partner}, request by request**",
             help="The darker, the more requests were scored thus by one and so by the other. On the dashed line they agree.",
         )
+        everything(shown, "How both scored a request")
         joint = facts.joint(shown.asked, model, partner)
         if joint.empty:
             st.info("Their scores were not counted together in this time.", icon=":material/question_mark:")

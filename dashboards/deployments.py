@@ -3,6 +3,7 @@
 import facts
 import pandas as pd
 import streamlit as st
+from below import below
 from frame import Shown, chart, everything, page
 
 from birdwatch.charts import changes_chart, traffic_chart
@@ -12,8 +13,13 @@ def draw(shown: Shown) -> None:
     """Draw the changes on a line of time, the traffic of each model below it, and all changes in words."""
     table = facts.controls(shown.asked)
     table = table[table["model"].isin({*shown.view.models, ""})]
+    everything(shown, "What was changed")
     st.subheader("Changes", anchor="changes", help="Point at a mark to read what was changed, by whom, and why")
     chart(table, changes_chart, "Nothing was changed in this time: no control record lies in it.", shown.marks)
+    below(lambda: _rest(shown, table))
+
+
+def _rest(shown: Shown, table: pd.DataFrame) -> None:
     st.subheader("Scores of each version", anchor="traffic")
     counts = facts.counts(shown.asked)
     chart(
@@ -23,7 +29,6 @@ def draw(shown: Shown) -> None:
         shown.marks,
         shown.colours,
     )
-    everything(shown, "The list of changes")
     if len(table):
         newest = table[::-1]
         st.dataframe(

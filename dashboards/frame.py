@@ -11,7 +11,7 @@ from asked import Asked
 from view import REFRESH, View, chosen, opened
 from words import ago, length
 
-from birdwatch.alerts.tables import fleet_state
+from birdwatch.alerts.tables import fleet_state, open_alerts
 from birdwatch.charts import Colours, Drawing, Marks
 from birdwatch.errors import BirdwatchError
 from birdwatch.windows.store import Source
@@ -114,13 +114,15 @@ def _strip(shown: Shown, age: float, sources: list[Source], pane_seconds: int, *
     state = fleet_state(raised, facts.health(shown.asked))
     box, icon = _LEVELS[state.level]
     lines = [f"**{state.headline}**"]
-    firing = raised[raised["state"] == "firing"]
+    firing = open_alerts(raised)
+    told = firing[~(firing["silenced"].astype(bool) | firing["inhibited"].astype(bool))].head(_MOST_TOLD)
     if in_full:
-        told = firing.head(_MOST_TOLD)
         lines += [f"- {alert['reason']} *(since {alert['started']:{CLOCK}})*" for _, alert in told.iterrows()]
-        if len(firing) > len(told):
-            lines.append(f"- and {len(firing) - len(told)} more: see the page Alerts")
     box("\n".join(lines), icon=icon)
+    if in_full and len(firing):
+        # On a large fleet the list lies below the first screen.
+        which = "The open alert" if len(firing) == 1 else f"All {len(firing)} open alerts"
+        st.page_link("alerts.py", label=f"{which}, and what lies behind", icon=":material/notifications_active:")
     _silence(sources)
     if shown.view.live and age > max(_STALE_SECONDS, _STALE_PANES * pane_seconds):
         st.warning(

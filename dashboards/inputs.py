@@ -5,7 +5,7 @@ from typing import Final
 import facts
 import pandas as pd
 import streamlit as st
-from frame import Shown
+from frame import Shown, everything
 from words import STATUS, STATUS_COLOURS, against
 
 from birdwatch.charts import values_chart
@@ -22,6 +22,7 @@ def inputs(shown: Shown) -> None:
         help="What the models are given. Each watched input against its reference: what moves here moves the scores of"
         " all models. Choose one to see which of its values moved.",
     )
+    everything(shown, "What models are given")
     table = input_table(facts.verdicts(shown.asked))
     if table.empty:
         st.info("No rule has compared inputs in this time: name some under `features` in the settings.")

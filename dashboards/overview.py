@@ -10,6 +10,7 @@ from why import alert_list
 from words import STATUS, STATUS_COLOURS, against, duration, share
 
 from birdwatch.alerts.standing import in_words, to_json
+from birdwatch.alerts.tables import open_alerts
 from birdwatch.windows.tables import PERCENTILES
 
 
@@ -23,8 +24,7 @@ def draw(shown: Shown) -> None:
 
 def _rest(asked: Asked) -> None:
     st.subheader("Open alerts", anchor="alerts")
-    raised = facts.alerts(asked)
-    alert_list(raised[raised["state"] == "firing"], "None is firing.")
+    alert_list(open_alerts(facts.alerts(asked)), "None is firing.")
     budget(asked)
 
 

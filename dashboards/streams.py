@@ -3,6 +3,7 @@
 import facts
 import pandas as pd
 import streamlit as st
+from below import below
 from frame import Shown, chart, everything, page
 from words import length, share
 
@@ -13,7 +14,6 @@ def draw(shown: Shown) -> None:
     """Draw rates, the account of requests, sources, and what came out of the ordinary."""
     counts = facts.counts(shown.asked)
     audit = shown.of_all(facts.audit(shown.asked))
-    everything(shown, "What stands below beside the rates")
     left, right = st.columns(2, gap="medium")
     with left:
         st.subheader("Rates", anchor="rates", help="Grey: requests. Lines: scores of each version of a model.")
@@ -23,6 +23,7 @@ def draw(shown: Shown) -> None:
         st.subheader(
             "Without a score", anchor="pending", help="The share of requests to which a model has given no score"
         )
+        everything(shown, "What has no score")
         chart(shown.of(audit), pending_chart, "No model gave scores in this time.", shown.marks, shown.colours)
     st.subheader(
         "Is all accounted for?",
@@ -31,7 +32,14 @@ def draw(shown: Shown) -> None:
         " no number. Pending had no score when their pane closed: late, or lost. Orphans are scores whose request was"
         " never seen.",
     )
+    everything(shown, "The account of requests")
     _account(audit)
+    below(lambda: _reading(shown, int(audit["orphans"].sum())))
+
+
+def _reading(shown: Shown, orphans: int) -> None:
+    """Draw what was not read, what could not be, how far each source is, and what came out of the ordinary."""
+    everything(shown, "How streams are read")
     left, right = st.columns(2, gap="medium")
     with left:
         _lag(shown)
@@ -47,7 +55,7 @@ def draw(shown: Shown) -> None:
         _sources(facts.sources(shown.asked))
     with right:
         st.subheader("Out of the ordinary", anchor="arrivals")
-        _unusual(shown, int(audit["orphans"].sum()))
+        _unusual(shown, orphans)
 
 
 def _account(audit: pd.DataFrame) -> None:

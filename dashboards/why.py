@@ -9,7 +9,7 @@ from answers import answers
 from asked import Asked
 from frame import CLOCK
 
-from birdwatch.alerts.tables import alert_in_words
+from birdwatch.alerts.tables import alert_in_words, open_alerts
 from birdwatch.charts import Fired, values_chart
 from birdwatch.detect.verdict import Subject
 from birdwatch.windows.tables import timestamp
@@ -17,7 +17,6 @@ from birdwatch.windows.tables import timestamp
 MOST_EXPANDED: Final = 5
 _MOST: Final = 5
 _MOST_ALERTS: Final = 20
-_URGENT: Final = ("page", "ticket", "info")
 
 
 def alert_list(alerts: pd.DataFrame, otherwise: str) -> None:
@@ -46,8 +45,7 @@ def alert_list(alerts: pd.DataFrame, otherwise: str) -> None:
 
 def most_urgent(alerts: pd.DataFrame) -> pd.DataFrame:
     """Give the alerts that fire, pages first, as many as a page shows."""
-    firing = alerts[alerts["state"] == "firing"]
-    return firing.sort_values("severity", key=lambda s: s.map(_URGENT.index), kind="stable").head(_MOST_ALERTS)
+    return open_alerts(alerts).head(_MOST_ALERTS)
 
 
 def reasons(firing: pd.DataFrame, asked: Asked, *, live: bool, expanded: int = MOST_EXPANDED) -> None:
@@ -135,8 +133,9 @@ def _by_rule(alert: "pd.Series[str]") -> str:
 def _kept_back(alert: "pd.Series[str]") -> str:
     """Say who looks after it, and why receivers were not told."""
     said = [f"{alert['acknowledged']} looks after it"] if alert["acknowledged"] else []
-    said += [f"silenced by {alert['silenced_by']}"] if alert["silenced_by"] else []
-    said += [f"explained by {alert['inhibited_by'][:8]}"] if alert["inhibited_by"] else []
+    for held, words in (("silenced", "silenced by"), ("inhibited", "explained by")):
+        if by := alert[f"{held}_by"]:
+            said.append(f"{'' if alert[held] else 'was '}{words} {by[:8]}")
     return f" · *{'; '.join(said)}*" if said else ""
 
 

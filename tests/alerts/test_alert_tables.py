@@ -7,7 +7,7 @@ from birdwatch.alerts.acknowledgements import acknowledge
 from birdwatch.alerts.lifecycle import advance
 from birdwatch.alerts.matchers import parse_matcher
 from birdwatch.alerts.silences import add_silence, expire_silence
-from birdwatch.alerts.tables import alert_in_words, alert_table, fleet_state
+from birdwatch.alerts.tables import alert_in_words, alert_table, fleet_state, open_alerts
 from birdwatch.detect.verdict import Finding, Subject
 from birdwatch.windows.store import Store
 from birdwatch.windows.tables import timestamp
@@ -133,3 +133,47 @@ def test_who_looks_after_an_alert_is_in_the_table_by_name(store):
     assert list(alert_table(store, 0, 3 * DAY)["acknowledged"]) == [""]
     acknowledge(store, "", author="ann", now=1e9)
     assert list(alert_table(store, 0, 3 * DAY)["acknowledged"]) == ["ann"]
+
+
+def test_the_past_is_marked_as_it_stood_then(store):
+    tell(store, [2], active=True)
+    silence = [parse_matcher("rule=pairs")]
+    for day, change in (
+        (4, lambda: add_silence(store, silence, until=2e9, author="ann", reason="retraining", now=1e9)),
+        (6, lambda: expire_silence(store, 1, now=1.1e9)),
+        (8, lambda: acknowledge(store, "", author="ann", now=1.2e9)),
+        (10, lambda: acknowledge(store, "", author="bob", now=1.3e9)),
+    ):
+        store.put(day * DAY - store.pane_seconds, {})
+        change()
+    found = {day: alert_table(store, 0, day * DAY).iloc[0] for day in range(2, 12)}
+    assert [day for day, alert in found.items() if alert["silenced"]] == [4, 5]
+    assert [day for day, alert in found.items() if alert["silenced_by"] == "1"] == list(range(4, 12))
+    assert [alert["acknowledged"] for alert in found.values()] == [""] * 6 + ["ann"] * 2 + ["bob"] * 2
+
+
+def test_marks_of_a_store_from_before_their_history_was_kept_are_shown_as_they_stand(store):
+    tell(store, [2], active=True)
+    add_silence(store, [parse_matcher("rule=pairs")], until=2e9, author="ann", reason="retraining", now=1e9)
+    acknowledge(store, "", author="ann", now=1e9)
+    store.connection.execute("DROP TABLE marked")
+    (alert,) = alert_table(store, 0, 2 * DAY).to_dict("records")
+    assert (alert["silenced"], alert["acknowledged"]) == (True, "ann")
+
+
+def test_of_a_storm_the_headline_names_a_few_and_counts_the_rest(store):
+    for place in range(40):
+        tell(store, [2], active=True, subject=Subject(f"m{place}"))
+    state = fleet_state(alert_table(store, 0, 2 * DAY), fleet(m="drifting"))
+    assert state.headline.startswith("40 pages firing: m")
+    assert state.headline.endswith(" and 37 more")
+    assert state.headline.count("the model changed") == 3
+
+
+def test_open_alerts_begin_with_the_most_urgent_and_end_with_what_is_kept_back(store):
+    for rule, severity in (("quiet", "page"), ("old", "page"), ("slow", "ticket")):
+        tell(store, [2], active=True, rule=rule, severity=severity)
+    tell(store, [3], active=True, rule="new", severity="page")
+    tell(store, [3], active=True, rule="note", severity="info")
+    add_silence(store, [parse_matcher("rule=quiet")], until=2e9, author="ann", reason="retraining", now=1e9)
+    assert open_alerts(alert_table(store, 0, 3 * DAY))["rule"].tolist() == ["new", "old", "slow", "note", "quiet"]

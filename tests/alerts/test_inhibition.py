@@ -87,6 +87,16 @@ def test_inputs_that_changed_are_one_alert_and_not_forty(store):
     assert all(row.inhibited for row in rows if row.model)
 
 
+def test_what_outlasted_its_explanation_is_shown_as_explained_while_it_was(store):
+    advance(store, [inputs(60), pair("a", 120)])
+    advance(store, [pair("b", 150)])
+    advance(store, [pair("a", 180), inputs(180, active=False, over=True)])
+    marked = {
+        at: [row.inhibited for row in read_alerts(store, 0, 200, at) if row.model == "a"] for at in (120, 179, 180)
+    }
+    assert marked == {120: [True], 179: [True], 180: [False]}
+
+
 def test_what_was_not_told_does_not_resolve_for_anybody(store):
     advance(store, [inputs(60), pair("a", 60)])
     advance(store, [pair("a", 120, active=False, over=True), inputs(180, active=False, over=True)])

@@ -47,6 +47,9 @@ def verdicts(kind, statistic, values, subject=FLEET, tolerance=0.2, window=HOUR,
     return found
 
 
+WEEK = {"reference": {"name": "march", "since": START + DAY, "until": START + 8 * DAY}}
+GONE = {"reference": {"name": "june", "since": START - 90 * DAY, "until": START - 60 * DAY}}
+TRAILING = {"reference": {"name": "the trailing 7d", "since": END - HOUR - 7 * DAY, "until": END - HOUR}}
 DRIFTS = {"status": "drifting", "effect": 0.1, "alarmed": True}
 OF = {
     "rate": verdicts("rate", "share", [0.01, 0.02, 0.3], **DRIFTS),
@@ -63,13 +66,19 @@ OF = {
     "latency": verdicts("latency", "p99", [0.05, 0.05, 0.2], Subject("challenger", "1"), 0.06, **DRIFTS)
     + verdicts("staged", "p99", [0.2], Subject("challenger", "1"), 0.06, details={"stage": "model"}, **DRIFTS),
     "distribution": verdicts("distribution", "ks", [0.5], Subject("champion", "1"), details={"since": SINCE}, **DRIFTS),
+    "frozen": verdicts("frozen", "ks", [0.5], Subject("champion", "1"), details={"since": SINCE} | WEEK, **DRIFTS),
+    "elsewhere": verdicts(
+        "elsewhere", "ks", [0.5], Subject("champion", "1"), details={"since": SINCE} | GONE, **DRIFTS
+    ),
     "visib": verdicts("visib", "ks", [0.5], Subject(feature="visib"), details={"since": SINCE}, **DRIFTS),
-    "carrier": verdicts("carrier", "ks", [0.5], Subject(feature="carrier"), details={"since": SINCE}, **DRIFTS),
+    "carrier": verdicts(
+        "carrier", "ks", [0.5], Subject(feature="carrier"), details={"since": SINCE} | TRAILING, **DRIFTS
+    ),
     "missing": verdicts("missing", "missing", [0.0, 0.0, 0.4], Subject(feature="visib"), **DRIFTS),
     "failed": verdicts("failed", "ks", [0.1], Subject("champion", "1"), status="error"),
 }
 KIND = {"still": "silence", "staged": "latency"} | dict.fromkeys(
-    ("visib", "carrier", "missing", "failed"), "distribution"
+    ("visib", "carrier", "missing", "failed", "frozen", "elsewhere"), "distribution"
 )
 
 
@@ -144,6 +153,25 @@ def test_scores_are_drawn_beside_those_of_the_four_weeks_before(store):
         expected, _ = np.histogram(midpoints(bins, "probability"), np.linspace(0, 1, 21), weights=n)
         assert shares(drawing, time) == pytest.approx(expected / n.sum())
     assert "Now: 26 Mar 22:00 to 27 Mar 00:00; before: the four weeks before that." in drawing.says
+
+
+def test_scores_are_drawn_beside_the_reference_that_their_rule_compared_them_with(store):
+    drawing = behind(store, "frozen")
+    for time, since, until in [("now", SINCE, END), ("before", START + DAY, START + 8 * DAY)]:
+        bins, n = counted(store, since, until, measure="score", model="champion")
+        expected, _ = np.histogram(midpoints(bins, "probability"), np.linspace(0, 1, 21), weights=n)
+        assert shares(drawing, time) == pytest.approx(expected / n.sum())
+    assert drawing.says.endswith("before: march, 02 Mar 00:00 to 09 Mar 00:00.")
+
+
+def test_what_has_moved_is_no_part_of_the_trailing_reference_that_it_is_drawn_beside(store):
+    assert behind(store, "carrier").says.endswith("before: the trailing 7d, 19 Mar 23:00 to 26 Mar 22:00.")
+
+
+def test_a_reference_that_the_store_does_not_have_is_not_drawn_which_is_said(store):
+    drawing = behind(store, "elsewhere")
+    assert drawing.says.endswith("before: the four weeks before that, for june is not in this store.")
+    assert shares(drawing, "before") == pytest.approx(shares(behind(store, "distribution"), "before"))
 
 
 def test_an_input_of_numbers_is_drawn_by_ranges_and_one_of_categories_by_name(store):

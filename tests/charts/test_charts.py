@@ -356,3 +356,12 @@ def test_an_alert_on_an_input_is_told_by_its_name():
     controls = pd.DataFrame(columns=["time", "what", "author", "reason"])
     marks = Marks.of(tables.Span(START, START + DAY, 3600), controls, alerts)
     assert marks.alerts["about"].tolist() == ["visib"]
+
+
+def test_a_ramp_says_how_far_and_what_the_guard_did_says_so():
+    at, start = {"time": pd.Timestamp("2024-03-01", tz="UTC"), "model": "m", "reason": ""}, tables.Span(0, 60, 60)
+    told = [("ramp", "ana", "ramp m 2 to 5 %"), ("hold", "guard", "hold m 2"), ("register", "ana", "register m 2")]
+    controls = pd.DataFrame([at | {"action": a, "author": by, "what": what} for a, by, what in told])
+    table = charts.changes_chart(controls, Marks(start, controls[:0], controls[:0])).data["main"]
+    assert table["share"].tolist() == ["5 %", "", ""]
+    assert table["guard"].tolist() == ["", "guard", ""]

@@ -1,6 +1,7 @@
 """What all pages have in common: choices that travel, states said in words, and a store that is left closed."""
 
 import os
+import re
 import shutil
 import time
 
@@ -51,12 +52,24 @@ def test_choices_travel_from_page_to_page(full, view):
 
 def test_a_segment_is_kept_in_the_address_and_what_is_not_kept_by_it_says_so(full, view, words):
     part = view(full, "streams", range="month", segment="origin=EWR")
-    assert (
-        "What stands below beside the rates is not kept by segment: this is all traffic, not origin=EWR alone"
-        in words(part)
-    )
+    assert "What has no score is not kept by segment: this is all traffic, not origin=EWR alone" in words(part)
     part.selectbox(key="segment").set_value(None).run()
     assert "all traffic" not in words(part)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("canary", ["Evidence", "What rules measured", "Which requests they are", "How both scored a request"]),
+        ("scores", ["What rules say of scores", "What models are given"]),
+        ("streams", ["What has no score", "The account of requests", "How streams are read"]),
+        ("deployments", ["What was changed"]),
+        ("alerts", ["What alerts rest on"]),
+    ],
+)
+def test_each_chart_that_is_not_kept_by_segment_says_so_where_it_stands(full, view, words, name, told):
+    said = words(view(full, name, range="month", segment="origin=EWR"))
+    assert re.findall(r"info: (.+) is not kept by segment", said) == told
 
 
 def test_without_a_store_the_page_says_what_to_start(tmp_path, view):
@@ -112,7 +125,10 @@ def test_silent_streams_are_told(full, tmp_path, view):
     assert "All streams have fallen silent" in view(silent, "alerts").warning[0].value
 
 
-@pytest.mark.parametrize(("name", "above", "in_all"), [("scores", 2, 7), ("canary", 2, 5), ("alerts", 1, 2)])
+@pytest.mark.parametrize(
+    ("name", "above", "in_all"),
+    [("scores", 2, 7), ("canary", 2, 5), ("alerts", 1, 2), ("deployments", 1, 2), ("streams", 2, 4)],
+)
 def test_what_lies_below_the_first_screen_is_not_drawn_before_somebody_comes_near(full, view, name, above, in_all):
     app = view(full, name, scrolled=False, **PAST)
     assert not app.exception

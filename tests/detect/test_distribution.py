@@ -66,6 +66,8 @@ def test_the_value_is_the_distance_that_scipy_finds():
     # What decides is the same at the cuts of the reference, of which there is one in every twentieth.
     assert true - 0.05 <= verdict.value <= true
     assert verdict.details["reference_events"] == 8_000
+    known = {"name": reference.name, "since": reference.since, "until": reference.until}
+    assert verdict.details["reference"] == known
 
 
 def test_the_tolerance_is_what_the_blocks_did_among_themselves():

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
+from birdwatch.alerts.marked import mark, read_marked
 from birdwatch.errors import BirdwatchError, SettingsError
 from birdwatch.windows.store import Store
 
@@ -72,12 +73,20 @@ def acknowledge(store: Store, fingerprint: str, *, author: str, now: float, note
         store.connection.execute(
             "INSERT OR REPLACE INTO acknowledgements VALUES (?, ?, ?, ?)", (number, author, now, note)
         )
+        mark(store, number, "acknowledged", msgspec.json.encode(Acknowledgement(author, now, note)).decode())
     return str(whole)
 
 
-def read_acknowledgements(store: Store) -> dict[int, Acknowledgement]:
-    """Give all acknowledgements, by the firing's place in the history."""
+def read_acknowledgements(store: Store, at: float | None = None) -> dict[int, Acknowledgement]:
+    """Give all acknowledgements, by the firing's place in the history; as they stood at a moment of event time, or now."""
     if not store.connection.table_exists(None, "acknowledgements"):
         return {}
     rows: Any = store.connection.execute("SELECT alert, author, at, note FROM acknowledgements")
-    return {number: Acknowledgement(author, at, note) for number, author, at, note in rows}
+    found = {number: Acknowledgement(author, made, note) for number, author, made, note in rows}
+    for (number, what), said in ({} if at is None else read_marked(store, at)).items():
+        if what == "acknowledged":
+            if said is None:
+                del found[number]
+            else:
+                found[number] = msgspec.json.decode(said.by, type=Acknowledgement)
+    return found

@@ -6,6 +6,7 @@ nothing of its end either; whoever may have (the answer was lost) hears it. Once
 
 from typing import Any, Final, Literal, NamedTuple
 
+from birdwatch.alerts.marked import mark, read_marked, unmark
 from birdwatch.alerts.outbox import create_tables
 from birdwatch.records import Alert, decode
 from birdwatch.windows.store import Store
@@ -64,7 +65,7 @@ def read_firing(store: Store) -> list[Firing]:
     return [Firing(number, decode(record, Alert), bool(i), bool(s)) for number, record, i, s in rows]
 
 
-def hold(store: Store, number: int, why: Why, by: str) -> None:
+def hold(store: Store, number: int, why: Why, by: str, at: float | None = None) -> None:
     """Hold an alert back from every receiver that has not taken it yet.
 
     Parameters
@@ -75,6 +76,8 @@ def hold(store: Store, number: int, why: Why, by: str) -> None:
         The firing's place in the history.
     why, by
         What holds it: the fingerprint of another alert, or the number of a silence.
+    at
+        Since when, in event time; by default since where it stands.
     """
     with store.transaction():
         create_tables(store)
@@ -83,20 +86,32 @@ def hold(store: Store, number: int, why: Why, by: str) -> None:
             f" ON CONFLICT DO UPDATE SET {why}_by = ?2, {why} = 1",
             (number, by),
         )
+        mark(store, number, why, by, at)
         store.connection.execute(_WITHDRAW, (number,))
         store.connection.execute(_WITHDRAW_END, (number,))
 
 
-def free(store: Store, number: int, why: Why) -> None:
+def free(store: Store, number: int, why: Why, at: float | None = None) -> None:
     """Let go of an alert that fires: if nothing else holds it, whoever has not heard of it does now."""
     with store.transaction():
         store.connection.execute(f"UPDATE held SET {why} = 0 WHERE alert = ?", (number,))  # noqa: S608 - one of two
+        unmark(store, number, why, at)
         store.connection.execute(_TELL, (number,))
 
 
-def read_held(store: Store) -> dict[int, Held]:
-    """Give what was ever held back, by its place in the history."""
+def read_held(store: Store, at: float | None = None) -> dict[int, Held]:
+    """Give what was ever held back, by its place in the history; as it stood at a moment of event time, or now."""
     if not store.connection.table_exists(None, "held"):
         return {}
     rows: Any = store.connection.execute("SELECT alert, inhibited_by, silenced_by, inhibited, silenced FROM held")
-    return {alert: Held(by, silence, bool(i), bool(s)) for alert, by, silence, i, s in rows}
+    found = {alert: Held(by, silence, bool(i), bool(s)) for alert, by, silence, i, s in rows}
+    for (number, what), was in ({} if at is None else read_marked(store, at)).items():
+        if what != "acknowledged":
+            by, holds = was or ("", False)
+            known = found[number]
+            found[number] = (
+                known._replace(inhibited_by=by, inhibited=holds)
+                if what == "inhibited"
+                else known._replace(silenced_by=by, silenced=holds)
+            )
+    return found

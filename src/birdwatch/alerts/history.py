@@ -96,25 +96,26 @@ WHERE f.state = 'firing' AND f.ts < ? AND (r.ts IS NULL OR r.ts >= ?) AND f.fing
 """
 
 
-def read_alerts(store: Store, since: float, until: float) -> list[AlertRow]:
+def read_alerts(store: Store, since: float, until: float, at: float | None = None) -> list[AlertRow]:
     """Give the alerts that fired at some time in [since, until) of event time, the oldest first.
 
-    Empty where nothing was judged yet. The watchdog (`birdwatch.alerts.watchdog`) is not among them.
+    Empty where nothing was judged yet. The watchdog (`birdwatch.alerts.watchdog`) is not among them. What keeps them
+    back, and who looks after them, is as it stood ``at`` a moment of event time, or by default as it stands now.
     """
     if not store.connection.table_exists(None, "outbox"):
         return []
     rows: Any = store.connection.execute(_EPISODES, (until, since, WATCHDOG_FINGERPRINT)).fetchall()
-    marks = _marks(store)
+    marks = _marks(store, at)
     return [
         msgspec.structs.replace(_episode(store, number, decode(record, Alert), resolved), **marks.get(number, {}))
         for number, record, resolved in rows
     ]
 
 
-def _marks(store: Store) -> dict[int, dict[str, Any]]:
+def _marks(store: Store, at: float | None = None) -> dict[int, dict[str, Any]]:
     """Give what keeps firings back, and who looks after them, by number and by the names of `AlertRow`."""
-    marks: dict[int, dict[str, Any]] = {number: held._asdict() for number, held in read_held(store).items()}
-    for number, seen in read_acknowledgements(store).items():
+    marks: dict[int, dict[str, Any]] = {number: held._asdict() for number, held in read_held(store, at).items()}
+    for number, seen in read_acknowledgements(store, at).items():
         marks.setdefault(number, {})["acknowledged"] = seen
     return marks
 

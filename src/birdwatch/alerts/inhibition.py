@@ -59,6 +59,6 @@ def inhibit(store: Store, ts: float) -> None:
     was = {f.number: f.inhibited for f in firing}
     for number, by in sorted(explainers(firing, ts).items()):
         if by:
-            hold(store, number, "inhibited", by)
+            hold(store, number, "inhibited", by, ts)
         elif was[number]:
-            free(store, number, "inhibited")
+            free(store, number, "inhibited", ts)

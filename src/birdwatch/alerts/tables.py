@@ -9,7 +9,10 @@ import pandas as pd
 from birdwatch.alerts.history import AlertRow, read_alerts
 from birdwatch.windows.store import Store
 
-__all__ = ["FleetState", "alert_in_words", "alert_table", "fleet_state"]
+__all__ = ["FleetState", "alert_in_words", "alert_table", "fleet_state", "open_alerts"]
+
+_URGENT: Final = ("page", "ticket", "info")
+_MOST_NAMED: Final = 3
 
 
 class FleetState(NamedTuple):
@@ -27,10 +30,10 @@ def alert_table(store: Store, since: float, until: float) -> pd.DataFrame:
     DataFrame
         The fields of `birdwatch.alerts.history.AlertRow`, with ``since, started, fired, resolved`` as times in UTC, and
         in ``acknowledged`` the name of who looks after it, or nothing. What was resolved only after ``until`` is still
-        ``firing``, so that the past looks as it did.
+        ``firing``, and what was silenced, explained or looked after only later is not, so that the past looks as it did.
     """
     frame = pd.DataFrame(
-        [msgspec.structs.asdict(row) for row in read_alerts(store, since, math.nextafter(until, math.inf))],
+        [msgspec.structs.asdict(row) for row in read_alerts(store, since, math.nextafter(until, math.inf), until)],
         columns=list(AlertRow.__struct_fields__),
     )
     later = frame["resolved"].astype(float) > until
@@ -57,13 +60,19 @@ def alert_in_words(alert: "pd.Series[str]") -> str:
     return f"{subject} – {cause}" if subject else cause
 
 
-_ORDER: Final = ("page", "ticket")
+def open_alerts(alerts: pd.DataFrame) -> pd.DataFrame:
+    """Give those of `alert_table` that fire: pages first, the newest first among equals, what is kept back last."""
+    firing = alerts[alerts["state"] == "firing"]
+    kept_back = firing["silenced"].astype(bool) | firing["inhibited"].astype(bool)
+    order = firing.assign(kept_back=kept_back, urgency=firing["severity"].map(_URGENT.index))
+    return firing.loc[order.sort_values(["kept_back", "urgency"], kind="stable").index]
 
 
 def fleet_state(alerts: pd.DataFrame, fleet: pd.DataFrame) -> FleetState:
     """Say how the fleet is: what fires, else what cannot be judged, else that all is in order.
 
-    Alerts that somebody silenced are counted, not named, and those that another explains are left to that one.
+    Alerts that somebody silenced are counted, not named, and those that another explains are left to that one. Of many
+    the newest are named.
 
     Parameters
     ----------
@@ -77,13 +86,14 @@ def fleet_state(alerts: pd.DataFrame, fleet: pd.DataFrame) -> FleetState:
     told = f" ({silenced} silenced)" if silenced else ""
     # What another alert explains is said by that one.
     firing = firing[~(firing["silenced"].astype(bool) | firing["inhibited"].astype(bool))]
-    for severity in _ORDER:
+    for severity in _URGENT[:2]:
         found = firing[firing["severity"] == severity]
         if len(found):
-            each = [alert_in_words(alert) for _, alert in found.iterrows()]
+            each = [alert_in_words(alert) for _, alert in found.head(_MOST_NAMED).iterrows()]
+            more = f" and {len(found) - len(each)} more" if len(found) > len(each) else ""
             return FleetState(
                 "page" if severity == "page" else "ticket",
-                f"{len(each)} {severity}{'s' * (len(each) > 1)} firing: {'; '.join(each)}{told}",
+                f"{len(found)} {severity}{'s' * (len(found) > 1)} firing: {'; '.join(each)}{more}{told}",
             )
     present = fleet[~fleet["gone"].astype(bool)]
     judged = present[present["status"] != "no data"]

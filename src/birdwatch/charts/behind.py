@@ -61,7 +61,7 @@ class Fired(NamedTuple):
 def draw_behind(store: Store, fired: Fired, scale: Scale = "probability") -> Drawing | None:
     """Draw what an alert rests on; None where nothing was measured that could be drawn, or it is no longer kept.
 
-    Distributions are drawn beside those of the four weeks before, latency as its percentiles upon the objective, inputs
+    Distributions are drawn beside the reference of their rule, latency as its percentiles upon the objective, inputs
     that changed as the distances of the models that moved together, and all else as what was measured window by window
     upon what is in order.
 
@@ -85,21 +85,36 @@ def draw_behind(store: Store, fired: Fired, scale: Scale = "probability") -> Dra
 
 
 def _values(store: Store, verdict: Verdict, scale: Scale) -> Drawing | None:
-    """Draw values since they moved beside those of the four weeks before that."""
+    """Draw values since they moved beside those of the reference that the rule compared them with."""
     subject, pane = verdict.subject, store.pane_seconds
     since = int(min(verdict.details.get("since", verdict.start), verdict.start)) // pane * pane
-    now = (since, verdict.end)
+    now, (before, against) = (since, verdict.end), _before(store, verdict, since)
     if subject.feature:
-        table = shape_table(store, "", now, measure=NUMBER + subject.feature)
+        table = shape_table(store, "", now, before=before, measure=NUMBER + subject.feature)
         if table.empty:  # a category
-            table = value_table(store, subject.feature, now, (since - _BEFORE, since))
+            table = value_table(store, subject.feature, now, before)
     else:
-        table = shape_table(store, subject.model, now, scale=scale)
+        table = shape_table(store, subject.model, now, before=before, scale=scale)
     if table.empty:
         return None
     drawing = values_chart(table)
-    told = f"Now: {said_at(timestamp(since))} to {said_at(timestamp(verdict.end))}; before: the four weeks before that."
+    told = f"Now: {said_at(timestamp(since))} to {said_at(timestamp(verdict.end))}; before: {against}."
     return drawing._replace(says=f"{drawing.says} {told}")
+
+
+def _before(store: Store, verdict: Verdict, since: int) -> tuple[tuple[int, int], str]:
+    """Give the stretch of the reference that a rule compared with, as far as the store still has it, and say what it is.
+
+    What has moved since then is no part of it, though it may be of a reference that trails.
+    """
+    kept = verdict.details.get("reference")
+    if not kept:  # verdicts of before that was kept
+        return (since - _BEFORE, since), "the four weeks before that"
+    first, _ = store.closed_range() or (since, since)
+    start, end = max(kept["since"], first), min(kept["until"], since)
+    if start >= end:
+        return (since - _BEFORE, since), f"the four weeks before that, for {kept['name']} is not in this store"
+    return (start, end), f"{kept['name']}, {said_at(timestamp(start))} to {said_at(timestamp(end))}"
 
 
 def _latency(store: Store, fired: Fired, verdict: Verdict) -> Drawing | None:

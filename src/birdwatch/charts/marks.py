@@ -41,6 +41,9 @@ OKABE_ITO: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B
 
 _SEVERITIES: Final = {"page": "#D55E00", "ticket": "#E69F00", "info": "#56B4E9"}
 _GREY: Final = "#888888"
+
+# Twenty-four hours, as in all words: Vega's own has twelve.
+_CLOCK: Final = {"hours": "%H:%M", "minutes": "%H:%M", "day": "%a %d", "date": "%a %d", "week": "%b %d"}
 _ROWS: Final = 3
 _NAMED: Final = 12
 
@@ -126,7 +129,8 @@ def level_line(level: float, words: str) -> Layer:
 
 def time_axis(field: str = "time:T", **more: Any) -> alt.X:
     """Give the axis of event time."""
-    return alt.X(field, title="event time (UTC)", scale=alt.Scale(type="utc"), axis=alt.Axis(tickCount=8), **more)
+    axis = alt.Axis(tickCount=8, format=_CLOCK)
+    return alt.X(field, title="event time (UTC)", scale=alt.Scale(type="utc"), axis=axis, **more)
 
 
 def when() -> alt.Tooltip:

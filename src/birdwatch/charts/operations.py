@@ -36,6 +36,7 @@ _ACTIONS: Final = {
     "swap": ("triangle-right", "#F0E442"),
     "swapped": ("triangle-right", "#009E73"),
 }
+_GUARD: Final = "guard"  # as `birdwatch.serving.control.guard` signs
 _UNITS: Final = {"a second": 1, "a minute": 60}
 _SEVERITIES: Final = {"page": "#D55E00", "ticket": "#E69F00", "info": "#56B4E9"}
 
@@ -43,12 +44,18 @@ _SEVERITIES: Final = {"page": "#D55E00", "ticket": "#E69F00", "info": "#56B4E9"}
 def changes_chart(controls: pd.DataFrame, marks: Marks) -> Drawing:
     """Draw what operators and guards changed: a row a model, a mark a change, told apart by shape and by colour.
 
+    Above a ramp stands to how many percent, below a mark who made it where that is none of the people: the guard.
+
     Parameters
     ----------
     controls
         From `birdwatch.windows.tables.control_table`.
     """
-    table = controls.assign(about=controls["model"].where(controls["model"] != "", "(all)"))
+    table = controls.assign(
+        about=controls["model"].where(controls["model"] != "", "(all)"),
+        share=controls["what"].str.extract(r" to (\S+ %)$", expand=False).fillna(""),
+        guard=controls["author"].where(controls["author"] == _GUARD, ""),
+    )
     says = ""
     if len(table):
         last = table.iloc[-1]
@@ -66,16 +73,15 @@ def changes_chart(controls: pd.DataFrame, marks: Marks) -> Drawing:
 def _changes(actions: tuple[str, ...]) -> dict[str, Any]:
     shapes, colours = ([_ACTIONS[name][i] for name in _ACTIONS] for i in (0, 1))
     legend = alt.Legend(orient="top", title=None, columns=4, values=list(actions))
+    base = alt.Chart(alt.NamedData("main")).encode(x=time_axis(), y=alt.Y("about:N", title=None))
     return framed(
-        alt.Chart(alt.NamedData("main"))
-        .mark_point(size=180, filled=True, opacity=0.9)
-        .encode(
-            x=time_axis(),
-            y=alt.Y("about:N", title=None),
+        base.mark_point(size=180, filled=True, opacity=0.9).encode(
             shape=alt.Shape("action:N", scale=alt.Scale(domain=list(_ACTIONS), range=shapes), legend=legend),
             color=alt.Color("action:N", scale=alt.Scale(domain=list(_ACTIONS), range=colours), legend=legend),
             tooltip=[when(), "what:N", alt.Tooltip("author:N", title="by"), alt.Tooltip("reason:N", title="because")],
         ),
+        base.mark_text(color="#888888", fontSize=11, dy=-15).encode(text="share:N"),
+        base.mark_text(color="#888888", fontSize=11, dy=16).encode(text="guard:N"),
         height=220,
     )
 

@@ -31,10 +31,6 @@ _CONFIG: Final[dict[str, Any]] = {
     "background": "white",
     "font": "sans-serif",
     "padding": 14,
-    # By the clock of twenty-four hours, as everywhere else.
-    "axisTemporal": {
-        "format": {"hours": "%H:%M", "minutes": "%H:%M", "day": "%a %d", "date": "%a %d", "week": "%b %d"}
-    },
     "axis": {"labelFontSize": 15, "titleFontSize": 15, "titleFontWeight": "normal", "gridColor": "#e8e8e8"},
     "legend": {"labelFontSize": 16, "titleFontSize": 15},
     "text": {"fontSize": 15},

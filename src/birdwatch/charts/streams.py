@@ -23,6 +23,7 @@ from birdwatch.charts.marks import (
 __all__ = ["lag_chart", "unreadable_chart"]
 
 _STREAMS: Final = ("requests", "scores", "canary", "metrics", "outcomes", "control", "panes")
+_LAGS: Final = (0, *(10**power for power in range(1, 10)))
 _COLOURS: Final = (*OKABE_ITO[:6], "#888888")
 
 
@@ -46,14 +47,21 @@ def lag_chart(table: pd.DataFrame, marks: Marks) -> Drawing:
 
 @lru_cache(maxsize=32)
 def _lags(names: tuple[str, ...], shown: tuple[str, ...]) -> dict[str, Any]:
+    # A lag of two or three should not fill the height.
+    room = alt.Chart(alt.NamedData("ends")).mark_point(opacity=0).encode(y=alt.datum(_LAGS[1]))
     return framed(
         line_and_points(
+            # Left to itself Vega repeats grid lines without labels; and one prefix for all ticks makes "0M" of a hundred.
             y=alt.Y(
-                "behind:Q", title="messages not yet read", scale=alt.Scale(type="symlog"), axis=alt.Axis(format="~s")
+                "behind:Q",
+                title="messages not yet read",
+                scale=alt.Scale(type="symlog", domainMin=0),
+                axis=alt.Axis(values=list(_LAGS), labelExpr="format(datum.value, '~s')", labelOverlap=False),
             ),
             color=_stream_colour(names, shown),
             tooltip=[when(), "stream:N", alt.Tooltip("behind:Q", title="not yet read, at most", format=",")],
-        )
+        ),
+        room,
     )
 
 

@@ -187,6 +187,7 @@ class DistributionRule(Rule):
                 "since": found.since,
                 "speaks": what,
                 "told": past.told(now, case.scale),
+                "reference": case.reference and case.reference.stretch,
                 **past.details(now, case.scale),
             },
         )

@@ -93,6 +93,11 @@ class Reference(NamedTuple):
     lessons: Mapping[Lesson, Mapping[str, float]] = MappingProxyType({})
     at: int | None = None
 
+    @property
+    def stretch(self) -> dict[str, str | int]:
+        """Say which it is and where it lies in event time, as verdicts keep it for those who draw what was compared."""
+        return {"name": self.name, "since": self.since, "until": self.until}
+
     def measured(self) -> list[tuple[str, str, str]]:
         """Name all that was counted, as (measure, model, partner)."""
         return sorted({(s.measure, s.model, s.partner) for block in self.blocks for s in block.pane if not s.segment})

@@ -80,11 +80,12 @@ def shape_table(
     model: str,
     now: tuple[int, int],
     *,
+    before: tuple[int, int] | None = None,
     measure: str = "score",
     scale: Scale = "real",
     segment: str = "",
 ) -> pd.DataFrame:
-    """Give a model's scores in a stretch of event time beside those of the four weeks before it.
+    """Give a model's scores in a stretch of event time beside those of another, by default of the four weeks before it.
 
     Parameters
     ----------
@@ -97,7 +98,7 @@ def shape_table(
         ``place, value, now, before``, as `birdwatch.charts.values_chart` draws them: shares by range of scores. Empty where
         one side has no scores.
     """
-    found = sides(store, model, now, segment, measure=measure)
+    found = sides(store, model, now, segment, before=before, measure=measure)
     if not all(side.bins.size for side in found):
         return pd.DataFrame(columns=["place", "value", "now", "before"])
     edges = _even_edges(total(found), scale)
@@ -109,19 +110,25 @@ def shape_table(
 
 
 def sides(
-    store: Store, model: str, now: tuple[int, int], segment: str = "", *, measure: str = "score"
+    store: Store,
+    model: str,
+    now: tuple[int, int],
+    segment: str = "",
+    *,
+    before: tuple[int, int] | None = None,
+    measure: str = "score",
 ) -> tuple[Counts, Counts]:
-    """Give the histograms of a model's scores in a stretch of event time, and in the four weeks before it.
+    """Give the histograms of a model's scores in a stretch of event time, and in another, by default the four weeks before it.
 
     ``measure`` may be another than scores, such as ``feature.age`` of no model.
     """
     since, until = now
-    stretches = ((since, until), (since - _BEFORE, since))
-    found, before = (
+    stretches = ((since, until), before or (since - _BEFORE, since))
+    ours, theirs = (
         total(c for _, _, c in store.rows(*one, measure=measure, model=model, segment=segment, step=one[1] - one[0]))
         for one in stretches
     )
-    return found, before
+    return ours, theirs
 
 
 def distance_table(
