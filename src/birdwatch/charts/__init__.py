@@ -5,6 +5,7 @@ sentence what it shows.
 """
 
 from birdwatch.charts.behind import Fired, draw_behind
+from birdwatch.charts.changed import unusual_chart
 from birdwatch.charts.evaluation import deadline_chart, reliability_chart
 from birdwatch.charts.latency import latency_chart, latency_heat_chart, objective_chart
 from birdwatch.charts.marks import OKABE_ITO, Colours, Drawing, Marks
@@ -50,5 +51,6 @@ __all__ = [
     "selection_chart",
     "traffic_chart",
     "unreadable_chart",
+    "unusual_chart",
     "values_chart",
 ]
