@@ -6,7 +6,7 @@ sentence what it shows.
 
 from birdwatch.charts.behind import Fired, draw_behind
 from birdwatch.charts.changed import unusual_chart
-from birdwatch.charts.evaluation import deadline_chart, reliability_chart
+from birdwatch.charts.evaluation import deadline_chart, policy_chart, reliability_chart
 from birdwatch.charts.latency import latency_chart, latency_heat_chart, objective_chart
 from birdwatch.charts.marks import OKABE_ITO, Colours, Drawing, Marks
 from birdwatch.charts.measured import measured_chart
@@ -44,6 +44,7 @@ __all__ = [
     "other_choices_chart",
     "pair_chart",
     "pending_chart",
+    "policy_chart",
     "qq_chart",
     "quantile_chart",
     "reliability_chart",

@@ -15,7 +15,7 @@ __all__ = ["unusual_chart"]
 
 _MOST: Final = 14
 _ENDS: Final = 8.0
-_KINDS: Final = ("other", "period, as usual", "period, changed")
+_KINDS: Final = ("others", "as usual", "changed")
 
 
 def unusual_chart(found: Changes, most: int = _MOST) -> Drawing:
@@ -36,9 +36,7 @@ def unusual_chart(found: Changes, most: int = _MOST) -> Drawing:
         for start, x, kind in zip(starts, found.strange[place], kinds, strict=True):
             if np.isfinite(x):
                 at = timestamp(start)
-                rows.append(
-                    (f"{row['what']}: {row['of']}", place, float(x), float(np.clip(x, -_ENDS, _ENDS)), kind, at)
-                )
+                rows.append((row["name"], place, float(x), float(np.clip(x, -_ENDS, _ENDS)), kind, at))
     table = pd.DataFrame(rows, columns=["what", "place", "unusual", "shown", "kind", "time"])
     moved = int(known["changed"].astype(bool).sum())
     says = (

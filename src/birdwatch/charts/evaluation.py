@@ -1,4 +1,4 @@
-"""What is asked afterwards: whether probabilities are what they say, and what other deadlines would miss."""
+"""What is asked afterwards: whether probabilities are what they say, what other deadlines would miss, and policies earn."""
 
 from functools import lru_cache
 from typing import Any
@@ -8,7 +8,7 @@ import pandas as pd
 
 from birdwatch.charts.marks import OKABE_ITO, Drawing
 
-__all__ = ["deadline_chart", "reliability_chart"]
+__all__ = ["deadline_chart", "policy_chart", "reliability_chart"]
 
 _GREY = "#888888"
 
@@ -105,6 +105,33 @@ def _deadlines() -> dict[str, Any]:
         ],
     )
     return _built(alt.layer(band, line, near))
+
+
+def policy_chart(table: pd.DataFrame, drawn: float) -> Drawing:
+    """Draw what policies would have earned, each with its interval, and a line at what was earned.
+
+    Parameters
+    ----------
+    table
+        ``policy, value, low, high``.
+    drawn
+        What was earned a request.
+    """
+    apart = int(((table["low"] > drawn) | (table["high"] < drawn)).sum())
+    says = f"The line is at {drawn:.3g}, what was drawn earned; the ranges of {apart} of {len(table)} do not reach it."
+    return Drawing(_policies(), {"main": table, "drawn": pd.DataFrame({"value": [drawn]})}, says)
+
+
+@lru_cache(maxsize=1)
+def _policies() -> dict[str, Any]:
+    base = alt.Chart(alt.NamedData("main")).encode(y=alt.Y("policy:N", title=None))
+    value = alt.X("value:Q", title="earned a request", scale=alt.Scale(zero=False))
+    bars = base.mark_rule(strokeWidth=6, opacity=0.45, color=OKABE_ITO[0]).encode(x=alt.X("low:Q"), x2="high:Q")
+    points = base.mark_point(filled=True, size=90, opacity=1, color=OKABE_ITO[0]).encode(
+        x=value, tooltip=["policy:N", alt.Tooltip("value:Q", format=".3g")]
+    )
+    line = alt.Chart(alt.NamedData("drawn")).mark_rule(strokeDash=[4, 3], color=OKABE_ITO[4]).encode(x="value:Q")
+    return _built(alt.layer(bars, points, line))
 
 
 def _built(chart: alt.LayerChart | alt.FacetChart) -> dict[str, Any]:

@@ -15,9 +15,10 @@ from birdwatch.errors import SettingsError
 if TYPE_CHECKING:
     from birdwatch.config import Settings
     from birdwatch.evaluate.changed import Changes
+    from birdwatch.evaluate.periods import Period
     from birdwatch.windows.store import Store
 
-__all__ = ["changed", "compare"]
+__all__ = ["changed", "compare", "read_periods", "span_of"]
 
 _TOP: Final = 15
 _WIDE: Final = 120
@@ -57,25 +58,25 @@ def changed(
     """
     chosen = load_settings(settings, streams=streams, store=store)
     with counted(chosen, None if store is not None else chosen.streams) as kept:
-        found = compare(kept, chosen, period, against, [*(reference or []), *chosen.references], alpha)
+        asked, before = read_periods(kept, chosen, period, against)
+        try:
+            found = compare(kept, chosen, asked, before, [*(reference or []), *chosen.references], alpha)
+        except ValueError as error:
+            raise SettingsError(str(error)) from error
     if picture is not None:
         _draw(found, picture)
     _tell(found, top, as_json=as_json)
 
 
-def compare(
-    kept: "Store", chosen: "Settings", period: str | None, against: str | None, references: list[Path], alpha: float
-) -> "Changes":
-    """Compare a period of a store with others.
+def read_periods(kept: "Store", chosen: "Settings", period: str | None, against: str | None) -> "tuple[Period, Period]":
+    """Read which period is asked about, and with what it is compared.
 
     Raises
     ------
     SettingsError
-        A period is none, or there is nothing in it, or nothing to compare it with.
+        One of them is none, or nothing was counted at all.
     """
-    from birdwatch.detect.frozen import load  # noqa: PLC0415 - help should not wait for what only the work needs
-    from birdwatch.evaluate import periods  # noqa: PLC0415
-    from birdwatch.evaluate.changed import changed as compared  # noqa: PLC0415
+    from birdwatch.evaluate import periods  # noqa: PLC0415 - help should not wait for what only the work needs
 
     closed = kept.closed_range()
     if closed is None:
@@ -84,18 +85,41 @@ def compare(
     try:
         asked = periods.read_period(period, closed, starts_at=starts_at, pane_seconds=kept.pane_seconds)
     except ValueError as error:
-        raise SettingsError(f"--period: {error}") from error
+        raise SettingsError(f"the period: {error}") from error
     try:
-        before = periods.read_against(against, asked, starts_at=starts_at)
+        return asked, periods.read_against(against, asked, starts_at=starts_at)
     except ValueError as error:
         raise SettingsError(f"--against: {error}") from error
-    blocks = periods.gather(kept, asked, before, [load(path) for path in references])
+
+
+def compare(
+    kept: "Store", chosen: "Settings", asked: "Period", before: "Period", references: list[Path], alpha: float
+) -> "Changes":
+    """Compare a period of a store with others.
+
+    Raises
+    ------
+    ValueError
+        There is nothing in it, or nothing to compare it with.
+    """
+    from birdwatch.detect.frozen import load  # noqa: PLC0415
+    from birdwatch.evaluate.changed import changed as compared  # noqa: PLC0415
+    from birdwatch.evaluate.periods import gather  # noqa: PLC0415
+
+    blocks = gather(kept, asked, before, [load(path) for path in references])
     try:
         return compared(blocks, asked.since, asked.seconds, scale=chosen.scale, alpha=alpha)
     except ValueError as error:
-        what = f"{asked}, against {len(blocks) - 1} like it from {before}"
-        there = periods.Period(*closed)
-        raise SettingsError(f"{what}: {error}; there are panes from {there}") from error
+        raise ValueError(
+            f"{asked}, against {len(blocks) - 1} like it from {before}: {error}; there are panes from {span_of(kept)}"
+        ) from error
+
+
+def span_of(kept: "Store") -> str:
+    """Say from when to when there are panes."""
+    from birdwatch.evaluate.periods import Period  # noqa: PLC0415
+
+    return str(Period(*(kept.closed_range() or (0, 0))))
 
 
 def _tell(found: "Changes", top: int, *, as_json: bool) -> None:
@@ -113,12 +137,11 @@ def _tell(found: "Changes", top: int, *, as_json: bool) -> None:
     for line in said:
         typer.echo(line)
     shown = found.table.head(top)
-    named = shown["what"] + ": " + shown["of"]
     judged = shown["changed"].map({True: "yes", False: "no"}).fillna("?")
     numbers = shown[["effect", "usual", "most", "q"]].map(lambda x: f"{x:.2g}" if x == x else "–")  # noqa: PLR0124 - NaN
     numbers[["usual", "most"]] = numbers[["usual", "most"]].where(judged != "?", "–")
     wide = {"now": shown["told"]} if shutil.get_terminal_size().columns >= _WIDE else {}
-    print_table(pd.DataFrame({"changed": judged, "what": named, **numbers, **wide}))
+    print_table(pd.DataFrame({"changed": judged, "what": shown["name"], **numbers, **wide}))
     if len(found.table) > top:
         typer.echo(f"{len(found.table) - top:,} more: --top, or all in the --json")
 

@@ -31,17 +31,23 @@ def what_happened(found: Changes) -> list[str]:
         )
         return said
     moved = known[known["changed"].astype(bool)]
+    kinds = _and(
+        list(
+            dict.fromkeys(
+                what + " by segment" * bool(s) for what, s in zip(untold["what"], untold["segment"], strict=True)
+            )
+        )
+    )
+    blind = f"of {len(untold)} more ({kinds}) fewer than {MIN_BLOCKS} other {length} are known, so nobody can say"
     if moved.empty:
+        rest = f"; {blind}" if len(untold) else ""
         said.append(
-            f"Nothing changed beyond what {length} differ by: {len(known)} measurements are like those of"
-            f" {len(found.others)} other {length}."
+            f"Nothing changed beyond what {length} differ by in {len(known)} measurements, against {len(found.others)} other"
+            f" {length}{rest}."
         )
     said += [*_of_models(known, moved), *_of_the_rest(moved)]
-    if len(untold):
-        said.append(
-            f"Of {len(untold)} more measurements fewer than {MIN_BLOCKS} other {length} are known: nobody can say whether they"
-            " changed."
-        )
+    if len(untold) and len(moved):
+        said.append(f"{_capital(blind)}.")
     return said
 
 

@@ -23,6 +23,7 @@ from scipy.stats import false_discovery_control
 from birdwatch.detect.past import Now, Past
 from birdwatch.detect.reference import MIN_BLOCKS
 from birdwatch.detect.tolerance import normal_noise
+from birdwatch.detect.verdict import Subject
 from birdwatch.detect.words import about
 from birdwatch.evaluate.measures import FEWEST, Shape, Share, Volume, measures
 from birdwatch.stats.distances import bucket_counts, bucket_cuts, ks_noise, psi, wasserstein
@@ -61,7 +62,7 @@ class Changes(NamedTuple):
     Attributes
     ----------
     table
-        A row for each measurement, that with the strongest evidence first: ``what`` it is, ``of`` whom (``model, partner,
+        A row for each measurement, that with the strongest evidence first: its ``name``, ``what`` it is, ``of`` whom (``model, partner,
         feature, segment``, empty where it has none), ``statistic`` (``ks``, ``share`` or ``ratio``), its ``effect`` (a KS
         distance; a difference of shares; a ratio less 1), ``chance`` (what sampling alone exceeds once in twenty times),
         ``now`` and ``before`` (medians, shares or counts), ``psi`` and ``wasserstein`` (NaN where there is none), ``n``
@@ -153,7 +154,7 @@ def changed(
 
 
 _COLUMNS: Final = (
-    *("what", "of", "model", "partner", "feature", "segment", "statistic", "effect", "chance", "now", "before"),
+    *("name", "what", "of", "model", "partner", "feature", "segment", "statistic", "effect", "chance", "now", "before"),
     *("psi", "wasserstein", "n", "m", "usual", "most", "others", "unusual", "told"),
 )
 
@@ -167,7 +168,9 @@ def _row(one: Shape | Share | Volume) -> _Row | None:
     subject = one.subject
     name = subject.feature or about(subject)
     whom = f"{name} in {one.segment}" if one.segment else name
-    names = {"what": _WORDS.get(one.what, one.what), "of": whom, "segment": one.segment}
+    what = _WORDS.get(one.what, one.what)
+    full = what if whom == about(Subject()) else f"{what}: {whom}"
+    names = {"name": full, "what": what, "of": whom, "segment": one.segment}
     parts = {"model": subject.model, "partner": subject.partner, "feature": subject.feature}
     known = {"others": int(np.isfinite(strange[:-1]).sum()), "unusual": float(strange[-1])}
     empty = dict.fromkeys(("psi", "wasserstein", "now", "before"), np.nan)

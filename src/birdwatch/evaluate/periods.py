@@ -68,7 +68,7 @@ def read_period(text: str | None, closed: tuple[int, int], *, starts_at: int = 0
     since, there, until = text.partition("..")
     if there:
         first, last = _moment(since, starts_at), _moment(until, starts_at)
-    elif text[-1:].isalpha():
+    elif text[:1].isdigit() and text[-1:].isalpha():
         first, last = closed[1] - parse_duration(text), float(closed[1])
     elif len(text) == len("2013-06-07"):
         first = _moment(text, starts_at)
@@ -95,7 +95,7 @@ def read_against(text: str | None, period: Period, *, starts_at: int = 0) -> Per
     """
     if text is None:
         return Period(period.since - _BLOCKS * period.step, period.since)
-    if ".." not in text and text[-1:].isalpha():
+    if ".." not in text and text[:1].isdigit() and text[-1:].isalpha():
         return Period(int(period.since - parse_duration(text)), period.since)
     return read_period(text, (0, 0), starts_at=starts_at)
 
