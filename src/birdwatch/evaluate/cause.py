@@ -38,7 +38,7 @@ def what_happened(found: Changes) -> list[str]:
             )
         )
     )
-    blind = f"of {len(untold)} more ({kinds}) fewer than {MIN_BLOCKS} other {length} are known, so nobody can say"
+    blind = f"of {len(untold)} more ({kinds}) fewer than {MIN_BLOCKS} other {length} are known, so nobody can say whether they changed"
     if moved.empty:
         rest = f"; {blind}" if len(untold) else ""
         said.append(

@@ -5,6 +5,7 @@ from typing import Final, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
+from scipy.stats import binom
 
 from birdwatch.charts import deadline_chart, policy_chart, reliability_chart
 from birdwatch.errors import BirdwatchError
@@ -21,6 +22,10 @@ __all__ = ["Records", "deadlines", "losses", "policies", "quality", "rejected"]
 _HOURS: Final = (1.0, 2.0, 4.0, 8.0, 24.0)
 _POINTS: Final = 60
 _MISSED: Final = 0.01
+_OUTSIDE: Final = 0.1
+"""So many bands of a calibrated model lie outside of their bars."""
+
+_RARE: Final = 0.05
 
 
 class Records(NamedTuple):
@@ -165,7 +170,8 @@ def quality(found: Records) -> Section:
         rows.append((name, len(table), last["n"], last["auc"], last["auc_error"], made.score, made.miscalibration))
         rate = q.reliability(known["label"], known["score"])
         apart = int(((rate["observed"] < rate["low"]) | (rate["observed"] > rate["high"])).sum())
-        off += [f"{name} in {apart} of {len(rate)} bands"] if apart else []
+        beyond_chance = binom.sf(apart - 1, len(rate), _OUTSIDE) < _RARE
+        off += [f"{name} in {apart} of {len(rate)} bands"] if beyond_chance else []
         figures.append(Figure(f"Predicted and observed: {name}", reliability_chart(rate)))
         tables.append(Table(f"{name}, by the labels that came within a delay", within))
         p = q.selection_p(q.missing_by(table)[0])
@@ -176,7 +182,11 @@ def quality(found: Records) -> Section:
     columns = ["model", "scores", "labelled", "auc", "auc_error", "brier", "miscalibration"]
     whole = pd.DataFrame(rows, columns=columns).astype({"labelled": int})
     best = whole.nsmallest(1, "brier").iloc[0]
-    calibrated = f"Not calibrated: {'; '.join(off)}." if off else "All predict rates that were observed, within chance."
+    calibrated = (
+        f"Not calibrated: {'; '.join(off)} lie outside of where one in ten would by chance."
+        if off
+        else "What all predict was observed, within chance."
+    )
     answer = (
         f"{best['model']} was best by the Brier score, {best['brier']:.3f}, with an AUC of {best['auc']:.3f}.",
         calibrated,
