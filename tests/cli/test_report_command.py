@@ -6,14 +6,17 @@ import shutil
 import sys
 from html.parser import HTMLParser
 
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from birdwatch.charts.marks import Drawing
 from birdwatch.cli.evaluate import app as evaluate
 from birdwatch.cli.main import app
 from birdwatch.content import content
 from birdwatch.errors import SettingsError
 from birdwatch.records import Control, Decision, Outcome, Request, Score, encode
+from birdwatch.report.html import drawn
 
 SAMPLES = content("sample_streams")
 STORM = SAMPLES / "2013-06-07"
@@ -106,6 +109,18 @@ def test_pictures_take_the_colours_of_the_page(page):
     assert "prefers-color-scheme: dark" in page
     assert 'fill="currentColor"' in page
     assert "#000" not in "".join(re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL))
+
+
+def test_what_pictures_name_inside_of_them_is_told_apart():
+    clipped = {
+        "mark": {"type": "line", "clip": True},
+        "data": {"name": "main"},
+        "encoding": {"x": {"field": "x", "type": "quantitative"}},
+    }
+    one, other = (drawn(Drawing(clipped, {"main": pd.DataFrame({"x": [0, 1]})}), number) for number in (1, 2))
+    (first,), (second,) = (set(re.findall(r"url\(#([^)]*)\)", svg)) for svg in (one, other))
+    assert first != second
+    assert f'id="{first}"' in one
 
 
 def test_without_what_draws_it_has_all_but_pictures(tmp_path, counted, monkeypatch):

@@ -109,10 +109,10 @@ def test_a_thin_day_does_not_make_distributions_look_changed():
     assert moved(found) == ["requests: the fleet"]
 
 
-@pytest.mark.parametrize(("heavy", "most"), [(False, 18), (True, 30)])
-def test_of_quiet_periods_no_more_than_promised_have_anything_called_changed(heavy, most):
-    """5 % of 200 are 10, and of so many runs 18 is the .99 quantile; days with heavier tails than normal break it, a little."""
-    called = sum(bool(moved(judge(days(seed, n=150, heavy=heavy)))) for seed in range(200))
+@pytest.mark.parametrize(("heavy", "runs", "most"), [(False, 200, 18), (True, 60, 12)])
+def test_of_quiet_periods_no_more_than_promised_have_anything_called_changed(heavy, runs, most):
+    """5 % of 200 are 10, and 18 are the .99 quantile; days with much heavier tails than normal may have twice as many."""
+    called = sum(bool(moved(judge(days(seed, n=500, heavy=heavy)))) for seed in range(runs))
     assert called <= most
 
 
