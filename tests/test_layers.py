@@ -13,7 +13,7 @@ PACKAGE = Path(birdwatch.__file__).parent
 
 # Each part may import the parts of the tiers above its own in this list, never of its own tier or below.
 TIERS = (
-    {"deltas", "errors", "signals"},
+    {"deltas", "errors", "page", "signals"},
     {"config", "content", "disk", "records"},
     {"stats"},
     {"health", "streams"},
@@ -22,6 +22,7 @@ TIERS = (
     {"detect", "spark"},
     {"alerts", "check", "evaluate"},
     {"charts"},
+    {"report"},
     {"serving"},
     {"testing"},
     {"demo"},

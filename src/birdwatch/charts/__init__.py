@@ -6,6 +6,7 @@ sentence what it shows.
 
 from birdwatch.charts.accounts import audit_chart, missing_chart, telling_chart
 from birdwatch.charts.behind import Fired, draw_behind
+from birdwatch.charts.changed import unusual_chart
 from birdwatch.charts.estimates import rejected_chart, value_chart
 from birdwatch.charts.evaluation import deadline_chart, reliability_chart
 from birdwatch.charts.latency import latency_chart, latency_heat_chart, objective_chart
@@ -56,6 +57,7 @@ __all__ = [
     "telling_chart",
     "traffic_chart",
     "unreadable_chart",
+    "unusual_chart",
     "value_chart",
     "values_chart",
 ]

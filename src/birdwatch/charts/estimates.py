@@ -20,22 +20,24 @@ def value_chart(table: pd.DataFrame) -> Drawing:
     Parameters
     ----------
     table
-        Columns ``policy``, ``estimator``, ``value``, ``low``, ``high``, as `birdwatch.evaluate.off_policy` estimates them,
-        and ``truth``, the same in all rows of a policy, or NaN. An estimate without an interval is a point.
+        Columns ``policy``, ``estimator``, ``value``, ``low``, ``high``, as `birdwatch.evaluate.off_policy` estimates them;
+        and ``truth``, the same in all rows of a policy, or NaN, if anybody knows it. An estimate without an interval is a
+        point.
     """
+    table = table if "truth" in table else table.assign(truth=float("nan"))
     known = table.dropna(subset=["low", "high", "truth"])
     held = known["truth"].between(known["low"], known["high"])
     says = f"{int(held.sum())} of {len(known)} intervals hold the truth." if len(known) else ""
     ways = tuple(dict.fromkeys(table["estimator"]))
-    return Drawing(_values(ways), {"main": table}, says)
+    return Drawing(_values(ways, true=bool(table["truth"].notna().any())), {"main": table}, says)
 
 
 @lru_cache(maxsize=8)
-def _values(ways: tuple[str, ...]) -> dict[str, Any]:
-    names = [*ways, _TRUTH]
+def _values(ways: tuple[str, ...], *, true: bool) -> dict[str, Any]:
+    colours = dict(zip(ways, OKABE_ITO, strict=False)) | ({_TRUTH: OKABE_ITO[4]} if true else {})
     colour = alt.Color(
         "estimator:N",
-        scale=alt.Scale(domain=names, range=[*OKABE_ITO[: len(ways)], OKABE_ITO[4]]),
+        scale=alt.Scale(domain=list(colours), range=list(colours.values())),
         legend=alt.Legend(orient="top", title=None, symbolOpacity=1, symbolType="square"),
     )
     row = alt.Y("policy:N", title=None, sort=None)
@@ -51,6 +53,8 @@ def _values(ways: tuple[str, ...]) -> dict[str, Any]:
         x=alt.X("low:Q", title="value of a request", scale=scale), x2="high:Q"
     )
     points = base.mark_point(filled=True, size=80, opacity=1).encode(x="value:Q")
+    if not true:
+        return built(alt.layer(bars, points), height=alt.Step(18))
     truth = (
         alt.Chart(alt.NamedData("main"))
         .transform_aggregate(groupby=["policy"], truth="mean(truth)")

@@ -58,8 +58,11 @@ def draw_alert(store: Store, alert: Alert, scale: Scale = "probability") -> byte
     return picture_of(drawing, f"{whom}: {alert.attribution or alert.rule}", [told, alert.reason])
 
 
-def picture_of(drawing: Drawing, title: str, lines: Sequence[str]) -> bytes:
-    """Draw a chart as a PNG under a title, some lines, and the sentence that says what it shows."""
+def picture_of(drawing: Drawing, title: str, lines: Sequence[str], *, frame: str = "group") -> bytes:
+    """Draw a chart as a PNG under a title, some lines, and the sentence that says what it shows.
+
+    The title begins where the chart does; with the frame ``bounds``, where the names on its axis do, if these are long.
+    """
     import vl_convert  # noqa: PLC0415 - an extra, and large
 
     first, *rest = lines
@@ -70,6 +73,7 @@ def picture_of(drawing: Drawing, title: str, lines: Sequence[str]) -> bytes:
         autosize={"type": "fit", "contains": "padding"},
         config=_CONFIG,
         title={
+            "frame": frame,
             "text": _wrapped(title, _IN_A_TITLE, 2),
             "subtitle": [first, *reasons, *_wrapped(drawing.says, _IN_A_LINE, 2)],
         },

@@ -1,6 +1,5 @@
 """``birdwatch evaluate``: what the records tell afterwards, one command a question."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from birdwatch.cli.backfill import backfill
+from birdwatch.cli.changed import changed
 from birdwatch.cli.options import SettingsFile, StreamsPlace
+from birdwatch.cli.printing import as_records, print_json, print_table
 from birdwatch.config import load_settings
 from birdwatch.errors import SettingsError
 
@@ -20,6 +21,7 @@ __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 app.command()(backfill)
+app.command()(changed)
 
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _HOURS: Final = (1.0, 2.0, 4.0, 8.0, 24.0)
@@ -64,9 +66,9 @@ def value(
         )
     if as_json:
         rest = {name: x for name, x in found._asdict().items() if name not in ("estimates", "apart")}
-        _print_json({"estimates": _records(found.estimates), "apart": _records(found.apart), **rest})
+        print_json({"estimates": as_records(found.estimates), "apart": as_records(found.apart), **rest})
         return
-    _print_table(found.estimates.reset_index())
+    print_table(found.estimates.reset_index())
     typer.echo(
         f"{found.n:,} decisions were drawn and have a reward, worth {found.effective:,.0f} drawn by the policy itself;"
         f" the largest 1 % of the weights hold {found.largest:.0%} of all, their mean is {found.mean_weight:.3g} (1 if the"
@@ -82,7 +84,7 @@ def value(
         typer.echo(f"{found.without_reward:,} more were drawn and have no {reward}: they are left out")
     if len(found.apart):
         typer.echo("not drawn by the propensity, and kept apart:")
-        _print_table(found.apart.reset_index())
+        print_table(found.apart.reset_index())
 
 
 @app.command()
@@ -117,9 +119,9 @@ def deadline(
         raise SettingsError("there are no decisions: name streams that have `metrics`")
     table = pd.concat(tables)[["model", "deadline_seconds", "rate", "low", "high", "n"]]
     if as_json:
-        _print_json({"rates": _records(table), "left_out": said})
+        print_json({"rates": as_records(table), "left_out": said})
         return
-    _print_table(table)
+    print_table(table)
     for line in said:
         typer.echo(line)
 
@@ -157,20 +159,20 @@ def leaks(
     answer = found.answer.name.lower()
     if as_json:
         counts = {name: getattr(found, name) for name in ("matched", "unmatched", "repeated")}
-        _print_json(
+        print_json(
             {
                 "answer": answer,
                 "reason": found.reason,
                 **counts,
-                "columns": _records(found.columns),
-                "rows": _records(found.rows),
+                "columns": as_records(found.columns),
+                "rows": as_records(found.rows),
             }
         )
     else:
-        _print_table(found.columns)
+        print_table(found.columns)
         if len(found.rows):
             typer.echo(f"the first of {len(found.rows):,} values that differ:")
-            _print_table(found.rows.head(_MOST_SHOWN))
+            print_table(found.rows.head(_MOST_SHOWN))
         if found.repeated:
             typer.echo(f"{found.repeated:,} rows are of a request that has another row")
         style = {"pass": "green", "fail": "red", "inconclusive": "yellow"}[answer]
@@ -200,13 +202,13 @@ def audit(
     )
     whole = table.drop(columns="time").groupby("model", as_index=False).sum()
     if as_json:
-        _print_json({"models": _records(whole), "hours": _records(table), "strangers": table.attrs["strangers"]})
+        print_json({"models": as_records(whole), "hours": as_records(table), "strangers": table.attrs["strangers"]})
         return
-    _print_table(whole)
+    print_table(whole)
     wrong = table[(table[["failed", "missing", "late", "duplicates"]] > 0).any(axis=1)]
     if len(wrong):
         typer.echo("hours in which something is wrong:")
-        _print_table(wrong)
+        print_table(wrong)
     if table.attrs["strangers"]:
         typer.echo(f"{table.attrs['strangers']:,} scores are of requests that are not there")
 
@@ -250,24 +252,24 @@ def quality(
                 "selection_p": q.selection_p(bands),
             }
     if as_json:
-        _print_json({name: {k: _json_of(part) for k, part in parts.items()} for name, parts in found.items()})
+        print_json({name: {k: _json_of(part) for k, part in parts.items()} for name, parts in found.items()})
         return
     for name, parts in found.items():
         missing, of = parts["missing_by_band"][["missing", "n"]].sum()
         typer.echo(f"\n{name}, by the labels that came within:")
-        _print_table(parts["by_delay"])
+        print_table(parts["by_delay"])
         made = parts["brier"]
         typer.echo(
             f"Brier {made['score']:.4f} = miscalibration {made['miscalibration']:.4f} − discrimination"
             f" {made['discrimination']:.4f} + uncertainty {made['uncertainty']:.4f}; predicted and observed:"
         )
-        _print_table(parts["reliability"])
+        print_table(parts["reliability"])
         p = parts["selection_p"]
         chosen = f"; they are not missing at random: by band of the score p = {p:.2g}" if p < 0.01 else ""
         typer.echo(f"{missing:,} of {of:,} scores have no label{chosen}. What they could make of it:")
-        _print_table(parts["bounds"])
+        print_table(parts["bounds"])
         if missing:
-            _print_table(parts["missing_by_band"])
+            print_table(parts["missing_by_band"])
 
 
 @app.command()
@@ -288,11 +290,11 @@ def rejected(
     with _plainly():
         found = reject_inference(_read(place, "metrics"), _read(place, "outcomes"), field=field)
     if as_json:
-        _print_json({**found._asdict(), "bands": _records(found.bands)})
+        print_json({**found._asdict(), "bands": as_records(found.bands)})
         return
-    _print_table(found.bands)
+    print_table(found.bands)
     typer.echo(
-        f"of what the model accepts: {_cell(found.accepted_rate)}, by {found.accepted_labelled:,} with a {field}; rejected"
+        f"of what the model accepts: {found.accepted_rate:.4g}, by {found.accepted_labelled:,} with a {field}; rejected"
         f" and never accepted, so unknown: {found.never:,}; overridden, and kept apart: {found.overrides['n']:,.0f}"
     )
 
@@ -337,36 +339,5 @@ def _plainly(where: str = "") -> Iterator[None]:
         raise SettingsError(f"{where}{error}") from error
 
 
-def _records(table: "pd.DataFrame") -> Any:
-    named = table if table.index.name is None else table.reset_index()
-    return json.loads(named.to_json(orient="records", date_format="iso", double_precision=15))
-
-
 def _json_of(part: Any) -> Any:
-    return _records(part) if hasattr(part, "to_json") else part
-
-
-def _print_json(found: dict[str, Any]) -> None:
-    import msgspec  # noqa: PLC0415
-
-    typer.echo(msgspec.json.encode(found))  # NaN becomes null: JSON has no word for it
-
-
-def _print_table(table: "pd.DataFrame") -> None:
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-
-    shown = Table(*(str(name).replace("_", " ") for name in table.columns), box=None)
-    for row in table.itertuples(index=False):
-        shown.add_row(*(_cell(x) for x in row))
-    Console().print(shown, markup=False)
-
-
-def _cell(x: Any) -> str:
-    import pandas as pd  # noqa: PLC0415
-
-    if isinstance(x, pd.Timestamp):
-        return f"{x:%Y-%m-%d %H:%M}"
-    if isinstance(x, float):
-        return "–" if x != x else f"{x:.4g}"  # noqa: PLR0124 - NaN alone is not itself
-    return f"{x:,}" if isinstance(x, int) and not isinstance(x, bool) else str(x)
+    return as_records(part) if hasattr(part, "to_json") else part

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from birdwatch.records import Alert
     from birdwatch.stats.grid import Scale
 
-__all__ = ["draw", "open_pictures", "write_picture"]
+__all__ = ["can_draw", "draw", "open_pictures", "write_picture"]
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ def open_pictures(settings: Settings, *, served: bool) -> Pictures | None:
     sent = any(isinstance(sink, AppriseSink) and sink.pictures for sink in settings.sinks.values())
     if url is None and not sent:
         return None
-    if not _can_draw():
+    if not can_draw():
         _log.warning("alerts go without pictures: %s", _MISSING)
         return None
     return Pictures(settings.store, partial(draw, scale=settings.scale), url=url)
@@ -62,7 +62,7 @@ def write_picture(settings: Settings, alert: "Alert", file: Path) -> None:
     SettingsError
         What draws is not installed.
     """
-    if not _can_draw():
+    if not can_draw():
         raise SettingsError(f"--picture: {_MISSING}")
     kept = Store(settings.store, readonly=True)
     try:
@@ -80,5 +80,6 @@ def write_picture(settings: Settings, alert: "Alert", file: Path) -> None:
         raise BirdwatchError(f"--picture: {file} cannot be written: {error.strerror}") from error
 
 
-def _can_draw() -> bool:
+def can_draw() -> bool:
+    """Tell whether what draws is installed."""
     return all(find_spec(name) is not None for name in ("altair", "vl_convert"))

@@ -1,23 +1,21 @@
 """``birdwatch reference``: freeze a stretch of what was counted, and look at what is frozen."""
 
 import json
-import tempfile
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from birdwatch.cli.counted import counted
 from birdwatch.cli.options import SettingsFile, StoreFile
 from birdwatch.config import Settings, load_settings
 from birdwatch.errors import ReferenceMissingError, SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from birdwatch.detect.reference import Reference
     from birdwatch.detect.rules import RuleSet
-    from birdwatch.windows.store import Store
 
 __all__ = ["app"]
 
@@ -60,10 +58,16 @@ def freeze(
     from birdwatch.detect.duration import parse_duration, say_moment  # noqa: PLC0415 - help should not wait for the work
     from birdwatch.detect.frozen import from_document, save  # noqa: PLC0415
     from birdwatch.detect.sourcing import freeze as freeze_store  # noqa: PLC0415
+    from birdwatch.streams import is_recorded  # noqa: PLC0415
 
     chosen = load_settings(settings, store=store, rules=rules)
     learning = _rules_of(chosen).rules
-    with _counted(chosen, streams) as kept:
+    if streams is not None and not is_recorded(streams):
+        raise SettingsError(
+            f"--streams {streams!r} are not recorded: write `files:DIR` or `archive:DIR`, or let `birdwatch tail` count them and freeze"
+            " its --store"
+        )
+    with counted(chosen, streams) as kept:
         closed = kept.closed_range()
         if closed is None:
             raise ReferenceMissingError(
@@ -187,37 +191,6 @@ def _rules_of(settings: Settings) -> "RuleSet":
     from birdwatch.detect.rules import load_rules  # noqa: PLC0415
 
     return load_rules(settings.rules or content("detectors"))
-
-
-@contextmanager
-def _counted(settings: Settings, streams: str | None) -> "Iterator[Store]":
-    """Open the store, or count recorded streams into one that is thrown away."""
-    from birdwatch.check.gate import count, first_letter  # noqa: PLC0415
-    from birdwatch.streams import is_recorded, open_streams  # noqa: PLC0415
-    from birdwatch.windows.store import Store  # noqa: PLC0415
-
-    if streams is None:
-        kept = Store(settings.store, readonly=True)
-        try:
-            yield kept
-        finally:
-            kept.close()
-        return
-    if not is_recorded(streams):
-        raise SettingsError(
-            f"--streams {streams!r} are not recorded: write `files:DIR` or `archive:DIR`, or let `birdwatch tail` count them and freeze"
-            " its --store"
-        )
-    with tempfile.TemporaryDirectory() as scratch:
-        letters = open_streams(f"sqlite:{scratch}/letters")
-        kept, unread = count(Path(streams.partition(":")[2]), settings, Path(scratch) / "store.db", letters)
-        if unread:
-            typer.echo(f"{unread:,} rows could not be read, the first because {first_letter(letters)}", err=True)
-        try:
-            yield kept
-        finally:
-            kept.close()
-            letters.close()
 
 
 def _print_tolerances(rows: list[dict[str, Any]]) -> None:

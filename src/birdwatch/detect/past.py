@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from birdwatch.detect.reference import Reference
 from birdwatch.detect.tolerance import normal_noise
 from birdwatch.detect.verdict import Subject
-from birdwatch.stats.contributions import contributions
+from birdwatch.stats.contributions import Contributions, contributions
 from birdwatch.stats.distances import bucket_counts, bucket_cuts, jensen_shannon, ks, psi, wasserstein
 from birdwatch.stats.grid import Scale
 from birdwatch.stats.quantiles import quantiles, size
@@ -114,18 +114,21 @@ class Past(NamedTuple):
 
     def moved(self, now: Now, scale: Scale) -> list[dict[str, Any]]:
         """Name the values whose share changed most: which, what it is now, what it was."""
-        whole = total(self.blocks)
-        if self.categories is None:
-            told = contributions(now.values, whole, bucket_cuts(whole), self._on(scale))
-            names = [_between(*edges) for edges in zip(told.lower, told.upper, strict=True)]
-        else:
-            names = [*self.categories, f"new ({', '.join(now.new[:_MOST_TOLD])})"]
-            told = contributions(now.values, whole, np.arange(len(self.categories)))
+        names, told = self.by_value(now, scale)
         return [
             {"value": names[i], "now": float(told.now[i]), "before": float(told.before[i])}
             for i in told.largest(_MOST_TOLD)
             if told.now[i] != told.before[i]
         ]
+
+    def by_value(self, now: Now, scale: Scale) -> tuple[list[str], Contributions]:
+        """Tell what is different value by value: what each bucket of them is called, and its shares."""
+        whole = total(self.blocks)
+        if self.categories is None:
+            told = contributions(now.values, whole, bucket_cuts(whole), self._on(scale))
+            return [_between(*edges) for edges in zip(told.lower, told.upper, strict=True)], told
+        names = [*self.categories, f"new ({', '.join(now.new[:_MOST_TOLD])})"]
+        return names, contributions(now.values, whole, np.arange(len(self.categories)))
 
     def details(self, now: Now, scale: Scale) -> dict[str, Any]:
         """Give what else helps to explain: other distances, percentiles, and the values that moved most."""

@@ -3,19 +3,26 @@
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Final
 
 import pandas as pd
 
+from birdwatch.archive.narrowing import day_of
 from birdwatch.archive.reader import UnreadableWarning
 from birdwatch.errors import RecordError, StreamError
 from birdwatch.records import RECORDS, decode
-from birdwatch.streams import Gap, open_recorded, open_streams
+from birdwatch.streams import Gap, Streams, open_recorded, open_streams
+from birdwatch.streams.archived import ArchiveStreams, is_archive
 from birdwatch.streams.arrow import is_arrow, read_table
+from birdwatch.streams.parquet import Days
 
-__all__ = ["read_stream", "read_streams"]
+__all__ = ["read_between", "read_stream", "read_streams"]
+
+_LATE_DAYS: Final = 31
+"""What is said of a request a month later is still read with it."""
 
 
-def read_stream(place: str, stream: str) -> pd.DataFrame:
+def read_stream(place: str, stream: str, *, days: Days | None = None) -> pd.DataFrame:
     """Read a stream as a table.
 
     Parameters
@@ -24,6 +31,8 @@ def read_stream(place: str, stream: str) -> pd.DataFrame:
         An archive or a folder of recorded streams, or any address of streams.
     stream
         Which one, such as ``requests``.
+    days
+        Of an archive only these; all by default.
 
     Returns
     -------
@@ -38,7 +47,7 @@ def read_stream(place: str, stream: str) -> pd.DataFrame:
     """
     kind = RECORDS[stream]
     names = kind.__struct_fields__
-    reader = (open_streams(place) if ":" in place else open_recorded(Path(place))).reader([stream])
+    reader = _open(place, days).reader([stream])
     rows: list[tuple[object, ...]] = []
     tables: list[pd.DataFrame] = []
     try:
@@ -66,6 +75,24 @@ def read_streams(place: str, streams: Sequence[str]) -> pd.DataFrame:
     """Read several streams of one kind of record, such as ``scores`` and ``canary``, one below the other."""
     found = [table for table in (read_stream(place, stream) for stream in streams) if len(table)]
     return pd.concat(found, ignore_index=True) if found else read_stream(place, streams[0])
+
+
+def read_between(place: str, since: float, until: float, *streams: str) -> pd.DataFrame:
+    """Read what streams of one kind of record say of requests in [since, until), or what was written then: control, alerts."""
+    days = Days(day_of(since, -1), day_of(until + _LATE_DAYS * 86_400, 1))
+    found = [table for stream in streams if len(table := read_stream(place, stream, days=days))]
+    if not found:
+        return pd.DataFrame(columns=list(RECORDS[streams[0]].__struct_fields__))
+    table = pd.concat(found, ignore_index=True) if len(found) > 1 else found[0]
+    at = table["request_ts" if "request_ts" in table else "ts"]
+    return table[(at >= since) & (at < until)].reset_index(drop=True)
+
+
+def _open(place: str, days: Days | None) -> Streams:
+    folder = place.removeprefix("archive:")
+    if days is not None and is_archive(Path(folder)):
+        return ArchiveStreams(f"archive:{folder}", days=days)
+    return open_streams(place) if ":" in place else open_recorded(Path(place))
 
 
 def _warn(place: str, gaps: Iterable[Gap]) -> None:

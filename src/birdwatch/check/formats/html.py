@@ -5,38 +5,16 @@ from typing import Final
 
 from birdwatch.check.formats.rows import ANSWERS, Row, footing, rows
 from birdwatch.check.report import Report
+from birdwatch.page import page
 
 __all__ = ["write"]
 
 _MOST: Final = 3.0
 _WIDTH: Final = 180
 
-_PAGE: Final = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-:root {{ color-scheme: light dark; --ink: #222; --faint: #666; --paper: #fff; --line: #ddd; --ok: #0072b2; --bad: #d55e00; }}
-@media (prefers-color-scheme: dark) {{
-  :root {{ --ink: #eee; --faint: #aaa; --paper: #16181d; --line: #3a3d45; --ok: #56b4e9; --bad: #ff8c42; }}
-}}
-body {{ font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 72rem; margin: 2rem auto;
-  padding: 0 1rem; }}
-h1.fail {{ color: var(--bad); }} h1.pass {{ color: var(--ok); }}
-.wide {{ overflow-x: auto; }}
-table {{ border-collapse: collapse; width: 100%; }}
-th, td {{ text-align: left; padding: .5rem .6rem 0; vertical-align: top; }}
-th {{ white-space: nowrap; }}
-.said td {{ color: var(--faint); font-size: .875rem; padding: 0 .6rem .5rem; border-bottom: 1px solid var(--line); }}
-td.number {{ text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }}
-.drifting {{ color: var(--bad); font-weight: 600; }}
-.faint {{ color: var(--faint); font-size: .875rem; }}
-ul {{ margin: .2rem 0; padding-left: 1.2rem; }}
-</style></head><body>
-<h1 class="{answer}">{title}</h1>
-<p>{compared}{reason}</p>
-{table}
-<p class="faint">{footing}</p>
-</body></html>
+_STYLE: Final = """
+.said td { color: var(--faint); font-size: .875rem; padding: 0 .6rem .5rem; border-bottom: 1px solid var(--line); }
+.drifting { color: var(--bad); font-weight: 600; }
 """
 
 
@@ -46,14 +24,12 @@ def write(report: Report) -> str:
     Each row's bar is the value against what is in order, which is the upright line; it ends at three times that.
     """
     answer = report.exit.word
-    return _PAGE.format(
-        title=f"The check {ANSWERS[answer]}",
-        answer=answer,
-        compared=f"{escape(report.compared[:1].upper() + report.compared[1:])}: " if report.compared else "",
-        reason=escape(report.reason),
-        table=_table(rows(report)),
-        footing=escape(footing(report)),
+    compared = f"{escape(report.compared[:1].upper() + report.compared[1:])}: " if report.compared else ""
+    body = (
+        f"<p>{compared}{escape(report.reason)}</p>\n{_table(rows(report))}\n"
+        f'<p class="faint">{escape(footing(report))}</p>'
     )
+    return page(f"The check {ANSWERS[answer]}", body, kind=answer, style=_STYLE)
 
 
 def _table(found: list[Row]) -> str:
