@@ -304,6 +304,12 @@ def arms(store: Store, asked: Asked) -> pd.DataFrame:
 
 
 @loads
+def posteriors(store: Store, asked: Asked) -> pd.DataFrame:
+    """Load what the bandit believed each arm to earn."""
+    return accounts.posterior_table(store, asked.span)
+
+
+@loads
 def audit(store: Store, asked: Asked) -> pd.DataFrame:
     """Load the account of each request by model."""
     return accounts.audit_table(store, asked.span, counts(asked._replace(segment="")))

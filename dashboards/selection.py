@@ -3,14 +3,15 @@
 import facts
 import pandas as pd
 import streamlit as st
+from below import below
 from frame import Shown, chart, everything, page
 from words import share
 
-from birdwatch.charts import misses_chart, other_choices_chart, selection_chart
+from birdwatch.charts import belief_chart, misses_chart, other_choices_chart, posterior_chart, selection_chart
 
 
 def draw(shown: Shown) -> None:
-    """Draw answers by model, what was not the first choice, what came too late, and a table of arms."""
+    """Draw answers by model and what was not the first choice; below, what came too late, arms, and what the bandit believes."""
     everything(shown, "Who answered")
     table = facts.selection(shown.asked)
     left, right = st.columns(2, gap="medium")
@@ -26,6 +27,10 @@ def draw(shown: Shown) -> None:
         )
         others = table[(table["reason"] != "first choice") & (table["n"] > 0)]
         chart(table if len(others) else others, other_choices_chart, "Every answer was the first choice.", shown.marks)
+    below(lambda: _more(shown, table))
+
+
+def _more(shown: Shown, table: pd.DataFrame) -> None:
     left, right = st.columns(2, gap="medium")
     with left:
         st.subheader("Too late", anchor="misses", help="Answers that came after their deadline: missed service levels")
@@ -36,6 +41,7 @@ def draw(shown: Shown) -> None:
         st.subheader("By model and tier", anchor="tiers")
         _tiers(table)
     _arms(shown)
+    _beliefs(shown)
 
 
 def _tiers(table: pd.DataFrame) -> None:
@@ -90,6 +96,24 @@ def _arms(shown: Shown) -> None:
             "Was drawn": config.NumberColumn(format="percent"),
         },
     )
+
+
+def _beliefs(shown: Shown) -> None:
+    """Draw what the bandit believes of its arms; nothing where none learns."""
+    table = facts.posteriors(shown.asked)
+    if table.empty:
+        return
+    st.subheader(
+        "What the bandit believes",
+        anchor="beliefs",
+        help="The learner counts the reward of each request, older ones less, and believes an arm to earn what it has earned: the"
+        " fewer rewards, the wider. It draws arms as often as they are likely to be the best.",
+    )
+    left, right = st.columns(2, gap="medium")
+    with left:
+        chart(table, belief_chart, "", shown.colours)
+    with right:
+        chart(table, posterior_chart, "", shown.marks, shown.colours)
 
 
 page(draw)

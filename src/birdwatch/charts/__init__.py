@@ -6,6 +6,7 @@ sentence what it shows.
 
 from birdwatch.charts.accounts import audit_chart, missing_chart, telling_chart
 from birdwatch.charts.behind import Fired, draw_behind
+from birdwatch.charts.beliefs import belief_chart, posterior_chart
 from birdwatch.charts.changed import unusual_chart
 from birdwatch.charts.estimates import rejected_chart, value_chart
 from birdwatch.charts.evaluation import deadline_chart, reliability_chart
@@ -28,6 +29,7 @@ __all__ = [
     "Fired",
     "Marks",
     "audit_chart",
+    "belief_chart",
     "changes_chart",
     "deadline_chart",
     "difference_chart",
@@ -48,6 +50,7 @@ __all__ = [
     "other_choices_chart",
     "pair_chart",
     "pending_chart",
+    "posterior_chart",
     "qq_chart",
     "quantile_chart",
     "rejected_chart",

@@ -4,8 +4,10 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+from scipy.special import betaincinv
 
 from birdwatch.windows.pane import PROPENSITY_PARTS, Counts, total
+from birdwatch.windows.posteriors import read_posteriors
 from birdwatch.windows.store import Store
 from birdwatch.windows.tables import Span, count_table, timestamp
 
@@ -15,6 +17,7 @@ __all__ = [
     "audit_table",
     "extreme_table",
     "lag_table",
+    "posterior_table",
     "source_table",
     "unreadable_table",
 ]
@@ -99,6 +102,26 @@ def arm_table(store: Store, span: Span) -> pd.DataFrame:
         shares = n / n.sum()
         rows.append((*arm, int(n.sum()), float(bins // 2 / PROPENSITY_PARTS @ shares), float(bins % 2 @ shares)))
     return pd.DataFrame(rows, columns=["model", "version", "n", "expected", "drawn"])
+
+
+def posterior_table(store: Store, span: Span) -> pd.DataFrame:
+    """Say what the bandit believed each arm to earn, an hour at a time: Beta distributions, as its learner had them.
+
+    Returns
+    -------
+    DataFrame
+        ``time`` (the end of the hour up to which the learner had read, or that of the time), ``arm, alpha, beta``, the
+        ``mean``, and ``low, high``, between which the rate lies nine times of ten, by that belief.
+    """
+    # Of a time in which the learner was silent, what it had said before still is what it believes.
+    found = read_posteriors(store, 0, span.until)
+    before = {arm: (start, arm, alpha, beta) for start, arm, alpha, beta in found if start < span.since}
+    rows = [*before.values(), *(row for row in found if row[0] >= span.since)]
+    table = pd.DataFrame(rows, columns=["time", "arm", "alpha", "beta"])
+    ends = (table["time"] + 3600).clip(span.since, span.until)
+    low, high = (betaincinv(table["alpha"], table["beta"], level) for level in (0.05, 0.95))
+    mean = table["alpha"] / (table["alpha"] + table["beta"])
+    return table.assign(time=pd.to_datetime(ends, unit="s", utc=True), mean=mean, low=low, high=high)
 
 
 def extreme_table(store: Store, span: Span, model: str, partner: str, most: int = 20) -> pd.DataFrame:

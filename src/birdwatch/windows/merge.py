@@ -27,6 +27,7 @@ from birdwatch.windows.inputs import Inputs
 from birdwatch.windows.lag import Lag, forget_lag, put_lag
 from birdwatch.windows.lane import NEVER
 from birdwatch.windows.listening import Listening
+from birdwatch.windows.posteriors import SNAPSHOTS, put_posteriors
 from birdwatch.windows.reading import Reading
 from birdwatch.windows.rollups import Keep
 from birdwatch.windows.store import COUNTED_BY, Checkpoint, Source, Store
@@ -124,7 +125,7 @@ class Merge:
         self._timed = counting.timed
         self._awaits = False
         self._await_lanes()
-        self._reader = streams.reader([PANES, self._control], on_lost=settings.on_lost)
+        self._reader = streams.reader([PANES, self._control, SNAPSHOTS], on_lost=settings.on_lost)
         self._reader.seek({at: point.position for at, point in store.checkpoints().items()})
         self._listening = Listening(streams, self._reader, [PANES], settings.idle_seconds, now())
         self.reading = Reading(streams, self._reader, None, lambda: [self._watermark])
@@ -145,6 +146,8 @@ class Merge:
                     if message.stream == self._control:
                         at = Partition(message.stream, message.partition)
                         self._store.put_control(at, message.offset, decode(message.value, Control))
+                    elif message.stream == SNAPSHOTS:
+                        faults += put_posteriors(self._store, [message])
                     else:
                         again |= self._take(message)
                 except RecordError as error:

@@ -21,6 +21,7 @@ from birdwatch.windows.lag import Lag, put_lag
 from birdwatch.windows.lane import NEVER, Counted, Lane
 from birdwatch.windows.listening import Listening
 from birdwatch.windows.pacing import Pacing
+from birdwatch.windows.posteriors import SNAPSHOTS, put_posteriors
 from birdwatch.windows.reading import Reading
 from birdwatch.windows.rollups import Keep
 from birdwatch.windows.store import COUNTED_BY, Store
@@ -100,7 +101,8 @@ class Tail:
         watermark = self._lane.watermark
         watermark.restore(store.sources(), now())
         timed = self._counting.timed
-        self._reader = streams.reader(list(self._counting.topics), on_lost=settings.on_lost)
+        self._topics = list(dict.fromkeys([*self._counting.topics, SNAPSHOTS]))
+        self._reader = streams.reader(self._topics, on_lost=settings.on_lost)
         self._reader.seek({at: point.resume for at, point in resumed.items()})
         # Until they have been read nobody knows whom to compare with; recorded streams are read to their ends anyway.
         self._unknown = {} if finite else streams.ends([self._counting.topic_of(CONTROL)])
@@ -133,6 +135,9 @@ class Tail:
         with self._store.transaction():
             put_gaps(self._store, gaps)
             for at, found in by_partition(messages).items():
+                if at.stream not in self._counting.topics:
+                    faults += put_posteriors(self._store, found)
+                    continue
                 if CONTROL in self._counting.topics[at.stream]:
                     faults += self._take_control(at, found)
                 faults += self._lane.take(at, found, now)
@@ -179,7 +184,7 @@ class Tail:
         return faults
 
     def _end_what_is_read(self) -> None:
-        ends = self._streams.ends(list(self._counting.topics))
+        ends = self._streams.ends(self._topics)
         for at, position in self._reader.positions().items():
             if position >= ends.get(at, 0):
                 self._lane.watermark.end(at)

@@ -221,6 +221,8 @@ class Learner:
         now = self._saved_at = self._clock()
         state = {
             "posterior": self._posterior.state(),
+            # For who only wants to know what is believed: α and β by arm, as of `latest`.
+            "arms": {arm: list(believed) for arm, believed in self._posterior.at(self._rewards.latest).items()},
             "latest": _finite(self._rewards.latest),
             "floor": _finite(self._rewards.floor),
             "again_from": snapshots.by_name(self._marks[0][1]),
