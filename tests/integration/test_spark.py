@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 import birdwatch
 from birdwatch.archive.archiver import Archiver
+from birdwatch.cli.judging import judging
 from birdwatch.cli.main import app
 from birdwatch.config import load_settings
 from birdwatch.records import encode
@@ -108,6 +109,12 @@ def same(store, expected):
     assert unreadable(store) == unreadable(expected)
 
 
+def verdicts(store, settings):
+    with store.transaction():
+        judging(store, settings)(store.closed_range()[1])
+    return rows(store, "SELECT * FROM verdicts ORDER BY 1, 2, 3, 4, 5")
+
+
 def rows(store, query):
     return store.connection.execute(query).fetchall()
 
@@ -125,6 +132,7 @@ def test_following_the_guide_counts_an_archive_as_one_machine_does(folder):
     follow(ARCHIVE)
     expected = birdwatch.open_archive("archive").count(folder / "expected.db", load_settings())
     same(Store("again.db", readonly=True), expected)
+    assert verdicts(Store("again.db"), load_settings()) == verdicts(expected, load_settings()) != []
     table = pq.read_table("panes").to_pylist()
     digest = {
         (row["start"], *(row[name] for name in ("measure", "model", "version", "partner", "segment"))): tuple(

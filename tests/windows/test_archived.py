@@ -93,7 +93,9 @@ def test_of_a_long_time_too_all_panes_are_there(tmp_path):
     clock = FakeClock(START)
     place = MemoryStreams(clock=clock, sleep=clock.sleep)
     times = [START + 86_400.0 * day for day in range(0, 201, 5)]
-    place.append("scores", [(b"", encode(a_score(request_id=f"r{ts}", request_ts=ts, ts=ts, score=0.5))) for ts in times])
+    place.append(
+        "scores", [(b"", encode(a_score(request_id=f"r{ts}", request_ts=ts, ts=ts, score=0.5))) for ts in times]
+    )
     archiver = Archiver(place, ["scores"], tmp_path)
     archiver.run_once(lambda: False)
     archiver.close()
