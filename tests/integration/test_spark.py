@@ -15,10 +15,12 @@ from typer.testing import CliRunner
 
 import birdwatch
 from birdwatch.archive.archiver import Archiver
+from birdwatch.cli.judging import judging
 from birdwatch.cli.main import app
 from birdwatch.config import load_settings
 from birdwatch.records import encode
 from birdwatch.streams import Partition, open_streams
+from birdwatch.streams.stretch import read_until
 from birdwatch.windows.store import Store
 
 from ..windows.traffic import champion_named, shuffled, traffic  # noqa: TID252
@@ -30,6 +32,8 @@ ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs/guide/spark.md").read_text()
 ARCHIVE, KAFKA = re.findall(r"```sh\n(.*?)```", GUIDE, re.DOTALL)
 CONNECTOR = "--packages org.apache.spark:spark-sql-kafka-0-10_2.13:4.2.0"
+
+STREAMS = ("requests", "scores", "canary", "metrics", "outcomes", "control")
 
 MESSY = """
 pane_seconds: 60
@@ -80,14 +84,15 @@ def follow(lines):
     return done.stdout
 
 
-def messy(streams):
+def messy(streams, topics=None):
     """Write requests, scores of four models and two versions: disordered, some twice, some that cannot be read."""
     once = traffic(rate=1.0)
     events = shuffled(once + once[::9], within=300)
-    streams.append("control", [(b"", encode(champion_named()))])
-    for name in ("requests", "scores", "canary", "metrics", "outcomes"):
+    topics = topics or {stream: stream for stream in STREAMS}
+    streams.append(topics["control"], [(b"", encode(champion_named()))])
+    for name in STREAMS[:-1]:
         of = [(b"", encode(record)) for _, stream, record in events if stream == name]
-        streams.append(name, [*of[:100], (b"", b"not a record"), *of[100:]])
+        streams.append(topics[name], [*of[:100], (b"", b"not a record"), *of[100:]])
 
 
 def archived(streams, names, folder):
@@ -108,6 +113,12 @@ def same(store, expected):
     assert unreadable(store) == unreadable(expected)
 
 
+def verdicts(store, settings):
+    with store.transaction():
+        judging(store, settings)(store.closed_range()[1])
+    return rows(store, "SELECT * FROM verdicts ORDER BY 1, 2, 3, 4, 5")
+
+
 def rows(store, query):
     return store.connection.execute(query).fetchall()
 
@@ -125,6 +136,7 @@ def test_following_the_guide_counts_an_archive_as_one_machine_does(folder):
     follow(ARCHIVE)
     expected = birdwatch.open_archive("archive").count(folder / "expected.db", load_settings())
     same(Store("again.db", readonly=True), expected)
+    assert verdicts(Store("again.db"), load_settings()) == verdicts(expected, load_settings()) != []
     table = pq.read_table("panes").to_pylist()
     digest = {
         (row["start"], *(row[name] for name in ("measure", "model", "version", "partner", "segment"))): tuple(
@@ -163,40 +175,35 @@ def test_what_an_archive_has_twice_or_cannot_be_read_is_the_same_in_parts(folder
     assert any(said.startswith("1 messages of scores are left out: scores/0@100, not a Score") for said in warned)
 
 
-def test_a_stretch_of_kafka_is_counted_from_offset_to_offset(folder, kafka):
-    Path("birdwatch.yaml").write_text(MESSY)
+def test_a_stretch_of_kafka_is_counted_from_offset_to_offset(folder, kafka, name):
+    topics = {stream: name(stream) for stream in STREAMS}
+    mappings = {stream: {"topic": topic} for stream, topic in topics.items()}
+    Path("birdwatch.yaml").write_text(f"{MESSY}\nmappings: {json.dumps(mappings)}\n")
     streams = open_streams(f"{kafka}?partitions=2")
-    names = ["requests", "scores", "canary", "metrics", "outcomes", "control"]
-    streams.append("scores", [(b"", encode(record)) for _, stream, record in traffic(seconds=60) if stream == "scores"])
-    begins = streams.ends(["scores"])
-    messy(streams)
-    ends = streams.ends(names)
-    messy(streams)
-    place = open_streams("sqlite:stretch")
-    reader = streams.reader(names)
+    scores = [(b"", encode(record)) for _, stream, record in traffic(seconds=60) if stream == "scores"]
+    streams.append(topics["scores"], scores)
+    begins = streams.ends([topics["scores"]])
+    messy(streams, topics)
+    ends = streams.ends(list(topics.values()))
+    messy(streams, topics)
+
+    reader = streams.reader(list(topics.values()))
     reader.seek(begins)
-    taken = []
-    while any(reader.positions().get(at, 0) < end for at, end in ends.items()):
-        taken += [
-            m
-            for m in reader.poll(1000, 1.0)
-            if begins.get(Partition(m.stream, m.partition), 0) <= m.offset < ends[m.stream, m.partition]
-        ]
+    archive = open_streams("sqlite:stretch")
+    for messages in read_until(reader, begins, ends):
+        for message in messages:
+            archive.append(message.stream, [(message.key, message.value)])
     reader.close()
-    for name in names:
-        place.append(name, [(m.key, m.value) for m in taken if m.stream == name])
-    archived(place, names, folder / "archive")
-    stretches = {name: {"begin": {}, "end": {}} for name in names}
-    for (name, number), end in ends.items():
-        stretches[name]["begin"][number] = begins.get(Partition(name, number), 0)
-        stretches[name]["end"][number] = end
-    Path("stretches.json").write_text(json.dumps(stretches))
-    jars = ",".join(map(str, kafka_broker.fetched(ROOT / "tests/integration/spark/pom.xml").glob("*.jar")))
-    address = kafka.removeprefix("kafka://")
-    assert CONNECTOR in KAFKA
-    follow(
-        "export PYSPARK_PYTHON=$(command -v python)\n"
-        + KAFKA.replace(CONNECTOR, f"--jars {jars}").replace("broker:9092", address)
-    )
+    archived(archive, list(topics.values()), folder / "archive")
     expected = birdwatch.open_archive("archive").count(folder / "expected.db", load_settings())
+
+    stretches = {topic: {"begin": {}, "end": {}} for topic in topics.values()}
+    for (topic, number), end in ends.items():
+        stretches[topic]["begin"][number] = begins.get(Partition(topic, number), 0)
+        stretches[topic]["end"][number] = end
+    Path("stretches.json").write_text(json.dumps(stretches))
+    assert CONNECTOR in KAFKA
+    jars = ",".join(map(str, kafka_broker.fetched(ROOT / "tests/integration/spark/pom.xml").glob("*.jar")))
+    here = KAFKA.replace(CONNECTOR, f"--jars {jars}").replace("broker:9092", kafka.removeprefix("kafka://"))
+    follow(f"export PYSPARK_PYTHON=$(command -v python)\n{here}")
     same(Store("stretch.db", readonly=True), expected)

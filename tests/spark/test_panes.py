@@ -1,5 +1,7 @@
 """What `birdwatch.spark` says before it does anything."""
 
+import base64
+import pickle
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -47,6 +49,23 @@ def test_a_pane_has_a_part():
 def test_a_mapping_that_cannot_be_used_is_found_before_anything_is_read():
     with pytest.raises(SettingsError, match="no such stream"):
         birdwatch.spark.panes({"scores": SCORES}, Settings(mappings={"scroes": Mapping()}))
+
+
+def test_no_secret_travels_to_other_machines(monkeypatch):
+    monkeypatch.setattr(sys.modules["birdwatch.spark.panes"].sql, "lit", str)  # Spark's own needs Java
+    secret = f"whsec_{base64.b64encode(bytes(32)).decode()}"
+    settings = Settings(
+        streams=f"kafka://broker:9092?sasl.password={secret}",
+        webhook=f"https://receiver/{secret}",
+        webhook_secret=secret,
+        sinks={"other": {"kind": "webhook", "url": "https://other", "secret": secret}},
+        champion="the champion",
+    )
+    scores = MagicMock(columns=SCORES.columns)
+    birdwatch.spark.panes({"scores": scores}, settings)
+    sent = pickle.dumps(scores.withColumn.return_value.to.return_value.mapInArrow.call_args.args[0])
+    assert b"the champion" in sent
+    assert secret.encode() not in sent
 
 
 def test_a_store_of_which_a_part_was_not_counted_holds_nothing(tmp_path):

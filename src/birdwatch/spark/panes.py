@@ -40,8 +40,8 @@ _Place = tuple[Partition, int]
 def panes(messages: Mapping[str, DataFrame], settings: Settings | None = None, *, parts: int = 1) -> "Panes":
     """Count messages into panes; but for what operators did, which is read at once, nothing is read yet.
 
-    The panes are those that ``birdwatch.open_archive(…).panes(settings)`` gives, bit for bit, where that has to wait for
-    nothing that came too late: here all is there at once, and nothing is late.
+    They are those of ``birdwatch.open_archive(…).panes(settings)``, bit for bit, but for what came later than
+    ``lateness_seconds`` allows: here all is there at once, and nothing is late.
 
     Parameters
     ----------
