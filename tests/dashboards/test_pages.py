@@ -2,12 +2,17 @@
 
 import json
 import re
+import shutil
+from contextlib import closing
 
 import pytest
 import streamlit as st
 
 from birdwatch.detect.frozen import save
 from birdwatch.detect.sourcing import freeze
+from birdwatch.records import Snapshot, encode
+from birdwatch.streams import Message
+from birdwatch.windows.posteriors import put_posteriors
 from birdwatch.windows.store import Store
 
 from .synthetic import DAY, PAST, START
@@ -145,6 +150,20 @@ def test_selection_shows_who_answered_and_why(full, view, words):
         ["fallback 1", "2", "timed out"],
     ]
     assert f"{tiers['Answers'].iloc[1]} of {tiers['Answers'].sum():,} answers: timed out" in words(app)
+
+
+def test_selection_shows_what_a_bandit_believes_where_one_learns(full, view, words, tmp_path):
+    assert "What the bandit believes" not in words(view(full, "selection", range="month"))
+    learnt = shutil.copy(full, tmp_path / "learnt.db")
+    with closing(Store(learnt)) as store, store.transaction():
+        state = {"latest": START + 3 * DAY, "arms": {"champion": [30.0, 70.0], "challenger": [60.0, 40.0]}}
+        snapshot = Snapshot(component="bandit", by="learner", ts=0.0, state=state)
+        put_posteriors(store, [Message("snapshots", 0, 0, b"", encode(snapshot))])
+    app = view(learnt, "selection", range="month")
+    assert not app.exception
+    assert "What the bandit believes" in words(app)
+    assert "It believes that challenger earns most with a probability of 100%: 0.6 a request" in words(app)
+    assert len(charts(app)) == 5
 
 
 def test_deployments_are_listed_the_newest_first_with_who_and_why(full, view, words):

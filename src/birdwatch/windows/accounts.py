@@ -118,6 +118,7 @@ def posterior_table(store: Store, span: Span) -> pd.DataFrame:
     before = {arm: (start, arm, alpha, beta) for start, arm, alpha, beta in found if start < span.since}
     rows = [*before.values(), *(row for row in found if row[0] >= span.since)]
     table = pd.DataFrame(rows, columns=["time", "arm", "alpha", "beta"])
+    table = table.astype({"time": np.int64, "alpha": np.float64, "beta": np.float64})
     ends = (table["time"] + 3600).clip(span.since, span.until)
     low, high = (betaincinv(table["alpha"], table["beta"], level) for level in (0.05, 0.95))
     mean = table["alpha"] / (table["alpha"] + table["beta"])
