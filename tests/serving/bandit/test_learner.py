@@ -273,6 +273,26 @@ def test_streams_that_fail_are_warned_of_and_tried_again(clock, capsys):
     assert len(saved(streams)) == 1
 
 
+def test_what_is_served_faster_than_it_happened_is_saved_by_event_time(streams, start):
+    learner = start(save_seconds=60.0)
+    for number in range(1, 8):
+        decide(streams, f"r{number}", ts=NOON + 20.0 * number, model="a")
+        learner.step()
+    assert [snapshot.state["latest"] - NOON for snapshot in saved(streams)] == [80.0, 140.0]
+
+
+def test_a_snapshot_says_what_is_believed_of_each_arm(streams, start):
+    learner = start(half_life_seconds=HOUR)
+    decide(streams, model="a")
+    reward(streams)
+    decide(streams, "r2", ts=NOON + 2 * HOUR, model="b", reason="default")
+    learner.step()
+    learner.save()
+    state = saved(streams)[-1].state
+    assert state["arms"] == {"a": [1.25, 1.0]}
+    assert state["latest"] == NOON + 2 * HOUR
+
+
 def test_it_saves_when_it_is_asked_to_stop(streams, clock):
     decide(streams, model="a")
     reward(streams)

@@ -49,7 +49,8 @@ class Learner:
     by
         Who signs the snapshots.
     save_seconds
-        How often a snapshot is written, if anything was read.
+        How often a snapshot is written, if anything was read: by the wall clock or by event time, whichever is first, so
+        that of what is served faster than it happened each hour is known too.
     clock
         The wall clock. Records whose request lies more than a day ahead of it are refused: one mistaken unit would let
         all evidence fade.
@@ -88,7 +89,7 @@ class Learner:
         self._rewards = Rewards(self._label_horizon)
         self._counted: Positions = {}
         self._marks: deque[tuple[float, Positions]] = deque([(-math.inf, {})])
-        self._saved_at = self._clock()
+        self._saved_at, self._saved_until = self._clock(), -math.inf
         self._changed = False
 
     @property
@@ -130,9 +131,15 @@ class Learner:
                 read += len(messages)
             if read:
                 self._settle(reader)
-            if self._changed and self._clock() - self._saved_at >= self._save_seconds:
+            if self._changed and self._is_due():
                 self._save(reader)
             return read
+
+    def _is_due(self) -> bool:
+        if self._saved_until == -math.inf:
+            self._saved_until = self._rewards.latest
+        waited = max(self._clock() - self._saved_at, self._rewards.latest - self._saved_until)
+        return waited >= self._save_seconds
 
     def save(self) -> None:
         """Write a snapshot now; from any thread.
@@ -219,6 +226,7 @@ class Learner:
 
     def _save(self, reader: Reader) -> None:
         now = self._saved_at = self._clock()
+        self._saved_until = self._rewards.latest
         state = {
             "posterior": self._posterior.state(),
             # For who only wants to know what is believed: α and β by arm, as of `latest`.
