@@ -13,6 +13,7 @@ from birdwatch.charts import Colours, Drawing, Fired, Marks, draw_behind
 from birdwatch.config import Settings, load_settings
 from birdwatch.content import content
 from birdwatch.detect.against import frozen_distance_table, frozen_scores, rule_with_frozen
+from birdwatch.detect.burn import burn_table, objectives
 from birdwatch.detect.distribution import DistributionRule
 from birdwatch.detect.fleet import fleet_table, health_table
 from birdwatch.detect.leading import MOST_LINES, leading_models
@@ -301,6 +302,13 @@ def selection(store: Store, asked: Asked) -> pd.DataFrame:
 def arms(store: Store, asked: Asked) -> pd.DataFrame:
     """Load how often each arm was drawn, and how often it should have been."""
     return accounts.arm_table(store, asked.span)
+
+
+@loads
+def burns(store: Store, asked: Asked) -> pd.DataFrame:
+    """Load how fast objectives of latency burn what they allow."""
+    span = asked.span
+    return burn_table(store, span, objectives(store, span.since, span.until))
 
 
 @loads

@@ -4,9 +4,10 @@ from typing import Final
 
 import facts
 import streamlit as st
+from below import below
 from frame import Shown, chart, everything, page
 
-from birdwatch.charts import latency_chart, latency_heat_chart, objective_chart
+from birdwatch.charts import burn_chart, latency_chart, latency_heat_chart, objective_chart
 from birdwatch.windows.pane import LATENCIES
 from birdwatch.windows.tables import PERCENTILES
 
@@ -19,7 +20,7 @@ _WHAT: Final = {
 
 
 def draw(shown: Shown) -> None:
-    """Draw percentiles, the distribution, and objectives."""
+    """Draw percentiles; below, the distribution, objectives, and how fast these are used up."""
     everything(shown, "Latency")
     stage = st.segmented_control("Stage", _STAGES, default=_STAGES[0], required=True, key="stage", bind="query-params")
     by_model = stage != "answer"
@@ -32,6 +33,10 @@ def draw(shown: Shown) -> None:
     table = facts.latency(shown.asked, stage, (0.5, 0.99) if by_model else PERCENTILES, by_model=by_model)
     table = table[table["model"].isin({*shown.models, ""})]
     chart(table, latency_chart, "No latency has been measured in this time.", shown.marks, shown.colours)
+    below(lambda: _more(shown, stage, by_model=by_model))
+
+
+def _more(shown: Shown, stage: str, *, by_model: bool) -> None:
     left, right = st.columns(2, gap="medium")
     with left:
         _heat(shown, stage, by_model=by_model)
@@ -50,6 +55,20 @@ def draw(shown: Shown) -> None:
             shown.marks,
             shown.colours,
         )
+    st.subheader(
+        "How fast objectives burn what they allow",
+        anchor="burn",
+        help="p99 under 200 ms allows one in a hundred to take longer. The burn rate is the share that did over the share that may:"
+        " at 1 all that is allowed is spent, at 10 a month's allowance lasts three days.",
+    )
+    burns = facts.burns(shown.asked._replace(segment=""))
+    chart(
+        burns[burns["model"].isin({*shown.models, ""})],
+        burn_chart,
+        "No rule has held a latency against an objective in this time: see `detectors/latency.yaml`.",
+        shown.marks,
+        shown.colours,
+    )
 
 
 def _heat(shown: Shown, stage: str, *, by_model: bool) -> None:

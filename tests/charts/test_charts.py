@@ -11,6 +11,7 @@ import vl_convert
 from birdwatch import charts
 from birdwatch.alerts.tables import alert_table
 from birdwatch.charts import OKABE_ITO, Colours, Marks
+from birdwatch.detect.burn import burn_table, objectives
 from birdwatch.detect.tables import value_table, verdict_table, worst_by_step
 from birdwatch.detect.usual import usual_table
 from birdwatch.stats.grid import bins_of
@@ -37,6 +38,7 @@ NAMES = [
     "too late",
     "latency over time",
     "objective",
+    "burn",
     "scores over time",
     "distance",
     "changes",
@@ -83,6 +85,7 @@ def drawings(path, since, until):
         charts.misses_chart(tables.count_table(store, span), marks),
         charts.latency_heat_chart(heat_table(store, span, "latency.answer"), marks),
         charts.objective_chart(worst_by_step(verdicts[verdicts["kind"] == "latency"], span.step), marks, colours),
+        charts.burn_chart(burn_table(store, span, objectives(store, since, until)), marks, colours),
         charts.score_heat_chart(heat_table(store, span, "score", model="champion", scale="probability"), marks),
         charts.distance_chart(distances[distances["statistic"] == "ks"], marks, 0.27),
         charts.changes_chart(tables.control_table(store, since, until), marks),
@@ -365,3 +368,15 @@ def test_a_ramp_says_how_far_and_what_the_guard_did_says_so():
     table = charts.changes_chart(controls, Marks(start, controls[:0], controls[:0])).data["main"]
     assert table["share"].tolist() == ["5 %", "", ""]
     assert table["guard"].tolist() == ["", "guard", ""]
+
+
+def test_the_burn_says_who_spent_most_of_what_is_allowed():
+    rows = [("slow", "a", "1", 1000.0, 5.0, 0.01), ("slow", "b", "2", 500.0, 40.0, 0.01)]
+    table = pd.DataFrame(rows, columns=["rule", "model", "version", "n", "slower", "allowed"])
+    table = table.assign(time=pd.Timestamp(START, unit="s", tz="UTC"), burn=[0.5, 8.0])
+    marks = Marks(Span(START, START + DAY, 3600), pd.DataFrame(), pd.DataFrame())
+    says = charts.burn_chart(pd.concat([table, table]), marks, Colours.of(["a", "b"])).says
+    assert says.startswith(
+        "1 of 2 spent more than they may in this time. Most did b 2 by the rule slow: 80 of 1,000 took longer"
+    )
+    assert says.endswith("8.00% where 1.00% may, so 800% of what is allowed.")

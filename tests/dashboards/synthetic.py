@@ -190,6 +190,8 @@ def _judged(
 ) -> Verdict:
     drifting = value > tolerance
     details: dict[str, Any] = {"since": window["start"]}
+    if kind == "latency":
+        details |= {"stage": rule.partition("-")[0], "percentile": 0.99}
     if kind == "paired":
         details["usual_mean"] = 0.0
     if kind == "distribution":

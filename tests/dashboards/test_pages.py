@@ -27,12 +27,13 @@ def charts(app):
 def test_latency_shows_percentiles_their_distribution_and_objectives(full, view, words):
     app = view(full, "latency", **PAST)
     assert not app.exception
-    assert len(charts(app)) == 3
+    assert len(charts(app)) == 4
     assert "furthest was challenger, at 2.3 times what is allowed, 26 Mar 00:00." in words(app)
+    assert "spent more than they may in this time" in words(app)
 
 
 def test_the_stage_of_latency_can_be_chosen_and_comes_with_the_address(full, view):
-    percentiles, heat, _ = charts(view(full, "latency", stage="queue"))
+    percentiles, heat, *_ = charts(view(full, "latency", stage="queue"))
     assert '"domain": ["canary", "challenger", "champion", "fallback"]' in percentiles
     assert "share of a column" in heat
 

@@ -94,7 +94,7 @@ def test_where_the_grid_leaves_it_open_it_is_in_order():
 
 def test_the_usual_percentiles_are_told():
     details = judge(np.linspace(0.001, 0.1, 1_000))[0].details
-    assert list(details) == ["stage", "p50", "p90", "p95", "p99", "p99.9"]
+    assert list(details) == ["stage", "percentile", "p50", "p90", "p95", "p99", "p99.9"]
     assert details["p50"] == pytest.approx(0.05, rel=0.02)
 
 

@@ -28,7 +28,7 @@ PATIENCE = 120_000  # milliseconds: a bound, not a wait
 # Of each page: its address, and how many charts it shows of a week of the synthetic store.
 PAGES = {
     "Overview": ("", 0),
-    "Latency": ("latency", 3),
+    "Latency": ("latency", 4),
     "Scores": ("scores", 7),
     "Canary": ("canary", 5),
     "Selection": ("selection", 3),
@@ -38,7 +38,7 @@ PAGES = {
 }
 LAST = {
     "Overview": "Page budget",
-    "Latency": "Objectives",
+    "Latency": "How fast objectives burn what they allow",
     "Scores": "Inputs",
     "Canary": "A pair in detail",
     "Selection": "By model and tier",

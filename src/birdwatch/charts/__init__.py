@@ -10,7 +10,7 @@ from birdwatch.charts.beliefs import belief_chart, posterior_chart
 from birdwatch.charts.changed import unusual_chart
 from birdwatch.charts.estimates import rejected_chart, value_chart
 from birdwatch.charts.evaluation import deadline_chart, reliability_chart
-from birdwatch.charts.latency import latency_chart, latency_heat_chart, objective_chart
+from birdwatch.charts.latency import burn_chart, latency_chart, latency_heat_chart, objective_chart
 from birdwatch.charts.marks import OKABE_ITO, Colours, Drawing, Marks
 from birdwatch.charts.measured import measured_chart
 from birdwatch.charts.operations import changes_chart, episodes_chart, pending_chart, traffic_chart
@@ -30,6 +30,7 @@ __all__ = [
     "Marks",
     "audit_chart",
     "belief_chart",
+    "burn_chart",
     "changes_chart",
     "deadline_chart",
     "difference_chart",

@@ -23,7 +23,7 @@ from birdwatch.charts.marks import (
     when,
 )
 
-__all__ = ["PERCENTILES", "latency_chart", "latency_heat_chart", "objective_chart"]
+__all__ = ["PERCENTILES", "burn_chart", "latency_chart", "latency_heat_chart", "objective_chart"]
 
 PERCENTILES: Final = {"p50": "#56B4E9", "p90": "#009E73", "p99": "#0072B2", "p99.9": "#D55E00"}
 """The percentiles that can be told apart, and their colours."""
@@ -135,6 +135,50 @@ def _objectives(colours: Colours, models: tuple[str, ...]) -> dict[str, Any]:
         ],
     )
     return framed(level_line(1.0, "objective"), points)
+
+
+def burn_chart(table: pd.DataFrame, marks: Marks, colours: Colours) -> Drawing:
+    """Draw how fast objectives burn what they allow: at the line all of it is spent in the end.
+
+    Parameters
+    ----------
+    table
+        From `birdwatch.detect.burn.burn_table`.
+    """
+    return draw(_burns(colours, shown_in(table, colours.models)), table, marks, _said_of_burn(table))
+
+
+def _said_of_burn(table: pd.DataFrame) -> str:
+    sums = table.groupby(["rule", "model", "version", "allowed"], as_index=False)[["n", "slower"]].sum()
+    sums["share"] = sums["slower"] / sums["n"]
+    sums["spent"] = sums["share"] / sums["allowed"]
+    worst = largest(sums, "spent")
+    if worst is None:
+        return ""
+    over = int((sums["spent"] > 1).sum())
+    return (
+        f"{over} of {len(sums)} spent more than they may in this time. Most did {worst['model']} {worst['version']} by the rule"
+        f" {worst['rule']}: {worst['slower']:,.0f} of {worst['n']:,.0f} took longer than its objective, {worst['share']:.2%} where"
+        f" {worst['allowed']:.2%} may, so {worst['spent']:.0%} of what is allowed."
+    )
+
+
+@lru_cache(maxsize=32)
+def _burns(colours: Colours, models: tuple[str, ...]) -> dict[str, Any]:
+    lines = line_and_points(
+        y=alt.Y("burn:Q", title="burn rate", scale=alt.Scale(domainMin=0)),
+        color=model_colour(colours, models),
+        detail=["version:N", "rule:N"],
+        tooltip=[
+            when(),
+            *("model:N", "version:N", "rule:N"),
+            alt.Tooltip("burn:Q", title="burn rate", format=".2f"),
+            alt.Tooltip("slower:Q", title="took longer", format=","),
+            alt.Tooltip("n:Q", title="of", format=","),
+            alt.Tooltip("allowed:Q", title="may", format=".2%"),
+        ],
+    )
+    return framed(level_line(1.0, "all that is allowed"), lines)
 
 
 @lru_cache(maxsize=32)

@@ -65,6 +65,7 @@ class LatencyRule(ShareRule):
             effect=max(0.0, at.lower - self.objective),
             details={
                 "stage": self.stage,
+                "percentile": self.percentile,
                 **{f"p{p * 100:g}": q.value for p, q in zip(PERCENTILES, others, strict=True)},
             },
         )

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from birdwatch.records import Control
+from birdwatch.stats.grid import lower_edges
 from birdwatch.stats.quantiles import quantiles
 from birdwatch.windows.pane import (
     COUNTERS,
@@ -39,6 +40,7 @@ __all__ = [
     "latency_table",
     "pair_table",
     "selection_table",
+    "slower_table",
     "span_of",
     "step_for",
     "timestamp",
@@ -197,6 +199,29 @@ def latency_table(
         for percentile, quantile in zip(percentiles, quantiles(counts, percentiles), strict=True)
     ]
     return _over_time(rows, ["model", "version", "percentile"], ["seconds", "n"], span)
+
+
+def slower_table(store: Store, span: Span, stage: str, seconds: float) -> pd.DataFrame:
+    """Count how many took longer than a bound, by version.
+
+    Returns
+    -------
+    DataFrame
+        ``time, model, version, n, slower``; where the grid leaves it open (within a bin, 0.7 % wide), it did not.
+
+    Raises
+    ------
+    ValueError
+        There is no such stage.
+    """
+    if stage not in LATENCIES:
+        raise ValueError(f"no stage {stage!r}: there are {', '.join(LATENCIES)}")
+    folded = _folded(store, span, stage, lambda s: (s.model, s.version))
+    rows = [
+        (start, *key, int(counts.counts.sum()), int(counts.counts[lower_edges(counts.bins) > seconds].sum()))
+        for (start, key), counts in folded.items()
+    ]
+    return _over_time(rows, ["model", "version"], ["n", "slower"], span)
 
 
 def pair_table(store: Store, span: Span, unit: float = 1.0, segment: str = "") -> pd.DataFrame:
