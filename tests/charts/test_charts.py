@@ -374,7 +374,7 @@ def test_the_burn_says_who_spent_most_of_what_is_allowed():
     rows = [("slow", "a", "1", 1000.0, 5.0, 0.01), ("slow", "b", "2", 500.0, 40.0, 0.01)]
     table = pd.DataFrame(rows, columns=["rule", "model", "version", "n", "slower", "allowed"])
     table = table.assign(time=pd.Timestamp(START, unit="s", tz="UTC"), burn=[0.5, 8.0])
-    marks = Marks(Span(START, START + DAY, 3600), pd.DataFrame(), pd.DataFrame())
+    marks = Marks(tables.Span(START, START + DAY, 3600), pd.DataFrame(), pd.DataFrame())
     says = charts.burn_chart(pd.concat([table, table]), marks, Colours.of(["a", "b"])).says
     assert says.startswith(
         "1 of 2 spent more than they may in this time. Most did b 2 by the rule slow: 80 of 1,000 took longer"
