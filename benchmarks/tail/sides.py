@@ -94,6 +94,7 @@ def _read(address: str, topic: str, events: int) -> Iterator[list[Any]]:
                 "group.id": "bench",
                 "enable.auto.commit": False,
                 "auto.offset.reset": "error",
+                "fetch.queue.backoff.ms": 20,  # as the tail has it: by default, whoever is quick waits for a second
             }
         )
         consumer.assign([TopicPartition(topic, 0, 0)])
