@@ -37,13 +37,13 @@ class Side(NamedTuple):
 def main() -> None:
     """Write the streams, measure in turns, print."""
     options = argparse.ArgumentParser(description=__doc__, prog="python -m benchmarks.tail")
-    options.add_argument("--quick", action="store_true", help="A fifth of the events, three rounds: rough figures.")
+    options.add_argument("--quick", action="store_true", help="A third of the events, three rounds: rough figures.")
     options.add_argument("--events", type=int, default=None, help="In each stream.")
     options.add_argument("--rounds", type=int, default=None)
     options.add_argument("--without-kafka", action="store_true", help="Start no broker.")
     options.add_argument("--json", type=Path, help="Write the figures here as well.")
     given = options.parse_args()
-    count = given.events or (100_000 if given.quick else 500_000)
+    count = given.events or (100_000 if given.quick else 300_000)
     rounds = given.rounds or (3 if given.quick else 5)
     noise = Console(stderr=True)
     figures: dict[str, Any] = {"machine": machine(report.PACKAGES), "events": count, "a_pane": events.A_PANE}

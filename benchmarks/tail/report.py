@@ -57,9 +57,7 @@ def markdown(figures: dict[str, Any]) -> str:
 
 def ratio(ours: Rounds, theirs: Rounds, measure: str) -> float:
     """Give how many times as many events a second are those of the one as of the other, in the median of the rounds."""
-    return median(
-        (a["events"] / a[measure]) / (b["events"] / b[measure]) for a, b in zip(ours, theirs, strict=True)
-    )
+    return median((a["events"] / a[measure]) / (b["events"] / b[measure]) for a, b in zip(ours, theirs, strict=True))
 
 
 def _side(where: str, side: str, rounds: Rounds) -> Row:
@@ -89,7 +87,9 @@ def _of_panes(rounds: Rounds) -> list[Row]:
     rows = []
     for name, part in (("`bins_of`", "bins"), ("`Counts.of`", "counts"), ("both, one after the other", "both")):
         rate = median(one["numbers"] / one[part] for one in rounds)
-        rows.append((f"{name}, numbers a second", "", f"{rate / 1e6:,.0f} M", f"≥ {_COUNTS / 1e6:g} M", _met(rate >= _COUNTS)))
+        rows.append(
+            (f"{name}, numbers a second", "", f"{rate / 1e6:,.0f} M", f"≥ {_COUNTS / 1e6:g} M", _met(rate >= _COUNTS))
+        )
     took = median(one["merge"] for one in rounds)
     name = "a day of minutes of 100 models, added up"
     return [*rows, (name, "", f"{took * 1000:.0f} ms", f"≤ {_MERGE * 1000:g} ms", _met(took <= _MERGE))]

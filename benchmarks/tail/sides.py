@@ -69,7 +69,9 @@ def tail(address: str, topic: str, events: int) -> int:
         _stop_clock()
         rows = store.rows(-(2**62), 2**62)
         counted = sum(
-            counters(counts)["events"] for _, series, counts in rows if series.measure == "counts" and not series.segment
+            counters(counts)["events"]
+            for _, series, counts in rows
+            if series.measure == "counts" and not series.segment
         )
         store.close()
     return counted

@@ -245,7 +245,7 @@ class KafkaReader:
                 self._mind(each, fault)
                 continue
             place = each.topic(), each.partition()
-            if place != at:  # one partition's messages come by the thousand
+            if (at.stream, at.number) != place:  # one partition's messages come by the thousand
                 at = Partition(*place)
             offset = each.offset()
             if offset >= following.get(at, offset + 1):  # else it has been taken away since it was fetched

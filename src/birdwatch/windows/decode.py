@@ -235,12 +235,9 @@ class Decoder:
         earliest = self._earliest
         latest = self._latest = self._now() + self._ahead_seconds
         time = self._time
-        at_once = self._columnar.all_of(messages, earliest, latest) if self._columnar is not None else None
+        at_once = self._at_once(messages)
         if at_once is not None:
             return (*at_once, faults)
-        together = self._together(messages)
-        if together is not None:
-            return self._columns(together), np.arange(len(together)), faults
         for index, message in enumerate(messages):
             try:
                 if is_arrow(message.value):
@@ -270,8 +267,16 @@ class Decoder:
         whole = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
         return whole, np.array(origin, dtype=np.int64), faults
 
+    def _at_once(self, messages: Sequence[Message]) -> tuple[Columns, NDArray[np.int64]] | None:
+        """Read all messages together; None where that cannot be done, so that one by one shows which are faults, and why."""
+        found = self._columnar.all_of(messages, self._earliest, self._latest) if self._columnar is not None else None
+        if found is not None:
+            return found
+        rows = self._together(messages)
+        return None if rows is None else (self._columns(rows), np.arange(len(rows)))
+
     def _together(self, messages: Sequence[Message]) -> list[Any] | None:
-        """Read messages as one JSON array, which takes half the time; None where one is not plainly a record of ours.
+        """Read messages as one JSON array, not by a call for each; None where one is not plainly a record of ours.
 
         Between any two of them stands a number that nobody can guess. Where all of these are found in their places, each
         message was one whole record by itself: two halves of one in neighbouring messages would have swallowed a number.
@@ -282,8 +287,8 @@ class Decoder:
             found = self._array.decode(b"[%b]" % _BETWEEN.join([message.value for message in messages]))
         except UNREADABLE:
             return None
-        rows = found[::2]
-        if found[1::2].count(_NUMBER) != len(messages) - 1 or set(map(type, rows)) != {self._row}:
+        rows, between = found[::2], found[1::2]
+        if (len(rows), between.count(_NUMBER)) != (len(messages), len(between)) or set(map(type, rows)) != {self._row}:
             return None
         times = list(map(self._time, rows))
         return rows if self._earliest <= min(times) and max(times) <= self._latest else None
