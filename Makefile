@@ -10,7 +10,7 @@ TOGETHER = -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 COMPILE = uv=$$(command -v uv || echo $(BIN)/uv); $$uv pip compile --quiet --universal --python-version 3.11 --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo kafka test lint test-integration test-nightly test-faults test-unpinned bench-serving bench-detection bench-dashboard bench-check bench-peers test-soak docs screenshots lock clean
+.PHONY: help demo kafka test lint test-integration test-nightly test-faults test-unpinned bench-serving bench-detection bench-dashboard bench-check bench-peers bench-tail test-soak docs screenshots lock clean
 
 help:  ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ bench-check: $(VENV)/.dev  ## Measure how fast the gate starts, and answers over
 
 bench-peers: $(VENV)/.dev  ## Measure KS and PSI beside other libraries, each in an environment of its own (3 GB); options in ARGS
 	@$(BIN)/python -m benchmarks.peers $(ARGS)
+
+bench-tail: $(VENV)/.dev  ## Measure how fast the tail counts, from Kafka, SQLite and files: five minutes; needs Java and Maven; options in ARGS
+	@$(BIN)/python -m benchmarks.tail $(ARGS)
 
 docs: $(VENV)/.dev  ## Write the reference from the code
 	$(BIN)/python docs/generate.py

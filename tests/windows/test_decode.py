@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from birdwatch.config import Feature, Mapping, Settings
@@ -36,6 +36,67 @@ def decode(values, stream="scores", mapping=None, **options):
 
 def scored(**fields):
     return encode(a_score(**{"request_ts": NOW, "ts": NOW, **fields}))
+
+
+# --- many at once -----------------------------------------------------------------------------------------------------
+
+SOUND = scored(request_id="sound", output=[1, 2], error="none, but a comma")
+HALVES = SOUND.split(b",", 1)
+HALVES_OF_A_LIST = SOUND.split(b"[1,")[0] + b"[1", b"2]" + SOUND.split(b"2]")[1]
+HALVES_OF_A_TEXT = tuple(SOUND.split(b", but"))
+TWO = SOUND + b"," + SOUND
+TWO_APART = SOUND + b",7," + SOUND
+BROKEN = [
+    b"",
+    b" ",
+    b"{",
+    b"{}",
+    b"[]",
+    b"7",
+    b'"text"',
+    b"null",
+    SOUND[:-1],
+    SOUND + b"]",
+    b"\xff" + SOUND,
+    TWO,
+    TWO_APART,
+]
+ALONE = st.builds(
+    lambda score, ts, model: [scored(score=score, request_ts=ts, model=model)],
+    st.none() | st.floats(allow_nan=False, allow_infinity=False),
+    st.sampled_from([NOW, NOW - HOUR, NOW + HOUR, 0.0]),
+    st.sampled_from(["champion", "challenger", "é"]),
+)
+TORN = st.sampled_from([HALVES, HALVES_OF_A_LIST, HALVES_OF_A_TEXT])
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(ALONE | ALONE | st.sampled_from(BROKEN).map(lambda value: [value]) | TORN, min_size=1, max_size=8))
+@example([[SOUND], HALVES, [TWO]])
+@example([HALVES, [SOUND, TWO]])
+@example([HALVES_OF_A_LIST, [TWO_APART]])
+@example([HALVES_OF_A_TEXT, [TWO], [TWO_APART]])
+def test_messages_read_at_once_give_to_the_bit_what_they_give_one_by_one(groups):
+    messages = [Message("scores", 0, at, b"k", value) for at, value in enumerate(v for group in groups for v in group)]
+    at_once = decoder()
+    one_by_one = decoder()
+    one_by_one._together = lambda _: None
+    found, expected = at_once(messages), one_by_one(messages)
+    assert found[2] == expected[2]
+    assert found[1].tolist() == expected[1].tolist()
+    assert found[0].keys() == expected[0].keys()
+    for name, column in expected[0].items():
+        assert found[0][name].dtype == column.dtype
+        np.testing.assert_array_equal(found[0][name], column)
+
+
+def test_sound_messages_are_read_at_once():
+    reading = decoder()
+    reading._from_json = lambda _: pytest.fail("one was read alone")
+    columns, origin, faults = reading([Message("scores", 0, at, b"k", SOUND) for at in range(3)])
+    assert columns["id"].size == 3
+    assert origin.tolist() == [0, 1, 2]
+    assert not faults
 
 
 # --- times -----------------------------------------------------------------------------------------------------------

@@ -36,6 +36,9 @@ _CONSUMER: Final = {
     "heartbeat.interval.ms": 1500,
     # A group learns of new topics and partitions only this often.
     "topic.metadata.refresh.interval.ms": 2000,
+    # Once 100,000 messages wait here, nothing is fetched for so long. By default it is a second, and whoever is behind would
+    # read 100,000 a second at the most.
+    "fetch.queue.backoff.ms": 20,
 }
 _NOT_THERE_YET: Final = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
 _NOT_THERE_ANY_MORE: Final = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)
@@ -235,18 +238,21 @@ class KafkaReader:
             raise self._error(error) from error
         following = self._share.next
         messages: list[Message] = []
+        at = Partition("")
         for each in found:
             fault = each.error()
             if fault is not None:
                 self._mind(each, fault)
                 continue
-            at = Partition(each.topic(), each.partition())
+            place = each.topic(), each.partition()
+            if (at.stream, at.number) != place:  # one partition's messages come by the thousand
+                at = Partition(*place)
             offset = each.offset()
             if offset >= following.get(at, offset + 1):  # else it has been taken away since it was fetched
                 following[at] = offset + 1
                 headers = each.headers()
                 messages.append(
-                    Message(*at, offset, each.key() or b"", each.value() or b"", _told(headers) if headers else ())
+                    Message(*place, offset, each.key() or b"", each.value() or b"", _told(headers) if headers else ())
                 )
         return messages
 

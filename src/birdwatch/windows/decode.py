@@ -6,6 +6,7 @@ through a `Mapping`. A row that cannot be read is a `Fault`, which the tail turn
 
 import datetime as dt
 import math
+import secrets
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Annotated, Any, Final, Literal, NamedTuple, cast
@@ -38,6 +39,9 @@ FaultKind = Literal["unreadable", "out of range"]
 """What is wrong: it is not what it should be, or it happened at a time at which nothing can have."""
 
 _SAID_OF_MANY: Final = 3
+
+_NUMBER: Final = secrets.randbits(62)
+_BETWEEN: Final = b",%d," % _NUMBER
 
 
 class Fault(NamedTuple):
@@ -193,6 +197,7 @@ class Decoder:
             definition.append(("features", self._features.kind | None, None))
             self._row = msgspec.defstruct(name, cast("Any", definition), kw_only=True, gc=False)
         self._json: msgspec.json.Decoder[Any] = msgspec.json.Decoder(self._row)
+        self._array: msgspec.json.Decoder[list[Any]] = msgspec.json.Decoder(list[self._row | int])  # type: ignore[name-defined]
         self._columnar = self._by_columns(mapping if self._foreign is not None else None)
 
     def _by_columns(self, mapping: Mapping | None) -> Columnar | None:
@@ -230,7 +235,7 @@ class Decoder:
         earliest = self._earliest
         latest = self._latest = self._now() + self._ahead_seconds
         time = self._time
-        at_once = self._columnar.all_of(messages, earliest, latest) if self._columnar is not None else None
+        at_once = self._at_once(messages)
         if at_once is not None:
             return (*at_once, faults)
         for index, message in enumerate(messages):
@@ -261,6 +266,32 @@ class Decoder:
             pieces.append(self._columns(rows))
         whole = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
         return whole, np.array(origin, dtype=np.int64), faults
+
+    def _at_once(self, messages: Sequence[Message]) -> tuple[Columns, NDArray[np.int64]] | None:
+        """Read all messages together; None where that cannot be done, so that one by one shows which are faults, and why."""
+        found = self._columnar.all_of(messages, self._earliest, self._latest) if self._columnar is not None else None
+        if found is not None:
+            return found
+        rows = self._together(messages)
+        return None if rows is None else (self._columns(rows), np.arange(len(rows)))
+
+    def _together(self, messages: Sequence[Message]) -> list[Any] | None:
+        """Read messages as one JSON array, not by a call for each; None where one is not plainly a record of ours.
+
+        Between any two of them stands a number that nobody can guess. Where all of these are found in their places, each
+        message was one whole record by itself: two halves of one in neighbouring messages would have swallowed a number.
+        """
+        if self._foreign is not None:
+            return None
+        try:
+            found = self._array.decode(b"[%b]" % _BETWEEN.join([message.value for message in messages]))
+        except UNREADABLE:
+            return None
+        rows, between = found[::2], found[1::2]
+        if (len(rows), between.count(_NUMBER)) != (len(messages), len(between)) or set(map(type, rows)) != {self._row}:
+            return None
+        times = list(map(self._time, rows))
+        return rows if self._earliest <= min(times) and max(times) <= self._latest else None
 
     def _in_range(self, row: Any) -> Any:
         if self._earliest <= self._time(row) <= self._latest:
@@ -354,27 +385,24 @@ class Decoder:
         return rows
 
     def _columns(self, rows: list[Any]) -> Columns:
-        ids, names = ids_of_texts([getattr(row, self._id_field) for row in rows])
-        columns: Columns = {"id": ids, "name": names, "time": _numbers(rows, self._time_field)}
+        found = {name: list(map(attrgetter(name), rows)) for name in self._fields}
+        ids, names = ids_of_texts(found[self._id_field])
+        columns: Columns = {"id": ids, "name": names, "time": np.array(found[self._time_field], dtype=np.float64)}
         if "model" in self._fields:
-            columns["who"] = self._names.codes((r.model for r in rows), (r.version for r in rows))
-        for name, field in self._fields.items():
-            if field.kind in _NUMBERS and name != self._time_field:
-                columns[name] = _numbers(rows, name)
+            columns["who"] = self._names.codes(found["model"], found["version"])
+        for name in self._number_fields:
+            if name != self._time_field:
+                columns[name] = np.array(found[name], dtype=np.float64)  # None becomes NaN
         if "error" in self._fields:
-            columns["error"] = np.fromiter((r.error is not None for r in rows), np.bool_, len(rows))
+            columns["error"] = np.array([error is not None for error in found["error"]], dtype=np.bool_)
         if "tier" in self._fields:
-            columns["tier"] = np.fromiter((r.tier for r in rows), np.int64, len(rows))
-            columns["reason"] = np.array([r.reason for r in rows], dtype="U12")
-            columns["within_sla"] = np.fromiter((r.within_sla for r in rows), np.bool_, len(rows))
+            columns["tier"] = np.array(found["tier"], dtype=np.int64)
+            columns["reason"] = np.array(found["reason"], dtype="U12")
+            columns["within_sla"] = np.array(found["within_sla"], dtype=np.bool_)
             columns |= arm_columns(rows, self._names)
         if self._features is not None:
             columns |= self._features.columns([r.features for r in rows])
         return columns
-
-
-def _numbers(rows: list[Any], name: str) -> NDArray[np.float64]:
-    return np.array([getattr(row, name) for row in rows], dtype=np.float64)  # None becomes NaN
 
 
 def _alone(message: Message, value: bytes) -> Message:

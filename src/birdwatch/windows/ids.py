@@ -34,9 +34,12 @@ def ids_of_texts(texts: Sequence[str]) -> tuple[Ids, Names]:
     >>> bool(numbers[0] == numbers[2]), bool(numbers[0] == numbers[1]), names.tolist()
     (True, False, [b'a', b'b', b'a'])
     """
-    encoded = [text.encode() for text in texts]
-    lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
-    return _numbered(np.frombuffer(b"".join(encoded), np.uint8), lengths)
+    together = "".join(texts)
+    data = together.encode()
+    parts: Sequence[str | bytes] = texts
+    if len(data) != len(together):  # letters of several bytes
+        parts = [text.encode() for text in texts]
+    return _numbered(np.frombuffer(data, np.uint8), np.fromiter(map(len, parts), np.int64, len(parts)))
 
 
 def ids_of_column(column: Any) -> tuple[Ids, Names]:

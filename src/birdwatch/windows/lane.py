@@ -195,9 +195,10 @@ class Lane:
         if stream not in TIMED:
             return
         if stream in ("scores", "canary"):
-            for code in np.unique(columns["who"]).tolist():
-                latest = float(columns["time"][columns["who"] == code].max())
-                self.watermark.see(at, self._counting.names.pairs[code][0], latest, now)
+            latest = np.full(int(columns["who"].max()) + 1, -np.inf)
+            np.maximum.at(latest, columns["who"], columns["time"])
+            for code in np.flatnonzero(latest > -np.inf).tolist():
+                self.watermark.see(at, self._counting.names.pairs[code][0], float(latest[code]), now)
         else:
             self.watermark.see(at, "", float(columns["time"].max()), now)
 

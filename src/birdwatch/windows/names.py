@@ -38,4 +38,6 @@ class Names:
 
     def codes(self, models: Iterable[str], versions: Iterable[str]) -> NDArray[np.int64]:
         """Give the numbers of many pairs."""
-        return np.array([self.code(pair) for pair in zip(models, versions, strict=True)], dtype=np.int64)
+        pairs = list(zip(models, versions, strict=True))
+        found = list(map(self._codes.get, pairs))
+        return np.array(list(map(self.code, pairs)) if None in found else found, dtype=np.int64)

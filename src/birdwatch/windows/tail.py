@@ -7,6 +7,8 @@ panes have counted. Killed at any moment and started again, the tail gives the s
 import math
 import time
 from collections.abc import Callable
+from itertools import groupby
+from operator import attrgetter
 from typing import Final
 
 from birdwatch.config import Settings
@@ -32,6 +34,7 @@ __all__ = ["Tail"]
 _CLOSED_UNTIL: Final = "closed_until"
 _KEPT_FROM: Final = "kept_from"
 _IN_CLOSED: Final = "in_closed"
+_PLACE: Final = attrgetter("stream", "partition")
 
 
 class Tail:
@@ -231,6 +234,6 @@ class Tail:
 def by_partition(messages: list[Message]) -> dict[Partition, list[Message]]:
     """Sort messages by the partition they lie in, each in the order of its log."""
     found: dict[Partition, list[Message]] = {}
-    for message in messages:
-        found.setdefault(Partition(message.stream, message.partition), []).append(message)
+    for at, some in groupby(messages, _PLACE):
+        found.setdefault(Partition(*at), []).extend(some)
     return found

@@ -1,0 +1,1 @@
+"""How fast streams become panes: the tail beside a loop that reads the same and does nothing with it."""
