@@ -121,7 +121,7 @@ def deadlines(found: Records) -> Section:
 
 
 def _time(seconds: float) -> str:
-    return f"{seconds:g} s" if seconds >= 1 else f"{1000 * seconds:.2g} ms"
+    return f"{seconds:g} s" if seconds >= 1 else f"{1000 * seconds:.3g} ms"
 
 
 def losses(found: Records) -> Section:
