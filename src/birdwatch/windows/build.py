@@ -166,12 +166,8 @@ class _Construction:
         finite_of: dict[str, list[Ints]] = {}
         for code, mine in _rows_of_each(columns["who"]):
             who = self._names.pairs[code]
-            ids, score, sound, failed = (
-                columns["id"][mine],
-                columns["score"][mine],
-                finite[mine],
-                columns["error"][mine],
-            )
+            ids, score = columns["id"][mine], columns["score"][mine]
+            sound, failed = finite[mine], columns["error"][mine]
             counted = {"events": np.ones_like(sound), "errors": failed, "nulls": ~sound & ~failed}
             self.count(
                 Series("counts", *who),
