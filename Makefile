@@ -79,7 +79,7 @@ bench-full: bench  ## Measure the rest as well: two hours
 bench-peers: $(VENV)/.dev  ## Measure KS and PSI beside other libraries, each in an environment of its own (3 GB); options in ARGS
 	@$(BIN)/python -m benchmarks.peers $(ARGS)
 
-bench-tail: $(VENV)/.dev  ## Measure how fast the tail counts, from Kafka, SQLite and files: four minutes; needs Java and Maven; options in ARGS
+bench-tail: $(VENV)/.dev  ## Measure how fast the tail counts, from Kafka, SQLite and files: six minutes; needs Java and Maven; options in ARGS
 	@$(BIN)/python -m benchmarks.tail $(ARGS)
 
 docs: $(VENV)/.dev  ## Write the reference from the code

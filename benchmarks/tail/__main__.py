@@ -1,6 +1,6 @@
 """How fast the tail counts: streams into closed panes of a store, beside a loop that reads the same and discards it.
 
-About four minutes, and a Kafka broker, which needs Java and Maven: .venv/bin/python -m benchmarks.tail [--quick] [--json FILE]
+Under six minutes, and a Kafka broker, which needs Java and Maven: .venv/bin/python -m benchmarks.tail [--quick] [--json FILE]
 """
 
 import argparse
