@@ -51,6 +51,8 @@ class Client:
         self._threads = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="client")
         self._mine = threading.local()
         self._connections: list[http.client.HTTPConnection] = []
+        # A connection that was closed while nobody asked is no news; a question without an answer is told.
+        stamina.instrumentation.set_on_retry_hooks([])
 
     def __enter__(self) -> Self:
         return self
