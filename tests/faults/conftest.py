@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka.admin import AdminClient
 
 from ..integration import kafka_broker  # noqa: TID252
 from .observing import Observing
-from .processes import wait_for
 
 # What is broken here is thrown away afterwards: never the broker that BIRDWATCH_KAFKA names, which is somebody's.
 
@@ -42,12 +40,7 @@ def own_broker(
 @pytest.fixture
 def broker(own_broker: kafka_broker.Cluster) -> kafka_broker.Cluster:
     """One broker without topics."""
-    own_broker.start()  # a test that failed may have left it dead
-    admin = AdminClient({"bootstrap.servers": own_broker.address})
-    there = [name for name in admin.list_topics(timeout=10).topics if not name.startswith("__")]
-    for deleted in admin.delete_topics(there).values() if there else ():
-        deleted.result()
-    wait_for(lambda: not {*there} & {*admin.list_topics(timeout=10).topics})
+    own_broker.empty()  # a test that failed may have left it dead
     return own_broker
 
 

@@ -98,6 +98,10 @@ class Broker:
         if wait:
             self.await_(1)
 
+    def logs(self) -> list[str]:
+        """Name the logs that it keeps, TOPIC-NUMBER each; one that it is about to remove has another name by then."""
+        return [folder.name for folder in (self.folder / "data").iterdir() if folder.is_dir()]
+
     def await_(self, brokers: int) -> None:
         """Wait until it answers and knows so many brokers."""
         from confluent_kafka import KafkaException
@@ -139,6 +143,25 @@ class Cluster:
             broker.start(wait=False)
         for broker in self.brokers:
             broker.await_(len(self.brokers))
+
+    def empty(self) -> None:
+        """Start those that do not run, and delete all topics but Kafka's own.
+
+        A broker says that a topic is gone before it has let go of its log. Until then it confirms what is written to a new
+        one of the same name, and loses it; so this waits until no log is left.
+        """
+        from confluent_kafka.admin import AdminClient
+
+        self.start()
+        admin = AdminClient({"bootstrap.servers": self.address})
+        there = [name for name in admin.list_topics(timeout=10).topics if not name.startswith("__")]
+        for deleted in admin.delete_topics(there).values() if there else ():
+            deleted.result()
+        deadline = time.monotonic() + START_SECONDS
+        while left := [log for broker in self.brokers for log in broker.logs() if log.rpartition("-")[0] in there]:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the Kafka broker still has {', '.join(left)}")
+            time.sleep(0.05)
 
 
 def missing() -> str | None:

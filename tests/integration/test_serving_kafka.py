@@ -30,12 +30,7 @@ def own_broker(kafka_cluster):
 
 @pytest.fixture
 def broker(own_broker):
-    own_broker.start()
-    admin = AdminClient({"bootstrap.servers": own_broker.address})
-    there = [name for name in admin.list_topics(timeout=10).topics if not name.startswith("__")]
-    for deleted in admin.delete_topics(there).values() if there else ():
-        deleted.result()
-    wait_for(lambda: not {*there} & {*admin.list_topics(timeout=10).topics})
+    own_broker.empty()
     return own_broker
 
 

@@ -1,7 +1,9 @@
 """What can be told without a broker, and with librdkafka's mock of one; the rest is in tests/integration/test_kafka.py."""
 
+from types import SimpleNamespace
+
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import OFFSET_INVALID, Producer
 from confluent_kafka.admin import AdminClient
 
 from birdwatch.errors import StreamError
@@ -48,6 +50,34 @@ def test_what_is_appended_is_read(mock):
     assert streams.names() == ["scores"]
     assert {partition.number for partition in reader.positions()} == {0, 1, 2, 3}
     reader.close()
+    streams.close()
+
+
+class Forgetful:
+    """A producer that is told where a message lies only the second time that it sends it."""
+
+    def __init__(self, _settings):
+        self.sent = []
+
+    def produce(self, _stream, value, *_arguments, on_delivery, **_named):
+        self.sent.append((value, on_delivery))
+
+    def flush(self, _seconds):
+        waiting, self.sent = self.sent, []
+        for value, on_delivery in waiting:
+            place = OFFSET_INVALID if value == b"lost" and value not in Forgetful.seen else 7
+            Forgetful.seen.append(value)
+            on_delivery(None, SimpleNamespace(offset=lambda place=place: place))
+        return 0
+
+
+def test_what_no_broker_has_told_the_place_of_is_sent_again(monkeypatch):
+    monkeypatch.setattr(Forgetful, "seen", [], raising=False)
+    monkeypatch.setattr(kafka, "Producer", Forgetful)
+    monkeypatch.setattr(KafkaTopics, "known", lambda *_: True)
+    streams = open_streams("kafka://127.0.0.1:1?log_level=0")
+    streams.append("scores", [(b"1", b"there"), (b"2", b"lost")])
+    assert Forgetful.seen == [b"there", b"lost", b"lost"]
     streams.close()
 
 

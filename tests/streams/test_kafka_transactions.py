@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException
 
 from birdwatch.errors import StreamError
 from birdwatch.streams import Committed, Entry, Partition, kafka_transactions
@@ -24,11 +24,21 @@ class Producer:
 
     begin_transaction = produce = lambda *_arguments, **_named: None
 
+    def flush(self, _seconds):
+        return 0
+
     def send_offsets_to_transaction(self, *_arguments):
         self.answer.wait()
 
     def abort_transaction(self, _seconds):
         self.aborted = True
+
+
+class Delivered:
+    """A message that was delivered, and where it lies."""
+
+    def __init__(self, offset):
+        self.offset = lambda: offset
 
 
 class Reader:
@@ -72,6 +82,17 @@ def test_what_goes_wrong_with_the_offsets_is_said_and_the_transaction_dropped(tr
         raise KafkaException(KafkaError(KafkaError.ILLEGAL_GENERATION))
 
     monkeypatch.setattr(Producer, "send_offsets_to_transaction", refuse)
+    with pytest.raises(StreamError, match="nothing was written"):
+        write(transactions)
+    assert transactions._producer.aborted
+
+
+def test_what_no_broker_has_told_the_place_of_is_not_committed(transactions, monkeypatch):
+    def produce(_producer, *_arguments, on_delivery, **_named):
+        on_delivery(None, Delivered(OFFSET_INVALID))
+
+    monkeypatch.setattr(Producer, "produce", produce)
+    monkeypatch.setattr(Producer, "send_offsets_to_transaction", lambda *_arguments: None)
     with pytest.raises(StreamError, match="nothing was written"):
         write(transactions)
     assert transactions._producer.aborted

@@ -10,14 +10,15 @@ counts; without it the brokers decide.
 
 import threading
 from collections.abc import Iterable, Sequence
-from typing import Final, Literal
+from functools import partial
+from typing import Any, Final, Literal
 
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from birdwatch.errors import StreamError
 from birdwatch.streams.base import Entry, Headers, OnLost, Partition, Positions, Reader
 from birdwatch.streams.kafka_address import KafkaAddress
-from birdwatch.streams.kafka_produce import PRODUCER, produce
+from birdwatch.streams.kafka_produce import PRODUCER, is_placed, produce
 from birdwatch.streams.kafka_reader import KafkaReader
 from birdwatch.streams.kafka_topics import JOINED, KafkaTopics
 from birdwatch.streams.kafka_transactions import KafkaTransactions
@@ -187,19 +188,24 @@ class KafkaStreams:
 
     def _deliver(self, entries: list[Entry]) -> list[KafkaError]:
         errors: list[KafkaError] = []
+        doubtful: list[Entry] = []
 
-        def delivered(error: KafkaError | None, _: object) -> None:
+        def delivered(entry: Entry, error: KafkaError | None, message: Any) -> None:
             if error is not None:
                 errors.append(error)
+            elif not is_placed(message):
+                doubtful.append(entry)
 
         with self._lock:
             if self._producer is None:
                 self._producer = Producer(self._at.client(_PRODUCER))
             try:
-                for entry in entries:
-                    produce(self._producer, entry, delivered)
-                while self._producer.flush(1.0):
-                    pass
+                while entries:
+                    for entry in entries:
+                        produce(self._producer, entry, partial(delivered, entry))
+                    while self._producer.flush(1.0):
+                        pass
+                    entries, doubtful = doubtful, []  # rather twice than lost
             except (KafkaException, SystemError) as error:
                 # It can do nothing more, and the next append makes another. With deliveries to be told of in the same
                 # moment, the fatal error comes as the cause of a SystemError.

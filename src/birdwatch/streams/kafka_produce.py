@@ -7,7 +7,7 @@ from confluent_kafka import KafkaError, Producer
 
 from birdwatch.streams.base import Entry
 
-__all__ = ["PRODUCER", "produce"]
+__all__ = ["PRODUCER", "is_placed", "produce"]
 
 PRODUCER: Final = {
     "acks": "all",
@@ -32,3 +32,14 @@ def produce(
             producer.poll(_FULL_SECONDS)
         else:
             return
+
+
+def is_placed(message: Any) -> bool:
+    """Say whether a broker has told where a delivered message lies; one for which it has not may be lost.
+
+    An idempotent producer has several batches under way. A topic that has just been made may refuse the first, being not
+    ready yet, and take the second. When the first comes again it is out of order, which librdkafka takes for a sign that it
+    was there before: delivered without an error, and without an offset.
+    """
+    offset = message.offset()
+    return offset is not None and offset >= 0

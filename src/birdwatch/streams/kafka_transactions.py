@@ -16,7 +16,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from birdwatch.errors import MovedError, StreamError
 from birdwatch.streams.base import Committed, Entry, Partition
 from birdwatch.streams.kafka_address import KafkaAddress
-from birdwatch.streams.kafka_produce import PRODUCER, produce
+from birdwatch.streams.kafka_produce import PRODUCER, is_placed, produce
 from birdwatch.streams.kafka_reader import KafkaReader
 from birdwatch.streams.kafka_topics import KafkaTopics
 
@@ -87,14 +87,13 @@ class KafkaTransactions:
             self._producer = None
             raise self._at.error(error, self._doing) from error
         try:
-            for entry in entries:
-                produce(producer, entry)
+            doubtful = _hand_over(producer, entries)
             offsets = [TopicPartition(*at, committed.offset, committed.note) for at, committed in kept.items()]
             if offsets:
                 membership = self._reader.membership()
                 self._insist(lambda left: _send_offsets(producer, offsets, membership, left))
             # A timeout of the commit itself would leave it open whether it happened: all is sent before.
-            self._insist(lambda left: _flush(producer, left))
+            self._insist(lambda left: _flush(producer, left, doubtful))
         except TimeoutError as error:
             self._producer = None  # it still asks; the broker drops what was begun when its time is over
             raise StreamError(f"kafka://{self._at.servers}, {self._doing}: {error}; nothing was written") from error
@@ -197,6 +196,21 @@ def _send_offsets(producer: Producer, offsets: list[TopicPartition], membership:
         raise failed[0]
 
 
-def _flush(producer: Producer, seconds: float) -> None:
+def _hand_over(producer: Producer, entries: Sequence[Entry]) -> list[Any]:
+    """Hand over the entries; give where, once they are delivered, those will be found of which nobody knows where they lie."""
+    doubtful: list[Any] = []
+
+    def delivered(error: KafkaError | None, message: Any) -> None:
+        if error is None and not is_placed(message):
+            doubtful.append(message)
+
+    for entry in entries:
+        produce(producer, entry, delivered)
+    return doubtful
+
+
+def _flush(producer: Producer, seconds: float, doubtful: Sequence[Any]) -> None:
     if producer.flush(seconds):
         raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+    if doubtful:
+        raise KafkaException(KafkaError(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER))
