@@ -84,7 +84,10 @@ class Judged(NamedTuple):
 
 
 class Company(NamedTuple):
-    """How one of a pair stands with third models at the same time: with whom it agrees as usual, and from whom it differs."""
+    """How one of a pair stands with third models at the same time: with whom it agrees as usual, and from whom it differs.
+
+    Of many, the first few are named.
+    """
 
     agrees: tuple[str, ...] = ()
     differs: tuple[str, ...] = ()
@@ -241,7 +244,15 @@ def explain_scores(
     """
     moved = _moved(scores)
     both = [pair for pair in sorted(alarms) if moved.get((pair.model, pair.version)) and moved.get((pair.partner, ""))]
-    findings = [found for judged in scores for found in _of_scores(judged, alarms, silent=bool(both))]
+    pairs: dict[str, list[Subject]] = {}
+    for pair in sorted(alarms):
+        for model in {pair.model, pair.partner}:
+            pairs.setdefault(model, []).append(pair)
+    findings = [
+        found
+        for judged in scores
+        for found in _of_scores(judged, alarms, pairs.get(judged.verdict.subject.model, []), silent=bool(both))
+    ]
     return [*findings, *_of_inputs(scores, alarms, both, inputs)]
 
 
@@ -269,12 +280,13 @@ def _moved(scores: Iterable[Judged]) -> dict[tuple[str, str], bool]:
     return moved
 
 
-def _of_scores(judged: Judged, alarms: Mapping[Subject, str | None], *, silent: bool) -> Iterable[Finding]:
+def _of_scores(
+    judged: Judged, alarms: Mapping[Subject, str | None], mine: Sequence[Subject], *, silent: bool
+) -> Iterable[Finding]:
     verdict = judged.verdict
     subject = verdict.subject
     if verdict.status != "drifting":
         return [plain(judged)] if speaks(judged) else []
-    mine = [pair for pair in sorted(alarms) if subject.model in (pair.model, pair.partner)]
     told = any(guilty(pair, cause) in ("", subject.model) for pair in mine if (cause := alarms[pair]) is not None)
     if silent or told:
         return []

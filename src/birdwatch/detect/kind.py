@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from birdwatch.detect.duration import Duration
 from birdwatch.detect.reference import Reference, ReferenceChoice
 from birdwatch.detect.verdict import CLEAN_WINDOWS, FLAP_WINDOWS, Finding, Severity, Status, Subject, Verdict
+from birdwatch.detect.window import once
 from birdwatch.stats.grid import Scale
 from birdwatch.windows.pane import Counts, Pane, Series, total
 from birdwatch.windows.store import Extreme
@@ -65,7 +66,7 @@ class Case(NamedTuple):
 
 def fleet_counts(pane: Mapping[Series, Counts], measure: str) -> Counts:
     """Add up one measure over all models."""
-    return total(c for s, c in pane.items() if s.measure == measure and not s.segment)
+    return once(pane, measure, lambda all_: total(c for s, c in all_.items() if s.measure == measure and not s.segment))
 
 
 class Rule(BaseModel):

@@ -1,6 +1,7 @@
 """What rules on pairs have in common: a model against its partner, request by request, pane by pane."""
 
 from collections.abc import Collection, Mapping
+from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -51,7 +52,7 @@ class PairRule(Rule):
 
     def matches_partner(self, partner: str) -> bool:
         """Tell whether the rule is about this partner."""
-        return self.model_copy(update={"model": self.partner}).matches(partner)
+        return fnmatchcase(partner, self.partner)
 
     def untold(self, case: Case, statistic: str, reason: str) -> Verdict:
         """Say that there is nothing to judge by."""

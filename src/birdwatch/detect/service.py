@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from birdwatch.detect.verdict import Subject
+from birdwatch.detect.window import by_model
 from birdwatch.records import Control
 from birdwatch.windows.pane import Pane
 
@@ -61,8 +62,9 @@ def why_over(subject: Subject, pane: Pane, out: Gone) -> str:
     if not model:
         return ""
     name = f"{model} {version}".strip()
-    scored = {s.version for s in pane if s.model == model and s.measure == "counts"}
-    partners = {s.partner for s in pane if (s.model, s.version, s.measure) == (model, version, "pair")}
+    its = by_model(pane).get(model, {})
+    scored = {s.version for s in its if s.measure == "counts"}
+    partners = {s.partner for s in its if (s.version, s.measure) == (version, "pair")}
     reasons = {
         f"{name} was rolled back": (model, version) in out.rolled_back,
         f"{name} was retired": out.has(model, version),

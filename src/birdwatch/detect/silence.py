@@ -8,10 +8,10 @@ from pydantic import Field
 
 from birdwatch.detect.kind import Case, Rule, State
 from birdwatch.detect.reference import ReferenceChoice
-from birdwatch.detect.traffic import expected_requests, requests_of
+from birdwatch.detect.traffic import expected_requests, requests_of, scored_by
 from birdwatch.detect.verdict import Subject, Verdict
 from birdwatch.stats.silence import silence_surprise
-from birdwatch.windows.pane import Pane, counters
+from birdwatch.windows.pane import Pane
 
 __all__ = ["SilenceRule"]
 
@@ -71,11 +71,7 @@ class SilenceRule(Rule):
                 return self.say(case, "ok", reason, statistic="requests", value=float(asked), n=asked), {"seen": True}
             return self._silent(case), state
         model = case.subject.model
-        scored = sum(
-            counters(counts)["events"]
-            for series, counts in case.pane.items()
-            if (series.measure, series.model, series.segment) == ("counts", model, "")
-        )
+        scored = scored_by(case.pane, model)
         after: State = {"seen": True} if scored else state
         share = scored / max(asked, 1)
         measured: dict[str, Any] = {"statistic": "share scored", "value": share, "tolerance": self.share, "n": scored}

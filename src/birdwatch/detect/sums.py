@@ -12,7 +12,8 @@ from birdwatch.detect.duration import say_duration
 from birdwatch.detect.reference import Block, Reference
 from birdwatch.detect.state import blamed_windows
 from birdwatch.detect.verdict import Subject
-from birdwatch.windows.pane import Counts, Pane, Series, total
+from birdwatch.detect.window import Window
+from birdwatch.windows.pane import Counts, Series, total
 from birdwatch.windows.store import Store
 
 __all__ = ["Part", "WindowSums"]
@@ -22,8 +23,8 @@ Part = tuple[int, int]
 
 
 class _Sum(NamedTuple):
-    pane: Pane
-    spans: dict[tuple[str, str], Part]
+    pane: Window
+    spans: dict[str, dict[str, Part]]
 
 
 class WindowSums:
@@ -42,7 +43,7 @@ class WindowSums:
         self._most = most
         self._kept: OrderedDict[tuple[int, int], _Sum] = OrderedDict()
 
-    def pane(self, start: int, end: int) -> Pane:
+    def pane(self, start: int, end: int) -> Window:
         """Give the sum of the panes in [start, end)."""
         return self._sum(start, end).pane
 
@@ -51,8 +52,8 @@ class WindowSums:
 
         A model that scored all along, with pauses, was there for the whole window: None.
         """
-        spans = {which: span for which, span in self._sum(start, end).spans.items() if which[0] == model}
-        return spans.get((model, version)) if len(spans) > 1 else None
+        spans = self._sum(start, end).spans.get(model, {})
+        return spans.get(version) if len(spans) > 1 else None
 
     def trailing(
         self,
@@ -134,13 +135,13 @@ class WindowSums:
 
     def _read(self, start: int, end: int) -> _Sum:
         parts: dict[Series, list[Counts]] = {}
-        spans: dict[tuple[str, str], Part] = {}
+        spans: dict[str, dict[str, Part]] = {}
         for _, series, counts in self._store.rows(start, end, in_parts=False, step=end - start):
             parts.setdefault(series, []).append(counts)
         for at, series, _ in self._store.rows(start, end, measure="counts", in_parts=False):
             if series.model:
-                which = (series.model, series.version)
                 begin = at - start
-                before = spans.get(which, (begin, begin))
-                spans[which] = (min(before[0], begin), max(before[1], begin + self._store.pane_seconds))
-        return _Sum({series: total(found) for series, found in parts.items()}, spans)
+                of_model = spans.setdefault(series.model, {})
+                before = of_model.get(series.version, (begin, begin))
+                of_model[series.version] = (min(before[0], begin), max(before[1], begin + self._store.pane_seconds))
+        return _Sum(Window({series: total(found) for series, found in parts.items()}), spans)

@@ -73,7 +73,8 @@ class Telling:
         """
         states = {name: found | last.get(name, {}) for name, found in self.remembered().items()}
         causes = standing(states)
-        findings = [finding for j in judged if isinstance(j.rule, PairRule) for finding in self._of_pair(j, causes)]
+        own = {pair.model for pair, of in causes.items() for c in of.values() if guilty(pair, c.what) == pair.model}
+        findings = [found for j in judged if isinstance(j.rule, PairRule) for found in self._of_pair(j, causes, own)]
         alarms: dict[Subject, str | None] = {pair: None for found in states.values() for pair in found}
         alarms |= {pair: next(iter(found.values())).what for pair, found in causes.items()}
         inputs_changed = False
@@ -98,8 +99,11 @@ class Telling:
                         farthest[verdict.subject.feature] = verdict
         return list(farthest.values())
 
-    def _of_pair(self, judged: Judged, causes: dict[Subject, dict[str, Cause]]) -> list[Finding]:
-        """Tell of a pair; an alarm with the same cause is told by one rule, and that a champion changed once."""
+    def _of_pair(self, judged: Judged, causes: dict[Subject, dict[str, Cause]], own: set[str]) -> list[Finding]:
+        """Tell of a pair; an alarm with the same cause is told by one rule, and that a champion changed once.
+
+        ``own`` are the models whose own pair, with the partner that they are compared with, says that they changed.
+        """
         rule, verdict = judged
         pair = verdict.subject
         if verdict.status != "drifting":
@@ -111,9 +115,7 @@ class Telling:
         bad = guilty(pair, cause.what)
         if bad and not rule.dry_run:
             blame(self._store, bad, verdict.start, verdict.end)
-        elsewhere = bad == pair.partner and any(
-            other.model == bad and guilty(other, c.what) == bad for other, of in causes.items() for c in of.values()
-        )
+        elsewhere = bad == pair.partner and bad in own
         return [explain_pair(judged, cause.what, cause.why)] if cause.by == rule.name and not elsewhere else []
 
     def aloud(self, findings: Iterable[Finding]) -> list[Finding]:

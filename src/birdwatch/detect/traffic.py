@@ -10,10 +10,11 @@ from birdwatch.detect.duration import Duration, say_duration
 from birdwatch.detect.kind import Case, Rule, State
 from birdwatch.detect.reference import MIN_BLOCKS, Reference, ReferenceChoice
 from birdwatch.detect.verdict import Subject, Verdict
+from birdwatch.detect.window import by_model, once
 from birdwatch.stats.silence import LAG_HOURS, count_surprise, fit_traffic
 from birdwatch.windows.pane import Counts, Pane, Series, counters
 
-__all__ = ["Expected", "TrafficRule", "expected_requests", "requests_of"]
+__all__ = ["Expected", "TrafficRule", "expected_requests", "requests_of", "scored_by"]
 
 _HOUR: Final = 3_600
 _DAY: Final = 24 * _HOUR
@@ -46,11 +47,17 @@ class Expected(NamedTuple):
 
 def requests_of(pane: Mapping[Series, Counts]) -> int:
     """Count the requests; over streams without them, the model that scored most stands for how many there were."""
-    by_model: dict[str, int] = {}
-    for series, counts in pane.items():
-        if series.measure == "counts" and series.model and not series.segment:
-            by_model[series.model] = by_model.get(series.model, 0) + counters(counts)["events"]
-    return counters(pane.get(Series("counts")))["requests"] or max(by_model.values(), default=0)
+    return counters(pane.get(Series("counts")))["requests"] or once(pane, "most scored", _most_scored)
+
+
+def scored_by(pane: Mapping[Series, Counts], model: str) -> int:
+    """Count the scores of a model, of all its versions."""
+    its = by_model(pane).get(model, {})
+    return sum(counters(counts)["events"] for series, counts in its.items() if series.measure == "counts")
+
+
+def _most_scored(pane: Mapping[Series, Counts]) -> int:
+    return max((scored_by(pane, model) for model in by_model(pane) if model), default=0)
 
 
 def expected_requests(reference: Reference, start: int, known: Mapping[int, float] | None = None) -> Expected | int:

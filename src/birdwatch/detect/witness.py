@@ -7,6 +7,7 @@ and spends nothing.
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from itertools import islice
 from typing import Final
 
 import msgspec
@@ -19,6 +20,7 @@ from birdwatch.detect.verdict import Subject, Verdict
 __all__ = ["Cause", "Witness", "cause_of", "remembering", "standing"]
 
 _KEY: Final = "cause"
+_MOST_NAMED: Final = 5
 
 
 class Cause(msgspec.Struct, frozen=True):
@@ -55,8 +57,25 @@ class Witness:
         self._ask = ask
 
     @cached_property
-    def _scores(self) -> list[Verdict]:
-        return [verdict for rule in self._rules if rule.of == "scores" for verdict in self._ask(rule)]
+    def _scores(self) -> dict[str, list[Verdict]]:
+        """What was said of scores, by model."""
+        found: dict[str, list[Verdict]] = {}
+        for rule in self._rules:
+            for verdict in self._ask(rule) if rule.of == "scores" else ():
+                found.setdefault(verdict.subject.model, []).append(verdict)
+        return found
+
+    @cached_property
+    def _met(self) -> dict[str, dict[str, bool]]:
+        """Whom each model was compared with at this moment, in order of names, and whether the two differ."""
+        found: dict[str, dict[str, bool]] = {}
+        for verdict in self._pairs:
+            if verdict.status in ("ok", "drifting"):
+                two = verdict.subject.model, verdict.subject.partner
+                for model, other in (two, two[::-1]):
+                    of_model = found.setdefault(model, {})
+                    of_model[other] = of_model.get(other, False) or _is_loud(verdict)
+        return {model: dict(sorted(others.items())) for model, others in found.items()}
 
     @cached_property
     def inputs(self) -> tuple[Verdict, ...]:
@@ -76,24 +95,19 @@ class Witness:
 
     def _company(self, model: str, pair: Subject) -> Company:
         """Say with whom else a model agrees, and from whom it differs, by all that was judged at this moment."""
-        loud: dict[str, bool] = {}
-        for verdict in self._pairs:
-            two = {verdict.subject.model, verdict.subject.partner}
-            if model in two and two != {pair.model, pair.partner} and verdict.status in ("ok", "drifting"):
-                (other,) = two - {model}
-                loud[other] = loud.get(other, False) or _is_loud(verdict)
-        return Company(
-            tuple(sorted(name for name, is_loud in loud.items() if not is_loud)),
-            tuple(sorted(name for name, is_loud in loud.items() if is_loud)),
+        others = self._met.get(model, {}).items()
+        beside = {pair.model, pair.partner}
+        names = (
+            tuple(islice((other for other, is_loud in others if is_loud == loud and other not in beside), _MOST_NAMED))
+            for loud in (False, True)
         )
+        return Company(*names)
 
     def _moved(self, model: str, version: str = "") -> bool | None:
         found = [
             verdict.status == "drifting"
-            for verdict in self._scores
-            if verdict.subject.model == model
-            and version in ("", verdict.subject.version)
-            and verdict.status in ("ok", "drifting")
+            for verdict in self._scores.get(model, ())
+            if version in ("", verdict.subject.version) and verdict.status in ("ok", "drifting")
         ]
         return any(found) if found else None
 

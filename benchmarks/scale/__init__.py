@@ -1,0 +1,1 @@
+"""How the cost of observing grows: with processes, models, events, segments and days."""

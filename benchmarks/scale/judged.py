@@ -1,0 +1,105 @@
+"""The judge over a large fleet: CPU time of a minute's judging, by the number of models.
+
+.venv/bin/python -m benchmarks.scale.judged MODELS WINDOW
+"""
+
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import yaml
+
+from birdwatch.detect.judge import Judge
+from birdwatch.detect.rules import load_rules
+from birdwatch.stats.grid import bins_of
+from birdwatch.windows.pane import COUNTERS, FIXED_POINT, Counts, Pane, Series
+from birdwatch.windows.store import Store
+
+__all__ = ["CHAMPION", "fleet"]
+
+CHAMPION: Final = "champion"
+A_MINUTE: Final = 60
+BEGIN: Final = 1_760_000_400
+REQUESTS: Final = 100
+"""In a minute, each scored by every model."""
+
+VARIANTS: Final = 4
+"""So many panes are drawn, and stand in turns."""
+
+SEED: Final = 20_260_018
+
+
+def rules(window: str) -> dict[str, Any]:
+    """Give five rules that judge every model, over windows of this length."""
+    every = {"window": window, "min_events": 20}
+    return {
+        "rules": [
+            {"name": "scores", "kind": "distribution", **every, "reference": {"trailing": "1d"}, "tolerance": 0.1},
+            {"name": "latency", "kind": "latency", "window": window, "stage": "model", "objective": "250ms"},
+            {"name": "errors", "kind": "rate", "window": window, "of": "errors", "tolerance": 0.01},
+            {"name": "pairs", "kind": "paired", **every, "reference": {"trailing": "1d"}, "tolerance": 0.05},
+            {"name": "silence", "kind": "silence", "window": window, "share": 0.5},
+        ]
+    }
+
+
+def fleet(models: int, moved: float = 0.0) -> list[Pane]:
+    """Draw some minutes of a champion and its challengers, each of which scores every request; the champion's may move."""
+    rng = np.random.default_rng(SEED)
+    return [_pane(rng, models, moved) for _ in range(VARIANTS)]
+
+
+def _pane(rng: np.random.Generator, models: int, moved: float) -> Pane:
+    base = rng.beta(2, 5, size=REQUESTS)
+    champions = base
+    pane: Pane = {Series("counts"): Counts.of([COUNTERS.index("requests")], [REQUESTS])}
+    for number in range(models):
+        name = CHAMPION if number == 0 else f"challenger-{number}"
+        scores = np.clip(base + 0.02 * rng.normal(size=REQUESTS) - (0 if number else moved), 1e-6, 1 - 1e-6)
+        champions = scores if number == 0 else champions
+        pane[Series("counts", name, "1")] = Counts.of([COUNTERS.index("events")], [REQUESTS])
+        pane[Series("score", name, "1")] = Counts.of(bins_of(scores, "probability"))
+        pane[Series("latency.model", name, "1")] = Counts.of(bins_of(rng.exponential(0.02, size=REQUESTS), "real"))
+        if number:
+            apart = scores - champions
+            fixed = np.rint(apart * FIXED_POINT).astype(np.int64)
+            sums = [REQUESTS, int(fixed.sum()), int((fixed * fixed).sum())]
+            pane[Series("pair", name, "1", CHAMPION)] = Counts.of([0, 1, 2], sums)
+            pane[Series("difference", name, "1", CHAMPION)] = Counts.of(bins_of(apart, "real"))
+    return pane
+
+
+def main() -> None:
+    """Judge some minutes; print as JSON what each of the last took, and one in which the champion alone has moved."""
+    models, window, warm, measured = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+    with tempfile.TemporaryDirectory(prefix="birdwatch-bench-") as folder:
+        (Path(folder) / "rules.yaml").write_text(yaml.safe_dump(rules(window)), encoding="utf-8")
+        store = Store(Path(folder, "panes.db"), pane_seconds=A_MINUTE)
+        judge = Judge(store, load_rules(Path(folder)))
+        usual, moved = fleet(models), fleet(models, moved=0.3)
+        took: list[float] = []
+        for minute in range(warm + measured + 1):
+            panes = usual if minute < warm + measured else moved
+            took.append(_a_minute(store, judge, BEGIN + minute * A_MINUTE, panes[minute % VARIANTS]))
+        row: Any = store.connection.execute("SELECT count(*), sum(status = 'drifting') FROM verdicts").fetchone()
+        store.close()
+    found = {"minutes": took[warm:-1], "moved": took[-1], "verdicts": row[0], "drifting": row[1]}
+    sys.stdout.write(json.dumps(found) + "\n")
+
+
+def _a_minute(store: Store, judge: Judge, start: int, pane: Pane) -> float:
+    """Close a minute, and give the CPU seconds of judging what is due."""
+    with store.transaction():
+        store.put(start, pane)
+    before = time.process_time()
+    with store.transaction():
+        judge.step(start + A_MINUTE)
+    return time.process_time() - before
+
+
+if __name__ == "__main__":
+    main()
