@@ -10,7 +10,7 @@ TOGETHER = -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 COMPILE = uv=$$(command -v uv || echo $(BIN)/uv); $$uv pip compile --quiet --universal --python-version 3.11 --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help bench bench-full demo kafka test lint test-integration test-nightly test-faults test-unpinned bench-serving bench-detection bench-dashboard bench-check bench-peers bench-tail test-soak docs screenshots lock clean
+.PHONY: help bench bench-full demo kafka test lint test-integration test-nightly test-faults test-unpinned bench-serving bench-detection bench-dashboard bench-check bench-peers bench-scale bench-tail test-soak docs screenshots lock clean
 
 help:  ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,6 +67,7 @@ bench: $(VENV)/.dev  ## Measure all that has a bound in its short form: a quarte
 	@$(BIN)/python -m benchmarks.detection --quick
 	@$(BIN)/python -m benchmarks.check
 	@$(BIN)/python -m benchmarks.tail
+	@$(BIN)/python -m benchmarks.scale --quick
 	@$(BIN)/python -m benchmarks.peers --scores 1000000
 
 bench-full: bench  ## Measure the rest as well: two hours
@@ -74,6 +75,7 @@ bench-full: bench  ## Measure the rest as well: two hours
 	@$(BIN)/python -m benchmarks.detection
 	@$(BIN)/python -m benchmarks.dashboard
 	@$(BIN)/python -m benchmarks.check --days 7
+	@$(BIN)/python -m benchmarks.scale --full
 	@$(BIN)/python -m benchmarks.peers --scores 10000000
 
 bench-peers: $(VENV)/.dev  ## Measure KS and PSI beside other libraries, each in an environment of its own (3 GB); options in ARGS
@@ -81,6 +83,9 @@ bench-peers: $(VENV)/.dev  ## Measure KS and PSI beside other libraries, each in
 
 bench-tail: $(VENV)/.dev  ## Measure how fast the tail counts, from Kafka, SQLite and files: six minutes; needs Java and Maven; options in ARGS
 	@$(BIN)/python -m benchmarks.tail $(ARGS)
+
+bench-scale: $(VENV)/.dev  ## Measure what grows with events, models, segments, days and tails: ten minutes; needs Java and Maven; options in ARGS
+	@$(BIN)/python -m benchmarks.scale $(ARGS)
 
 docs: $(VENV)/.dev  ## Write the reference from the code
 	$(BIN)/python docs/generate.py

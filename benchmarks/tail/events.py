@@ -27,16 +27,25 @@ BEGIN: Final = 1_760_000_040.0
 AT_ONCE: Final = 100_000
 
 
-def table(models: int, events: int) -> pa.Table:
-    """Give events in order of time, seven fields each: each request is scored by the champion and by nine other models."""
-    rng = np.random.default_rng(SEED)
-    requests = -(-events // A_REQUEST)
+def table(models: int, events: int, part: int = 0) -> pa.Table:
+    """Give events in order of time, seven fields each: each request is scored by the champion and by nine other models.
+
+    Parameters
+    ----------
+    models
+        How many there are; of fewer than ten, all score each request.
+    part
+        Which stretch of the same stream, each of so many events.
+    """
+    rng = np.random.default_rng([SEED, part] if part else SEED)
+    of_request = min(A_REQUEST, models)
+    requests = -(-events // of_request)
     raw = rng.bytes(16 * requests)
     ids = [raw[at : at + 16].hex() for at in range(0, len(raw), 16)]
-    request = np.arange(events) // A_REQUEST
-    turn = np.arange(events) % A_REQUEST
-    model = np.where(turn == 0, 0, 1 + (request * (A_REQUEST - 1) + turn - 1) % (models - 1))
-    asked = BEGIN + request * (A_REQUEST * 60 / A_PANE)
+    request = np.arange(events) // of_request
+    turn = np.arange(events) % of_request
+    model = np.where(turn == 0, 0, 1 + (request * (of_request - 1) + turn - 1) % max(models - 1, 1))
+    asked = BEGIN + (part * requests + request) * (of_request * 60 / A_PANE)
     common = rng.normal(size=requests)[request]
     seconds = rng.exponential(0.02, size=events)
     score = 1 / (1 + np.exp(-common - 0.1 * rng.normal(size=events)))
