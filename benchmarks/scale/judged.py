@@ -21,7 +21,7 @@ from birdwatch.stats.grid import bins_of
 from birdwatch.windows.pane import COUNTERS, FIXED_POINT, Counts, Pane, Series
 from birdwatch.windows.store import Store
 
-__all__ = ["CHAMPION", "fleet"]
+__all__ = ["A_MINUTE", "BEGIN", "DAY", "VARIANTS", "a_minute", "fleet", "rules"]
 
 CHAMPION: Final = "champion"
 A_MINUTE: Final = 60
@@ -99,7 +99,7 @@ def main() -> None:
         for name, panes, most in (("first", usual, 1), ("minutes", usual, MOST), ("moved", moved, MOST)):
             took: list[float] = []
             while len(took) < most and (not took or took[-1] < SHORT):
-                took.append(_a_minute(store, judge, end, panes[len(took) % VARIANTS]))
+                took.append(a_minute(store, judge, end, panes[len(took) % VARIANTS]))
                 end += A_MINUTE
             found[name] = took
         found["said"] = Counter(verdict.status for verdict in read_verdicts(store, end - A_MINUTE, end))
@@ -107,7 +107,7 @@ def main() -> None:
     sys.stdout.write(json.dumps(found) + "\n")
 
 
-def _a_minute(store: Store, judge: Judge, start: int, pane: Pane) -> float:
+def a_minute(store: Store, judge: Judge, start: int, pane: Pane) -> float:
     """Close a minute, and give the CPU seconds of judging what is due."""
     with store.transaction():
         store.put(start, pane)

@@ -5,10 +5,19 @@ import msgspec
 import pytest
 
 from birdwatch.detect import attribution as a
-from birdwatch.detect.attribution import Judged, Seen, attribute, because, explain_inputs, explain_pair, explain_scores
+from birdwatch.detect.attribution import (
+    Company,
+    Judged,
+    Seen,
+    attribute,
+    because,
+    explain_inputs,
+    explain_pair,
+    explain_scores,
+)
 from birdwatch.detect.distribution import DistributionRule
 from birdwatch.detect.paired import PairedRule
-from birdwatch.detect.verdict import Subject
+from birdwatch.detect.verdict import Subject, Verdict
 from birdwatch.detect.witness import Cause, Witness, cause_of, remembering, standing
 
 from .scenes import case
@@ -288,3 +297,21 @@ def test_causes_that_stand_are_given_by_pair_and_rule():
     }
     assert standing(states) == {CHALLENGER: {"disagreement": second, "pairs": first}}
     assert "cause" not in remembering({"kept": []}, None)
+
+
+def test_of_many_third_models_the_first_few_are_named():
+    def said(model, status):
+        return Verdict(
+            rule="pairs",
+            kind="paired",
+            start=0,
+            end=60,
+            subject=Subject(model, "1", "champion"),
+            status=status,
+            reason="",
+        )
+
+    pairs = [said(f"m{number}", "ok") for number in range(9)]
+    seen = Witness([], lambda _: [], pairs).seen(Subject("m3", "1", "champion"))
+    assert seen.with_partner == Company(("m0", "m1", "m2", "m4", "m5"), ())
+    assert seen.with_model == Company()
