@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 ROUNDS: Final = 5
+SHARED_ROUNDS: Final = 3
 SHORT: Final = 5.0
 """What takes longer, in seconds, is measured once."""
 
@@ -92,7 +93,7 @@ def _shared() -> dict[str, dict[str, list[dict[str, float]]]]:
     with broker() as address:
         for count in shared.SIZES:
             shared.write(address, count)
-        for _ in range(3):
+        for _ in range(SHARED_ROUNDS):
             for processes in PROCESSES:
                 for count in shared.SIZES:
                     took = run("benchmarks.scale.shared", address, uuid.uuid4().hex[:8], str(processes), str(count))

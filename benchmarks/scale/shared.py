@@ -26,6 +26,7 @@ MODELS: Final = 10
 SETTINGS: Final = """
 streams: {address}
 champion: {champion}
+idle_seconds: 2
 mappings:
   scores:
     topic: scores-{count}
