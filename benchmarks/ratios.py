@@ -2,6 +2,7 @@
 
 What is compared runs in turns in one process, and of each side the quickest round counts: so what else the machine does
 touches both, and little. Half a minute; after a change for the better: .venv/bin/python -m benchmarks.ratios --keep
+Interpreters differ: .venv/bin/python -m benchmarks.ratios --lower, of another one, keeps what is lower of the two.
 """
 
 import json
@@ -10,7 +11,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 from typing import Final
 
 import numpy as np
@@ -114,12 +114,14 @@ def _judging(folder: Path, models: int) -> Work:
 
 
 def main() -> None:
-    """Measure and print; if asked to, keep the medians of five times."""
-    keep = "--keep" in sys.argv[1:]
-    each = [measure() for _ in range(5 if keep else 1)]
-    found = {name: median(one[name] for one in each) for name in each[0]}
+    """Measure and print; if asked to, keep the lowest of five times, or lower what is kept to it."""
+    keep, lower = ("--keep" in sys.argv[1:], "--lower" in sys.argv[1:])
+    each = [measure() for _ in range(5 if keep or lower else 1)]
+    if lower:
+        each.append(json.loads(KEPT.read_text(encoding="utf-8")))
+    found = {name: min(one[name] for one in each) for name in each[0]}
     sys.stdout.write("".join(f"{ratio:8.3f}  {name}\n" for name, ratio in found.items()))
-    if keep:
+    if keep or lower:
         KEPT.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
