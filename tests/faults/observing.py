@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from birdwatch.errors import StoreError
 from birdwatch.windows.store import Store
@@ -28,7 +29,10 @@ rules:
 
 
 def make_topics(servers: str, partitions: int = 2, replicas: int = 1, **config: str) -> None:
-    """Make the streams as an operator would, with so many partitions each."""
+    """Make the streams as an operator would, with so many partitions each; wait until every partition answers.
+
+    Before that a broker may refuse a producer's first batch and take its second, and librdkafka counts both as delivered.
+    """
     if replicas > 1:
         config["min.insync.replicas"] = str(replicas - 1)
     several = [*STREAMS, "panes"]
@@ -37,6 +41,17 @@ def make_topics(servers: str, partitions: int = 2, replicas: int = 1, **config: 
     admin = AdminClient({"bootstrap.servers": servers})  # while it lives, it answers
     for made in admin.create_topics(topics).values():
         made.result()
+    places = [TopicPartition(topic.topic, number) for topic in topics for number in range(topic.num_partitions)]
+    wait_for(lambda: all(_answers(admin, place) for place in places))
+
+
+def _answers(admin: AdminClient, place: TopicPartition) -> bool:
+    try:
+        for asked in admin.list_offsets({place: OffsetSpec.latest()}, request_timeout=5).values():
+            asked.result()
+    except KafkaException:
+        return False
+    return True
 
 
 class Observing:

@@ -36,8 +36,6 @@ class Traffic:
                 "bootstrap.servers": servers,
                 "acks": "all",
                 "enable.idempotence": True,
-                # With more, librdkafka was seen to take for delivered what a topic that was just made had not taken.
-                "max.in.flight.requests.per.connection": 1,
                 "linger.ms": 5,
                 "message.timeout.ms": 0,
                 "queue.buffering.max.messages": 5_000_000,
