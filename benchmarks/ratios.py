@@ -14,16 +14,12 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import yaml
 from benchmarks.scale import judged
 from benchmarks.tail import events, panework, sides
 
-from birdwatch.detect.judge import Judge
-from birdwatch.detect.rules import load_rules
 from birdwatch.stats.grid import bins_of
 from birdwatch.streams import open_streams
 from birdwatch.windows.pane import Counts, merge
-from birdwatch.windows.store import Store
 
 __all__ = ["KEPT", "LEAST", "measure", "worse"]
 
@@ -105,9 +101,7 @@ def _sides(folder: Path) -> dict[str, tuple[Work, Work]]:
 def _judging(folder: Path, models: int) -> Work:
     """Give what closes the next minute of a fleet and judges it."""
     folder.mkdir()
-    (folder / "rules.yaml").write_text(yaml.safe_dump(judged.rules("1m")), encoding="utf-8")
-    store = Store(folder / "panes.db", pane_seconds=judged.A_MINUTE)
-    judge = Judge(store, load_rules(folder))
+    store, judge = judged.opened(folder)
     panes = judged.fleet(models)
     ends = iter(range(judged.BEGIN, judged.BEGIN + judged.DAY, judged.A_MINUTE))
     return lambda: judged.a_minute(store, judge, next(ends), panes[0])

@@ -3,6 +3,8 @@
 from statistics import median
 from typing import Any, Final
 
+from benchmarks.tables import about, met
+
 __all__ = ["CHECK", "HELP", "JOIN", "NOTHING", "PACKAGES", "TINY", "markdown"]
 
 HELP: Final = "`birdwatch check --help`"
@@ -21,11 +23,8 @@ _HEAD: Final = ("", "wall", "CPU", "peak memory", "target", "met")
 
 def markdown(figures: dict[str, Any]) -> str:
     """Give the table: medians of the rounds, in bold what is not as it should be."""
-    about = figures["machine"]
-    packages = ", ".join(f"{name} {number}" for name, number in about["packages"].items())
     told = (
-        f"{about['cores']} cores ({about['cpu']}), {about['system']}, Python {about['python']}, {packages}; load average at"
-        f" the start {about['load_at_start']}. {figures['rows']:,} pairs over {figures['days']:g} days, files of"
+        f"{about(figures['machine'])} {figures['rows']:,} pairs over {figures['days']:g} days, files of"
         f" {figures['bytes'] / 1e6:,.0f} MB; medians of {len(figures['took'][CHECK])} rounds.\n"
     )
     lines = [told, f"| {' | '.join(_HEAD)} |", f"| --- |{' ---: |' * (len(_HEAD) - 1)}"]
@@ -34,8 +33,8 @@ def markdown(figures: dict[str, Any]) -> str:
         seconds, memory = _AT_MOST.get(name, (None, None))
         targets = [f"≤ {seconds:g} s"] if seconds else []
         targets += [f"≤ {memory / 1e9:g} GB"] if memory else []
-        met = (seconds is None or wall <= seconds) and (memory is None or peak <= memory)
-        said = ("yes" if met else "**no**") if targets else ""
+        reached = (seconds is None or wall <= seconds) and (memory is None or peak <= memory)
+        said = met(reached) if targets else ""
         lines.append(f"| {name} | {wall:.2f} s | {cpu:.2f} s | {peak / 1e6:,.0f} MB | {', '.join(targets)} | {said} |")
     check, join = (figures["took"][name] for name in (CHECK, JOIN))
     ratio = median(a["cpu"] / b["cpu"] for a, b in zip(check, join, strict=True))

@@ -19,7 +19,7 @@ def run(python: Path, name: str, reference: Path, current: Path, most_seconds: f
     dict
         ``wall`` and ``cpu`` seconds, ``peak`` bytes, and ``moved``: the models of which it says so; or ``failed``, why it has none.
     """
-    work = Path(__file__).parent / "work" / f"with_{name}.py"
+    work = Path(__file__).parent / "each" / f"with_{name}.py"
     # Their own threads are theirs to choose; what they would tell their makers is not.
     environment = {**os.environ, "DO_NOT_TRACK": "1", "PYTHONWARNINGS": "ignore"}
     began = time.perf_counter()

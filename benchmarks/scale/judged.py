@@ -1,6 +1,6 @@
 """The judge over a large fleet: CPU time of a minute's judging, by the number of models.
 
-.venv/bin/python -m benchmarks.scale.judged MODELS WINDOW
+.venv/bin/python -m benchmarks.scale.judged MODELS
 """
 
 import json
@@ -21,7 +21,7 @@ from birdwatch.stats.grid import bins_of
 from birdwatch.windows.pane import COUNTERS, FIXED_POINT, Counts, Pane, Series
 from birdwatch.windows.store import Store
 
-__all__ = ["A_MINUTE", "BEGIN", "DAY", "VARIANTS", "a_minute", "fleet", "rules"]
+__all__ = ["A_MINUTE", "BEGIN", "DAY", "VARIANTS", "a_minute", "fleet", "opened"]
 
 CHAMPION: Final = "champion"
 A_MINUTE: Final = 60
@@ -43,18 +43,24 @@ SHORT: Final = 5.0
 SEED: Final = 20_260_018
 
 
-def rules(window: str) -> dict[str, Any]:
-    """Give five rules that judge every model, over windows of this length."""
-    every = {"window": window, "min_events": 20}
-    return {
-        "rules": [
-            {"name": "scores", "kind": "distribution", **every, "reference": {"trailing": "1d"}, "tolerance": 0.1},
-            {"name": "latency", "kind": "latency", "window": window, "stage": "model", "objective": "250ms"},
-            {"name": "errors", "kind": "rate", "window": window, "of": "errors", "tolerance": 0.01},
-            {"name": "pairs", "kind": "paired", **every, "reference": {"trailing": "1d"}, "tolerance": 0.05},
-            {"name": "silence", "kind": "silence", "window": window, "share": 0.5},
-        ]
-    }
+_EVERY: Final = {"window": "1m", "min_events": 20}
+RULES: Final = {
+    "rules": [
+        {"name": "scores", "kind": "distribution", **_EVERY, "reference": {"trailing": "1d"}, "tolerance": 0.1},
+        {"name": "latency", "kind": "latency", **_EVERY, "stage": "model", "objective": "250ms"},
+        {"name": "errors", "kind": "rate", **_EVERY, "of": "errors", "tolerance": 0.01},
+        {"name": "pairs", "kind": "paired", **_EVERY, "reference": {"trailing": "1d"}, "tolerance": 0.05},
+        {"name": "silence", "kind": "silence", **_EVERY, "share": 0.5},
+    ]
+}
+"""Five rules that judge every model, each minute."""
+
+
+def opened(folder: Path, judge_from: float | None = None) -> tuple[Store, Judge]:
+    """Give an empty store in a folder, and who judges its minutes by `RULES`, those before a moment only as reference."""
+    (folder / "rules.yaml").write_text(yaml.safe_dump(RULES), encoding="utf-8")
+    store = Store(folder / "panes.db", pane_seconds=A_MINUTE)
+    return store, Judge(store, load_rules(folder), judge_from=judge_from)
 
 
 def fleet(models: int, moved: float = 0.0) -> list[Pane]:
@@ -85,11 +91,9 @@ def _pane(rng: np.random.Generator, models: int, moved: float) -> Pane:
 
 def main() -> None:
     """Judge some minutes; print as JSON what each took, and each of those in which the champion alone has moved."""
-    models, window = int(sys.argv[1]), sys.argv[2]
+    models = int(sys.argv[1])
     with tempfile.TemporaryDirectory(prefix="birdwatch-bench-") as folder:
-        (Path(folder) / "rules.yaml").write_text(yaml.safe_dump(rules(window)), encoding="utf-8")
-        store = Store(Path(folder, "panes.db"), pane_seconds=A_MINUTE)
-        judge = Judge(store, load_rules(Path(folder)), judge_from=BEGIN)
+        store, judge = opened(Path(folder), judge_from=BEGIN)
         usual, moved = fleet(models), fleet(models, moved=0.3)
         for minute in range(HISTORY):
             with store.transaction():

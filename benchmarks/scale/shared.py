@@ -4,7 +4,6 @@
 """
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Final
 
+from benchmarks.serving.processes import cpu_seconds
 from benchmarks.tail import events
 
 from birdwatch.deltas import PaneDelta
@@ -64,21 +64,13 @@ def main() -> None:
             for message in reader.poll(1000, 0.2):
                 delta = decode(message.value, PaneDelta)
                 told += delta.rows.get("scores", 0) if delta.group == group else 0
-        found = {"wall": time.perf_counter() - began, "cpu": _cpu_seconds(running)}
+        found = {"wall": time.perf_counter() - began, "cpu": sum(cpu_seconds(process.pid) for process in running)}
         for process in running:
             process.send_signal(signal.SIGKILL)
             process.wait()
     reader.close()
     streams.close()
     sys.stdout.write(json.dumps(found) + "\n")
-
-
-def _cpu_seconds(running: "list[subprocess.Popen[bytes]]") -> float:
-    spent = 0
-    for process in running:
-        fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-        spent += int(fields[11]) + int(fields[12])
-    return spent / float(os.sysconf("SC_CLK_TCK"))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
-__all__ = ["Processes", "broker", "direct", "pipeline"]
+__all__ = ["Processes", "broker", "cpu_seconds", "direct", "pipeline"]
 
 HERE = Path(__file__).parent
 SCHEDULE = """
@@ -56,7 +56,7 @@ class Processes:
 
     def cpu_seconds(self) -> dict[str, float]:
         """Give the CPU time that each process has had so far."""
-        return {name: _cpu_seconds(process.pid) for name, process in self._running.items()}
+        return {name: cpu_seconds(process.pid) for name, process in self._running.items()}
 
 
 def direct() -> Processes:
@@ -100,6 +100,7 @@ def broker() -> Iterator[str]:
         # It ends when its standard input closes.
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
+    """Give the CPU time that a process has had so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

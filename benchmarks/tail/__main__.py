@@ -5,8 +5,6 @@ Under six minutes, and a Kafka broker, which needs Java and Maven: .venv/bin/pyt
 
 import argparse
 import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -14,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from benchmarks.machine import machine
+from benchmarks.separate import run
 from benchmarks.serving.processes import broker
 from benchmarks.tail import events, report
 from rich.console import Console
@@ -105,14 +104,6 @@ def measure(sides: list[Side], figures: dict[str, Any], count: int, advance: Cal
         advance()
     figures["panes"].append(run("benchmarks.tail.panework"))
     advance()
-
-
-def run(module: str, *arguments: str) -> dict[str, float]:
-    """Run a module in a process of its own; give the figures that it prints."""
-    command = [sys.executable, "-m", module, *arguments]
-    said = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout
-    found: dict[str, float] = json.loads(said)
-    return found
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 from statistics import median
 from typing import Any, Final
 
+from benchmarks.tables import Row, about, met, table
+
 __all__ = ["PACKAGES", "markdown", "ratio"]
 
 PACKAGES: Final = ("birdwatch", "confluent-kafka", "msgspec", "numpy", "pyarrow", "apsw")
@@ -26,18 +28,14 @@ _NAMES: Final = {
 }
 _PLACES: Final = {"kafka": "Kafka", "sqlite": "SQLite", "files": "files"}
 
-Row = tuple[str, ...]
 Rounds = list[dict[str, float]]
 
 
 def markdown(figures: dict[str, Any]) -> str:
     """Give all tables."""
-    about = figures["machine"]
-    packages = ", ".join(f"{name} {number}" for name, number in about["packages"].items())
     told = (
-        f"{about['cores']} cores ({about['cpu']}), {about['system']}, Python {about['python']}, {packages}; load average at"
-        f" the start {about['load_at_start']}. {figures['events']:,} events a side, {figures['a_pane']:,} in a pane; medians"
-        f" of {len(figures['panes'])} rounds.\n"
+        f"{about(figures['machine'])} {figures['events']:,} events a side, {figures['a_pane']:,} in a pane; medians of"
+        f" {len(figures['panes'])} rounds.\n"
     )
     sides, bounds = [], []
     for place in _PLACES:
@@ -48,8 +46,8 @@ def markdown(figures: dict[str, Any]) -> str:
     return "\n".join(
         [
             told,
-            _table(("", "", "events/s", "events/s of CPU", "CPU an event"), sides, left=2),
-            _table(("", "by the clock", "by CPU time", "target", "met"), bounds + _of_panes(figures["panes"])),
+            table(("", "", "events/s", "events/s of CPU", "CPU an event"), sides, left=2),
+            table(("", "by the clock", "by CPU time", "target", "met"), bounds + _of_panes(figures["panes"])),
             _memory(figures["panes"][0]),
         ]
     )
@@ -74,11 +72,11 @@ def _bounds(where: str, found: dict[str, Rounds]) -> list[Row]:
     ):
         if side in found and beside in found:
             clock, cpu = (ratio(found[side], found[beside], measure) for measure in ("wall", "cpu"))
-            target = ("", "") if least is None else (f"≥ {least:g}", _met(clock >= least))
+            target = ("", "") if least is None else (f"≥ {least:g}", met(clock >= least))
             rows.append((f"{where}: {name}", f"{clock:.2f}", f"{cpu:.2f}", *target))
     if "parquet" in found:
         clock, cpu = (median(one["events"] / one[measure] for one in found["parquet"]) for measure in ("wall", "cpu"))
-        target = (f"≥ {_PARQUET / 1e6:g} M a core", _met(cpu >= _PARQUET))
+        target = (f"≥ {_PARQUET / 1e6:g} M a core", met(cpu >= _PARQUET))
         rows.append((f"{where}: rows of Parquet a second", f"{clock / 1e6:.2f} M", f"{cpu / 1e6:.2f} M", *target))
     return rows
 
@@ -88,11 +86,11 @@ def _of_panes(rounds: Rounds) -> list[Row]:
     for name, part in (("`bins_of`", "bins"), ("`Counts.of`", "counts"), ("both, one after the other", "both")):
         rate = median(one["numbers"] / one[part] for one in rounds)
         rows.append(
-            (f"{name}, numbers a second", "", f"{rate / 1e6:,.0f} M", f"≥ {_COUNTS / 1e6:g} M", _met(rate >= _COUNTS))
+            (f"{name}, numbers a second", "", f"{rate / 1e6:,.0f} M", f"≥ {_COUNTS / 1e6:g} M", met(rate >= _COUNTS))
         )
     took = median(one["merge"] for one in rounds)
     name = "a day of minutes of 100 models, added up"
-    return [*rows, (name, "", f"{took * 1000:.0f} ms", f"≤ {_MERGE * 1000:g} ms", _met(took <= _MERGE))]
+    return [*rows, (name, "", f"{took * 1000:.0f} ms", f"≤ {_MERGE * 1000:g} ms", met(took <= _MERGE))]
 
 
 def _memory(one: dict[str, float]) -> str:
@@ -100,12 +98,3 @@ def _memory(one: dict[str, float]) -> str:
         f"A day of minutes of one model's scores, 100 a minute, takes {one['held'] / 1e6:.1f} MB in memory, of which"
         f" {one['arrays'] / 1e6:.1f} MB are bins and counts.\n"
     )
-
-
-def _table(head: Row, rows: list[Row], left: int = 1) -> str:
-    lines = [head, tuple("---" if i < left else "---:" for i in range(len(head))), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def _met(is_so: bool) -> str:
-    return "yes" if is_so else "**no**"

@@ -21,9 +21,12 @@ def test_a_rate_is_what_the_larger_stream_took_more():
     assert report._rate(found, "wall") == pytest.approx(500)
 
 
-def test_the_judge_of_a_minute_is_told_for_windows_of_an_hour_too():
-    (row,) = report._judged({"1000": {"minutes": [9.0, 12.0, 15.0], "moved": [20.0]}})
-    assert row == ("1,000", "12.00 s", "20.00 s", "20.0%", "0.33%", "**no**, yes")
+def test_the_judge_of_a_minute_may_take_six_seconds_of_it():
+    few, many = report._judged(
+        {"9": {"minutes": [5.0, 6.0, 9.0], "moved": [8.0]}, "1000": {"minutes": [12.0], "moved": [20.0]}}
+    )
+    assert few == ("9", "6.00 s", "8.00 s", "10.0%", "≤ 10%", "yes")
+    assert many == ("1,000", "12.00 s", "20.00 s", "20.0%", "≤ 10%", "**no**")
 
 
 def test_a_later_part_of_a_stream_is_of_other_requests_and_later():

@@ -75,8 +75,6 @@ class Asking:
         client = {"bootstrap.servers": servers, "reconnect.backoff.max.ms": 500, "log_level": 0}
         # The partitioner of the Java clients, and of Birdwatch: what belongs to a request must lie in its lane.
         sure = {"acks": "all", "enable.idempotence": True, "message.timeout.ms": 0, "partitioner": "murmur2_random"}
-        # With more, librdkafka was seen to take for delivered what a topic that was just made had not taken.
-        sure["max.in.flight.requests.per.connection"] = 1
         self._producer = Producer(client | sure)
         self._consumer = Consumer({**client, "group.id": self._run, "enable.auto.commit": False})
 

@@ -9,6 +9,7 @@ import pytest
 
 from ..integration import kafka_broker  # noqa: TID252
 from .observing import Observing
+from .processes import wait_for
 
 # What is broken here is thrown away afterwards: never the broker that BIRDWATCH_KAFKA names, which is somebody's.
 
@@ -41,6 +42,8 @@ def own_broker(
 def broker(own_broker: kafka_broker.Cluster) -> kafka_broker.Cluster:
     """One broker without topics."""
     own_broker.empty()  # a test that failed may have left it dead
+    # Else the log of a topic that is gone answers for the new one of its name.
+    wait_for(lambda: not own_broker.logs())
     return own_broker
 
 

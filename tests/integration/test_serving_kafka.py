@@ -31,6 +31,7 @@ def own_broker(kafka_cluster):
 @pytest.fixture
 def broker(own_broker):
     own_broker.empty()
+    wait_for(lambda: not own_broker.logs())
     return own_broker
 
 

@@ -54,10 +54,12 @@ def test_what_is_appended_is_read(mock):
 
 
 class Forgetful:
-    """A producer that is told where a message lies only the second time that it sends it."""
+    """A producer that is told where a message lies only when it has sent it so often, by the message; by default once."""
 
-    def __init__(self, _settings):
+    def __init__(self, times):
+        self.times = times
         self.sent = []
+        self.seen = []
 
     def produce(self, _stream, value, *_arguments, on_delivery, **_named):
         self.sent.append((value, on_delivery))
@@ -65,20 +67,40 @@ class Forgetful:
     def flush(self, _seconds):
         waiting, self.sent = self.sent, []
         for value, on_delivery in waiting:
-            place = OFFSET_INVALID if value == b"lost" and value not in Forgetful.seen else 7
-            Forgetful.seen.append(value)
+            self.seen.append(value)
+            place = 7 if self.seen.count(value) >= self.times.get(value, 1) else OFFSET_INVALID
             on_delivery(None, SimpleNamespace(offset=lambda place=place: place))
         return 0
 
 
-def test_what_no_broker_has_told_the_place_of_is_sent_again(monkeypatch):
-    monkeypatch.setattr(Forgetful, "seen", [], raising=False)
-    monkeypatch.setattr(kafka, "Producer", Forgetful)
+@pytest.fixture
+def forgetful(monkeypatch):
+    """Gives a producer of this kind, and the streams that write by it."""
     monkeypatch.setattr(KafkaTopics, "known", lambda *_: True)
     streams = open_streams("kafka://127.0.0.1:1?log_level=0")
-    streams.append("scores", [(b"1", b"there"), (b"2", b"lost")])
-    assert Forgetful.seen == [b"there", b"lost", b"lost"]
+
+    def forgetful(**times):
+        producer = Forgetful({value.encode(): often for value, often in times.items()})
+        monkeypatch.setattr(kafka, "Producer", lambda _settings: producer)
+        return producer, streams
+
+    yield forgetful
     streams.close()
+
+
+def test_what_no_broker_has_told_the_place_of_is_sent_again(forgetful):
+    producer, streams = forgetful(lost=3)
+    streams.append("scores", [(b"1", b"there"), (b"2", b"lost")])
+    assert producer.seen == [b"there", b"lost", b"lost", b"lost"]
+
+
+def test_what_is_never_told_the_place_of_is_an_error_that_names_stream_and_number(forgetful):
+    producer, streams = forgetful(lost=99)
+    with pytest.raises(
+        StreamError, match=r"^kafka://127\.0\.0\.1:1, appending to scores, 1 of 2 messages: .*out of order"
+    ):
+        streams.append("scores", [(b"1", b"there"), (b"2", b"lost")])
+    assert producer.seen.count(b"there") == 1
 
 
 @pytest.fixture

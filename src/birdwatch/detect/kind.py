@@ -66,7 +66,11 @@ class Case(NamedTuple):
 
 def fleet_counts(pane: Mapping[Series, Counts], measure: str) -> Counts:
     """Add up one measure over all models."""
-    return once(pane, measure, lambda all_: total(c for s, c in all_.items() if s.measure == measure and not s.segment))
+
+    def work(of: Mapping[Series, Counts]) -> Counts:
+        return total(c for s, c in of.items() if s.measure == measure and not s.segment)
+
+    return once(pane, f"all {measure}", work)
 
 
 class Rule(BaseModel):

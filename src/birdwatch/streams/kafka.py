@@ -26,6 +26,8 @@ from birdwatch.streams.kafka_transactions import KafkaTransactions
 __all__ = ["KafkaStreams"]
 
 _ANSWER_SECONDS = 10.0
+_TIMES: Final = 3
+"""So often a message is sent of which no broker tells where it lies; after that it is not delivered."""
 
 # Nobody waits half a minute for a record; what the brokers have not taken by then is an error.
 _PRODUCER: Final = {
@@ -200,12 +202,13 @@ class KafkaStreams:
             if self._producer is None:
                 self._producer = Producer(self._at.client(_PRODUCER))
             try:
-                while entries:
+                for _ in range(_TIMES):
                     for entry in entries:
                         produce(self._producer, entry, partial(delivered, entry))
                     while self._producer.flush(1.0):
                         pass
                     entries, doubtful = doubtful, []  # rather twice than lost
+                errors += [KafkaError(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER) for _ in entries]
             except (KafkaException, SystemError) as error:
                 # It can do nothing more, and the next append makes another. With deliveries to be told of in the same
                 # moment, the fatal error comes as the cause of a SystemError.
