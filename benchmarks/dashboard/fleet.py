@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birdwatch.stats.grid import bins_of
-from birdwatch.windows.build import JOINT_SPAN
+from birdwatch.windows.joint import JOINT_SPAN
 from birdwatch.windows.pane import (
     FIXED_POINT,
     JOINT_SHIFT,

@@ -14,7 +14,7 @@ from birdwatch.detect.spending import create_table as create_ledger
 from birdwatch.detect.spending import put_spending, write_looks
 from birdwatch.detect.verdict import create_table, put_verdicts
 from birdwatch.streams import Partition
-from birdwatch.windows.build import EXTREMES
+from birdwatch.windows.joint import EXTREMES
 from birdwatch.windows.pane import Counts, Pane, Series, total
 from birdwatch.windows.rollups import Held, levels
 from birdwatch.windows.store import Extreme, Source, Store

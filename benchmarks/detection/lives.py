@@ -17,7 +17,7 @@ from scipy.special import expit
 
 from birdwatch.detect.reference import DAY
 from birdwatch.stats.grid import bins_of
-from birdwatch.windows.build import joint_bins
+from birdwatch.windows.joint import joint_bins
 from birdwatch.windows.pane import COUNTERS, FIXED_POINT, Counts, Pane, Series
 
 __all__ = ["CANARY", "CHAMPION", "FAULTS", "HOUR", "Fleet"]

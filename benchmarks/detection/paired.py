@@ -23,7 +23,7 @@ from scipy.stats import ks_2samp
 from birdwatch.stats.discordance import cuts_of, discordances, mcnemar
 from birdwatch.stats.evidence import accumulate
 from birdwatch.stats.means import bounded_mean
-from birdwatch.windows.build import JOINT_SPAN, joint_bins
+from birdwatch.windows.joint import JOINT_SPAN, joint_bins
 from birdwatch.windows.pane import FIXED_POINT
 
 __all__ = ["SECTION", "measure"]

@@ -14,7 +14,7 @@ from birdwatch.detect.verdict import Finding, Subject, Verdict, create_table, pu
 from birdwatch.records import Control
 from birdwatch.stats.grid import bins_of
 from birdwatch.streams import Partition
-from birdwatch.windows.build import JOINT_SPAN
+from birdwatch.windows.joint import JOINT_SPAN
 from birdwatch.windows.lag import put_lag
 from birdwatch.windows.pane import FIXED_POINT, JOINT_SHIFT, Counts, Series, selection_bin
 from birdwatch.windows.store import Extreme, Source, Store

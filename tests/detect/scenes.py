@@ -10,7 +10,7 @@ from birdwatch.detect.verdict import Subject
 from birdwatch.records import Control
 from birdwatch.stats.grid import bins_of
 from birdwatch.streams import Partition
-from birdwatch.windows.build import joint_bins
+from birdwatch.windows.joint import joint_bins
 from birdwatch.windows.pane import COUNTERS, FIXED_POINT, PRESENCE, Counts, Series, merge, selection_bin
 from birdwatch.windows.store import Source, Store
 

@@ -4,8 +4,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from birdwatch.windows.build import EXTREMES, Grid, build
+from birdwatch.windows.build import Grid, build
 from birdwatch.windows.ids import ids_of_texts
+from birdwatch.windows.joint import EXTREMES
 from birdwatch.windows.names import Names
 
 PAIRS = st.dictionaries(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from birdwatch.stats.grid import bins_of
-from birdwatch.windows.build import joint_bins
+from birdwatch.windows.joint import joint_bins
 from birdwatch.windows.pane import Counts, Series
 from birdwatch.windows.shapes import QQ_LEVELS, joint_table, quantile_table
 

@@ -22,7 +22,7 @@ from birdwatch.stats.discordance import CUT_LEVELS, cuts_of, discordances, mcnem
 from birdwatch.stats.grid import lower_edges
 from birdwatch.stats.means import bounded_mean, symmetric_mean
 from birdwatch.stats.quantiles import moments
-from birdwatch.windows.build import JOINT_SPAN
+from birdwatch.windows.joint import JOINT_SPAN
 from birdwatch.windows.pane import FIXED_POINT, JOINT_SHIFT, PAIR_COUNTERS, Counts, counters
 
 __all__ = ["AGREED_MEAN", "AGREED_SHARE", "PairedRule"]

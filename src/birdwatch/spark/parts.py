@@ -21,11 +21,11 @@ from birdwatch.deltas import PaneDelta
 from birdwatch.errors import RecordError
 from birdwatch.records import Control, decode, encode
 from birdwatch.streams import Message
-from birdwatch.windows.build import EXTREMES
 from birdwatch.windows.counting import CONTROL, Counting
 from birdwatch.windows.decode import Columns, Fault
 from birdwatch.windows.delta import as_deltas, extremes_of, pane_of
 from birdwatch.windows.inputs import Inputs
+from birdwatch.windows.joint import EXTREMES
 from birdwatch.windows.lane import Counted
 from birdwatch.windows.pane import starts_of
 from birdwatch.windows.unreadable import letters_of

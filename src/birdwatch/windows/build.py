@@ -3,8 +3,9 @@
 A pure function of what arrived, in whatever order: the live tail, the check and a replay all come through here.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -15,12 +16,10 @@ from birdwatch.windows.arms import arm_counts
 from birdwatch.windows.decode import Columns
 from birdwatch.windows.features import feature_counts
 from birdwatch.windows.inputs import NOTHING, Inputs
+from birdwatch.windows.joint import joint_bins, largest, meeting, pair_terms
 from birdwatch.windows.names import Names
 from birdwatch.windows.pane import (
     COUNTERS,
-    FIXED_POINT,
-    JOINT_SHIFT,
-    PAIR_CLIP,
     REASONS,
     Counts,
     Pane,
@@ -29,16 +28,13 @@ from birdwatch.windows.pane import (
 )
 from birdwatch.windows.segments import Partition, partitions
 from birdwatch.windows.store import Extreme
+from birdwatch.windows.tally import tallies
 
-__all__ = ["EXTREMES", "JOINT_SPAN", "Built", "Grid", "build", "join_columns", "joint_bins"]
+__all__ = ["Built", "Grid", "build", "join_columns"]
 
 Ints = NDArray[np.int64]
 
-EXTREMES: Final = 5
-"""How many of the largest disagreements of a pair are kept, by pane."""
-
-JOINT_SPAN: Final = 2**20
-"""A joint bin is (coarse bin of the model) * JOINT_SPAN + (coarse bin of the partner), both moved to be positive."""
+_of_whom: Final = attrgetter("model", "version")
 
 
 class Grid(NamedTuple):
@@ -103,7 +99,7 @@ def build(
     known = once["requests"]["id"] if "requests" in once else None if whole else np.empty(0, np.int64)
     if "requests" in once:
         asked = once["requests"]["id"]
-        work.add_whole_and_parts(Series("counts"), asked, np.full(asked.size, COUNTERS.index("requests")))
+        work.add_requests(asked)
         work.add_all(feature_counts(once["requests"], inputs.features))
     for stream in ("scores", "canary"):
         if stream in once:
@@ -112,7 +108,7 @@ def build(
         work.add_decisions(once["metrics"])
     if "outcomes" in once:
         work.add_outcomes(once["outcomes"])
-    extremes = [extreme for model, partner in work.pairs(champion) for extreme in work.add_pair(model, partner)]
+    extremes = work.add_pairs(champion)
     return Built(work.pane(), extremes, duplicates)
 
 
@@ -123,8 +119,8 @@ class _Construction:
         self._names = names
         self._grid = grid
         self._parts: dict[Series, list[Counts]] = {}
-        self._by_model: dict[str, Columns] = {}
-        self._ids: dict[str, NDArray[np.bytes_]] = {}
+        self._scores: dict[str, Columns] = {}
+        self._stream_of: dict[str, str] = {}
         self._canaries: set[str] = {canary}
         self._partitions = partitions
 
@@ -135,166 +131,115 @@ class _Construction:
         if counts.bins.size:
             self._parts.setdefault(series, []).append(counts)
 
-    def add_parts(self, name: Series, ids: Ints, bins: Ints, amounts: Ints | None = None) -> None:
-        """Count rows, whose requests are ``ids``, by the segments of every dimension."""
+    def add_models(
+        self,
+        measure: str,
+        who: Ints,
+        bins: Ints,
+        partner: str = "",
+        amounts: Ints | None = None,
+        ids: Ints | None = None,
+    ) -> None:
+        """Count rows of many models; where the ids of their requests are given, by the segments of every dimension too."""
+        pairs = self._names.pairs
+        for code, counts in tallies(who, bins, amounts):
+            self.add(Series(measure, *pairs[code], partner), counts)
+        if ids is None:
+            return
         for partition in self._partitions:
-            for segment, counts in partition.counts_of(ids, bins, amounts):
-                self.add(name._replace(segment=segment), counts)
-
-    def add_whole_and_parts(self, name: Series, ids: Ints, bins: Ints) -> None:
-        self.add(name, Counts.of(bins))
-        self.add_parts(name, ids, bins)
+            for code, segment, counts in partition.counts_of(ids, who, bins, amounts):
+                self.add(Series(measure, *pairs[code], partner, segment), counts)
 
     def add_all(self, found: Iterable[tuple[Series, Counts]]) -> None:
         for series, counts in found:
             self.add(series, counts)
 
+    def add_requests(self, ids: Ints) -> None:
+        bin_ = COUNTERS.index("requests")
+        self.count(Series("counts"), requests=ids.size)
+        for partition in self._partitions:
+            for _, segment, counts in partition.counts_of(ids, np.zeros_like(ids), np.full(ids.size, bin_)):
+                self.add(Series("counts", segment=segment), counts)
+
     def count(self, series: Series, **n: int) -> None:
         self.add(series, Counts.of([COUNTERS.index(name) for name in n], list(n.values())))
 
-    def pairs(self, champion: str) -> list[tuple[str, str]]:
-        """Name who is compared with whom: each challenger with the champion, the champion with each canary."""
-        if champion not in self._by_model:
-            return []
-        others = [model for model in sorted(self._by_model) if model != champion]
-        challengers = [(model, champion) for model in others if model not in self._canaries]
-        return challengers + [(champion, model) for model in others if model in self._canaries]
-
     def add_scores(self, columns: Columns, stream: str, requests: Ints | None) -> None:
-        finite = np.isfinite(columns["score"])
-        known = np.isin(columns["id"], requests) if requests is not None else np.ones_like(finite)
-        finite_of: dict[str, list[Ints]] = {}
-        for code, mine in _rows_of_each(columns["who"]):
-            who = self._names.pairs[code]
-            ids, score = columns["id"][mine], columns["score"][mine]
-            sound, failed = finite[mine], columns["error"][mine]
-            counted = {"events": np.ones_like(sound), "errors": failed, "nulls": ~sound & ~failed}
-            self.count(
-                Series("counts", *who),
-                **{name: int(rows.sum()) for name, rows in counted.items()},
-                orphans=int((~known[mine]).sum()),
-            )
-            if self._partitions:
-                self.add_parts(
-                    Series("counts", *who),
-                    np.concatenate([ids[rows] for rows in counted.values()]),
-                    np.repeat([COUNTERS.index(name) for name in counted], [rows.sum() for rows in counted.values()]),
-                )
-            self.add_whole_and_parts(Series("score", *who), ids[sound], bins_of(score[sound], self._grid.scale))
-            self._add_seconds(Series("latency.queue", *who), columns["queue_seconds"][mine])
-            self._add_seconds(Series("latency.model", *who), columns["elapsed_seconds"][mine])
-            finite_of.setdefault(who[0], []).append(mine[sound])
-        for model, versions in finite_of.items():
-            rows = np.concatenate(versions)
-            rows = rows[np.argsort(columns["id"][rows])]
-            self._by_model[model] = {name: columns[name][rows] for name in ("id", "who", "score")} | {"row": rows}
-            self._ids[model] = columns["name"]
-            if stream == "canary":
-                self._canaries.add(model)
+        ids, who, score, failed = (columns[name] for name in ("id", "who", "score", "error"))
+        finite = np.isfinite(score)
+        counted = {"events": np.ones_like(finite), "errors": failed, "nulls": ~finite & ~failed}
+        rows = np.concatenate([np.flatnonzero(there) for there in counted.values()])
+        bins = np.repeat([COUNTERS.index(name) for name in counted], [there.sum() for there in counted.values()])
+        self.add_models("counts", who[rows], bins, ids=ids[rows])
+        if requests is not None:
+            strange = who[~np.isin(ids, requests)]
+            self.add_models("counts", strange, np.full(strange.size, COUNTERS.index("orphans")))
+        self.add_models("score", who[finite], bins_of(score[finite], self._grid.scale), ids=ids[finite])
+        self._add_seconds("latency.queue", who, columns["queue_seconds"])
+        self._add_seconds("latency.model", who, columns["elapsed_seconds"])
+        self._scores[stream] = columns
+        seen = {self._names.pairs[code][0] for code in np.flatnonzero(np.bincount(who)).tolist()}
+        self._stream_of |= dict.fromkeys(seen, stream)
+        if stream == "canary":
+            self._canaries |= seen
 
     def add_decisions(self, columns: Columns) -> None:
         self.count(Series("counts"), decisions=columns["id"].size, sla_misses=int((~columns["within_sla"]).sum()))
         reasons = np.array([REASONS.index(reason) for reason in columns["reason"].tolist()], dtype=np.int64)
         selection = (columns["tier"] + 1) * 16 + reasons  # as `selection_bin` says, for many
-        for code in _codes(columns["who"]):
-            who = self._names.pairs[code]
-            mine = columns["who"] == code
-            self.add(Series("selection", *who), Counts.of(selection[mine]))
-            self._add_seconds(Series("latency.answer", *who), columns["latency_seconds"][mine])
+        self.add_models("selection", columns["who"], selection)
+        self._add_seconds("latency.answer", columns["who"], columns["latency_seconds"])
         self.add_all(arm_counts(columns, self._names))
 
     def add_outcomes(self, columns: Columns) -> None:
         truth = np.where(np.isnan(columns["label"]), columns["reward"], columns["label"])
         self.count(Series("counts"), outcomes=truth.size, positives=int((truth > 0).sum()))
 
-    def add_pair(self, model_name: str, partner_name: str) -> list[Extreme]:
-        """Join two models by request, add up their differences, and give the largest."""
-        model, partner = self._by_model[model_name], self._by_model[partner_name]
-        if not partner["id"].size:
+    def add_pairs(self, champion: str) -> list[Extreme]:
+        """Join each challenger with the champion, and the champion with each canary; give the largest differences."""
+        if champion not in self._stream_of:
             return []
-        at = np.minimum(np.searchsorted(partner["id"], model["id"]), partner["id"].size - 1)
-        met = partner["id"][at] == model["id"]
+        others = self._stream_of.keys() - {champion}
+        found = self._add_pairs_with(champion, others - self._canaries)
+        for canary in sorted(others & self._canaries):
+            found += self._add_pairs_with(canary, {champion})
+        return sorted(found, key=_of_whom)
+
+    def _add_pairs_with(self, partner: str, models: AbstractSet[str]) -> list[Extreme]:
+        """Join models of one stream with one partner by request, and add up their differences."""
+        if not models:
+            return []
+        (columns, ours), (others, theirs) = self._rows_of(models), self._rows_of({partner})
+        met, at = meeting(columns["id"][ours], others["id"][theirs])
+        rows = ours[met]
+        ids, who, score = (columns[name][rows] for name in ("id", "who", "score"))
+        other = others["score"][theirs[at]]
+        with np.errstate(over="ignore"):  # the difference of two that are near the largest there are is infinite
+            difference = score - other
+        self.add_models("difference", who, bins_of(difference), partner, ids=ids)
+        terms = pair_terms(difference, self._grid.unit)
+        which = np.repeat(np.arange(len(terms)), met.size)
+        self.add_models("pair", np.tile(who, len(terms)), which, partner, terms.ravel(), np.tile(ids, len(terms)))
+        if self._grid.scale == "probability":
+            apart = bins_of(score, "probability") - bins_of(other, "probability")
+            self.add_models("apart", who, apart, partner, ids=ids)
+        self.add_models("joint", who, joint_bins(score, other, self._grid.scale), partner)
+        names = columns["name"]
         extremes = []
-        for code in _codes(model["who"][met]):
-            name, version = self._names.pairs[code]
-            where = (name, version, partner_name)
-            mine = met & (model["who"] == code)
-            ours, theirs = model["score"][mine], partner["score"][at[mine]]
-            with np.errstate(over="ignore"):  # the difference of two that are near the largest there are is infinite
-                difference = ours - theirs
-            self._add_difference(where, model["id"][mine], difference)
-            if self._grid.scale == "probability":
-                apart = bins_of(ours, "probability") - bins_of(theirs, "probability")
-                self.add_whole_and_parts(Series("apart", *where), model["id"][mine], apart)
-            self.add(Series("joint", *where), Counts.of(joint_bins(ours, theirs, self._grid.scale)))
-            rows = model["row"][mine]
-            for i, name in _largest(difference, rows, self._ids[model_name]):
-                extremes.append(Extreme(*where, name, float(ours[i]), float(theirs[i])))
+        for i in largest(who, difference, names, rows).tolist():
+            model, version = self._names.pairs[who[i]]
+            extremes.append(Extreme(model, version, partner, names[rows[i]].decode(), float(score[i]), float(other[i])))
         return extremes
 
-    def _add_difference(self, where: tuple[str, str, str], ids: Ints, difference: NDArray[np.float64]) -> None:
-        self.add_whole_and_parts(Series("difference", *where), ids, bins_of(difference))
-        terms = self._pair_terms(difference)
-        self.add(Series("pair", *where), Counts.of(range(len(terms)), [_integer_sum(term) for term in terms]))
-        if self._partitions:
-            every, which = np.tile(ids, len(terms)), np.repeat(range(len(terms)), ids.size)
-            self.add_parts(Series("pair", *where), every, which, np.concatenate(terms))
+    def _rows_of(self, models: AbstractSet[str]) -> tuple[Columns, Ints]:
+        """Give the columns in which models are, all in the same, and the rows in which their scores are finite."""
+        columns = self._scores[self._stream_of[next(iter(models))]]
+        wanted = np.array([model in models for model, _ in self._names.pairs], dtype=np.bool_)
+        return columns, np.flatnonzero(wanted[columns["who"]] & np.isfinite(columns["score"]))
 
-    def _add_seconds(self, series: Series, seconds: NDArray[np.float64]) -> None:
-        known = seconds[np.isfinite(seconds)]
-        if known.size:
-            self.add(series, Counts.of(bins_of(known)))
-
-    def _pair_terms(self, difference: NDArray[np.float64]) -> list[Ints]:
-        """Give what each request adds to each of `PAIR_COUNTERS`."""
-        units = difference / self._grid.unit
-        clipped = np.clip(units, -PAIR_CLIP, PAIR_CLIP)
-        terms = (
-            np.ones_like(units),
-            np.rint(clipped * FIXED_POINT),
-            np.ceil(clipped * clipped * FIXED_POINT),
-            clipped != units,
-        )
-        return [term.astype(np.int64) for term in terms]
-
-
-def _codes(who: Ints) -> list[int]:
-    """Name the numbers of models that are there, in order: they are small."""
-    found: list[int] = np.flatnonzero(np.bincount(who)).tolist()
-    return found
-
-
-def _rows_of_each(who: Ints) -> Iterator[tuple[int, Ints]]:
-    """Give each number of a model that is there, in order, with its rows: sorted once, not looked for by each of a thousand."""
-    order = np.argsort(who, kind="stable")
-    ends = np.cumsum(np.bincount(who)).tolist()
-    for code, (begin, end) in enumerate(pairwise([0, *ends])):
-        if begin < end:
-            yield code, order[begin:end]
-
-
-def _largest(difference: NDArray[np.float64], rows: Ints, ids: NDArray[np.bytes_]) -> list[tuple[int, str]]:
-    """Say where the largest differences are and of which request, the largest first, of equals the first by name."""
-    size = np.abs(difference)
-    # Names are compared of those alone that can be among them: texts sort slowly.
-    least = np.partition(size, -EXTREMES)[-EXTREMES] if size.size > EXTREMES else 0.0
-    near = np.flatnonzero(size >= least)
-    names = ids[rows[near]]
-    first = np.lexsort([names, -size[near]])[:EXTREMES]
-    return [(int(near[i]), names[i].decode()) for i in first]
-
-
-def joint_bins(model: NDArray[np.float64], partner: NDArray[np.float64], scale: Scale) -> NDArray[np.int64]:
-    """Give the bin of the coarse joint histogram for each pair of scores."""
-    ours, theirs = ((bins_of(scores, scale) >> JOINT_SHIFT) + JOINT_SPAN // 2 for scores in (model, partner))
-    return ours * JOINT_SPAN + theirs
-
-
-def _integer_sum(whole: Ints) -> int:
-    """Add whole numbers exactly; numpy's int64 would wrap around in silence."""
-    if whole.size and whole.size * int(np.abs(whole).max()) >= 2**62:
-        raise OverflowError(f"a sum of {whole.size} differences exceeds 63 bits: set a larger unit or shorter panes")
-    return int(whole.sum())
+    def _add_seconds(self, measure: str, who: Ints, seconds: NDArray[np.float64]) -> None:
+        known = np.isfinite(seconds)
+        self.add_models(measure, who[known], bins_of(seconds[known]))
 
 
 def _once(columns: Columns, names: Names) -> Columns:

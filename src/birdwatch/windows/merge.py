@@ -18,12 +18,12 @@ from birdwatch.errors import RecordError, SettingsError, StoreError
 from birdwatch.records import Control, decode
 from birdwatch.streams import Gap, Message, Partition, Streams
 from birdwatch.streams.deadletters import dead_letters
-from birdwatch.windows.build import EXTREMES
 from birdwatch.windows.counting import CONTROL, Counting
 from birdwatch.windows.decode import Fault
 from birdwatch.windows.delta import extremes_of, pane_of
 from birdwatch.windows.gaps import put_gaps
 from birdwatch.windows.inputs import Inputs
+from birdwatch.windows.joint import EXTREMES
 from birdwatch.windows.lag import Lag, forget_lag, put_lag
 from birdwatch.windows.lane import NEVER
 from birdwatch.windows.listening import Listening

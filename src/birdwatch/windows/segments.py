@@ -7,7 +7,6 @@ else, and a reader folds them into bands of about equal weight. Where the settin
 band: ``under 500``, ``500 to 1000``, ``from 1000``.
 """
 
-import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
@@ -20,6 +19,7 @@ from birdwatch.windows.decode import Columns
 from birdwatch.windows.features import categories
 from birdwatch.windows.inputs import Input
 from birdwatch.windows.pane import MISSING, Counts, Pane, Series, counters, total
+from birdwatch.windows.tally import tallies
 
 __all__ = ["CELL_SHIFT", "Partition", "bands", "fold", "limits", "of_dimension", "partitions", "segments"]
 
@@ -56,25 +56,23 @@ class Partition(NamedTuple):
         return np.where(self.ids[at] == ids, self.codes[at], self.missing)
 
     def counts_of(
-        self, ids: NDArray[np.int64], bins: NDArray[np.int64], amounts: NDArray[np.int64] | None = None
-    ) -> Iterator[tuple[str, Counts]]:
-        """Count rows, whose requests are ``ids``, for each segment that occurs: all of them by one sort.
+        self,
+        ids: NDArray[np.int64],
+        groups: NDArray[np.int64],
+        bins: NDArray[np.int64],
+        amounts: NDArray[np.int64] | None = None,
+    ) -> Iterator[tuple[int, str, Counts]]:
+        """Count rows, whose requests are ``ids``, for each group and each segment that occurs.
 
         Parameters
         ----------
-        ids, bins, amounts
-            As for `Counts.of`, with the request of each row.
+        ids, groups, bins, amounts
+            As for `birdwatch.windows.tally.tallies`, with the request of each row.
         """
-        codes = self.codes_of(ids)
-        order = np.lexsort([bins, codes])
-        codes, bins = codes[order], bins[order]
-        begins = np.flatnonzero(np.diff(codes, prepend=-1) | np.diff(bins, prepend=0))
-        sums = np.diff(begins, append=bins.size) if amounts is None else np.add.reduceat(amounts[order], begins)
-        begins, sums = begins[sums != 0], sums[sums != 0]
-        codes, bins = codes[begins], bins[begins]
-        cuts = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist(), codes.size]
-        for begin, end in itertools.pairwise(cuts if codes.size else []):
-            yield self.segments[codes[begin]], Counts(bins[begin:end], sums[begin:end])
+        n = len(self.segments)
+        for both, counts in tallies(groups * n + self.codes_of(ids), bins, amounts):
+            group, code = divmod(both, n)
+            yield group, self.segments[code], counts
 
 
 def partitions(requests: Columns | None, dimensions: Sequence[Input]) -> list[Partition]:

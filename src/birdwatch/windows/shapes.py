@@ -8,7 +8,7 @@ import pandas as pd
 
 from birdwatch.stats.grid import Scale, lower_edges
 from birdwatch.stats.quantiles import quantiles
-from birdwatch.windows.build import JOINT_SPAN
+from birdwatch.windows.joint import JOINT_SPAN
 from birdwatch.windows.pane import JOINT_SHIFT, Counts, Pane, total
 
 __all__ = ["QQ_LEVELS", "joint_table", "quantile_table"]
