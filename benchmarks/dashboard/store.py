@@ -15,6 +15,7 @@ from birdwatch.detect.spending import put_spending, write_looks
 from birdwatch.detect.verdict import create_table, put_verdicts
 from birdwatch.streams import Partition
 from birdwatch.windows.joint import EXTREMES
+from birdwatch.windows.packed import pack
 from birdwatch.windows.pane import Counts, Pane, Series, total
 from birdwatch.windows.rollups import Held, levels
 from birdwatch.windows.store import Extreme, Source, Store
@@ -122,18 +123,14 @@ def _insert(store: Store, level: int, number: int, series: Series, sums: dict[in
     store.connection.executemany(
         f"INSERT INTO {table} ({columns}series, start, bins, counts, sum) VALUES ({'?, ' * len(own)}?, ?, ?, ?, ?)",  # noqa: S608
         [
-            (*own, number, START + second, bins, counts, _sum(store, level, START + second, series, bins, counts))
-            for second, (bins, counts) in ((second, _bytes(counts)) for second, counts in sums.items())
+            (*own, number, START + second, b"", packed, _sum(store, level, START + second, series, b"", packed))
+            for second, packed in zip(sums, pack(list(sums.values())), strict=True)
         ],
     )
 
 
 def _sum(store: Store, *row: Any) -> int:
     return store._sum(*row)  # noqa: SLF001 - as the store itself sums its rows
-
-
-def _bytes(counts: Counts) -> tuple[bytes, bytes]:
-    return counts.bins.astype("<i8").tobytes(), counts.counts.astype("<i8").tobytes()
 
 
 def _account(store: Store, days: int) -> None:

@@ -210,7 +210,7 @@ def test_whatever_bit_is_flipped_a_pane_is_read_as_it_was_written_or_left_out_or
     with closing(Store(path, pane_seconds=60)) as store:
         for start in range(0, 6000, 60):
             series = [SCORE, Series("latency", "m", "1"), Series("counts", "other", "2", segment=f"a={start % 7}")]
-            store.put(start, {one: Counts.of([chance.randrange(50) for _ in range(20)]) for one in series})
+            store.put(start, {one: Counts.of([chance.randrange(10**6) for _ in range(60)]) for one in series})
         store.put_checkpoints(points)
         written = store.digest()
     whole, outcomes = path.read_bytes(), {"whole": 0, "left out": 0, "refused": 0}
@@ -274,6 +274,7 @@ def test_a_store_of_the_schema_before_is_read_as_it_is_and_gets_sums_where_it_is
     store.put(0, {SCORE: Counts.of([1])})
     store.put_checkpoints({Partition("scores"): Checkpoint(1, 2)})
     store.note("closed_until", 60)
+    store.connection.execute("UPDATE panes SET bins = ?, counts = ?", [(1).to_bytes(8, "little")] * 2)
     for table in ("panes", "offsets", "meta"):
         store.connection.execute(f"ALTER TABLE {table} DROP COLUMN sum")
     store.connection.execute("DROP TABLE damaged")

@@ -9,9 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
-from birdwatch.windows.pane import Counts, Pane, Series, merge
+from birdwatch.windows.pane import Counts, Pane, Series, merge, total
 from birdwatch.windows.rollups import Held, Keep, Stretch
 from birdwatch.windows.sumfile import SumFile
 
@@ -45,7 +43,7 @@ class PaneFile(SumFile):
         """
         if start < self.held().kept_from(self.pane_seconds):
             raise ValueError(f"the pane of {start} was rolled up and dropped: add to it")
-        self._write(self.pane_seconds, start, ((self.series_id(s), s, c) for s, c in sorted(pane.items())))
+        self._write(self.pane_seconds, start, pane)
         self.connection.execute("INSERT OR IGNORE INTO closed VALUES (?)", (start,))
         self._stale.add(start)
         if not self.connection.in_transaction:
@@ -61,8 +59,7 @@ class PaneFile(SumFile):
         for level in held.levels[held.levels.index(finest) :]:
             cell = start // level * level
             if cell < held.done_until(level):
-                whole = merge([self._cell(level, cell), pane])
-                self._write(level, cell, ((self.series_id(s), s, c) for s, c in sorted(whole.items())))
+                self._write(level, cell, merge([self._cell(level, cell), pane]))
         self.connection.execute("INSERT OR IGNORE INTO closed VALUES (?)", (start,))
 
     def mend(self) -> None:
@@ -140,17 +137,18 @@ class PaneFile(SumFile):
             rows.sort(key=lambda each: (each[1][0], each[1][1]))
         for level, (number, start, *name, bins, counts, stored) in rows:
             series = Series(*name)
-            if self._is_sound(level, start, series, bins, counts, stored):
-                yield start, series, Counts(np.frombuffer(bins, "<i8"), np.frombuffer(counts, "<i8"))
-            else:
+            sound = self._histogram(level, start, series, bins, counts, stored)
+            if sound is None:
                 self._miss(level, number, start, series)
+            else:
+                yield start, series, sound
 
     def _found(self, of: Stretch, wanted: list[str], values: list[Any], *, few: bool) -> list[Any]:
         table, only = self._table(of.seconds)
         # CROSS JOIN is SQLite's way to say which table comes first: of a few series over a quarter of a year, or of all
         # series in an hour, the other way round reads a thousand times as much.
         order = f"series s CROSS JOIN {table} p" if few else f"{table} p CROSS JOIN series s"
-        stored = "p.sum" if only or self.has_sums else "NULL"
+        stored = self._stored(of.seconds)
         conditions = " AND ".join(["p.start >= ?", "p.start < ?", *wanted])
         return self.connection.execute(
             f"SELECT s.id, p.start, s.measure, s.model, s.version, s.partner, s.segment, p.bins, p.counts, {stored}"  # noqa: S608
@@ -172,25 +170,34 @@ class PaneFile(SumFile):
             parts.setdefault(since + (start - since) // seconds * seconds, []).append({series: counts})
         return {start: merge(found) for start, found in sorted(parts.items())}
 
-    def last_bins(self, series: int, until: int, most: int) -> list[int]:
-        """Give the bins that a series, by its number, has in its last panes before ``until``; of older times, in its last cells."""
+    def last_bins(self, number: int, series: Series, until: int, most: int) -> list[int]:
+        """Give the bins that a series has in its last panes before ``until``; of older times, in its last cells.
+
+        Parameters
+        ----------
+        number
+            That of the series in this store.
+        """
         held = self.held()
         for level in held.levels:
             if held.done_until(level) <= held.kept_from(level):
                 break
             table, only = self._table(level)
+            stored = self._stored(level)
             rows: Any = self.connection.execute(
-                f"SELECT bins FROM {table} WHERE series = ? AND start < ?{only} ORDER BY start DESC LIMIT ?",  # noqa: S608
-                (series, until, most),
+                f"SELECT start, bins, counts, {stored} FROM {table} p WHERE series = ? AND start < ?{only}"  # noqa: S608
+                " ORDER BY start DESC LIMIT ?",
+                (number, until, most),
             ).fetchall()
-            if rows:
-                return [int(bin_) for (bins,) in rows for bin_ in np.frombuffer(bins, "<i8")]
+            found = [counts for row in rows if (counts := self._histogram(level, row[0], series, *row[1:])) is not None]
+            if found:
+                return [bin_ for counts in found for bin_ in counts.bins.tolist()]
         return []
 
     def digest(self) -> dict[tuple[int, Series], tuple[bytes, bytes]]:
         """Give every pane's bytes by (start, series): two stores are equal when these are."""
-        everything = Stretch(self.pane_seconds, -(2**62), 2**62)
-        return {(start, series): (bins, counts) for start, series, bins, counts in self._sound(everything)}
+        found = self._sound(Stretch(self.pane_seconds, -(2**62), 2**62))
+        return {(start, series): (counts.bins.tobytes(), counts.counts.tobytes()) for start, series, counts in found}
 
     def held(self) -> Held:
         """Tell which sums there are of which times."""
@@ -286,19 +293,8 @@ class PaneFile(SumFile):
 
     def _sum_up(self, finer: int, level: int, cell: int) -> int:
         """Write the cell that starts here; give how many rows it was made of."""
-        parts: dict[Series, tuple[list[bytes], list[bytes]]] = {}
-        rows = 0
-        for _, series, bins, counts in self._sound(Stretch(finer, cell, cell + level)):
-            part = parts.setdefault(series, ([], []))
-            part[0].append(bins)
-            part[1].append(counts)
-            rows += 1
-        self._write(
-            level,
-            cell,
-            (
-                (self.series_id(series), series, Counts.of(*(np.frombuffer(b"".join(each), "<i8") for each in part)))
-                for series, part in parts.items()
-            ),
-        )
-        return rows
+        parts: dict[Series, list[Counts]] = {}
+        for _, series, counts in self._sound(Stretch(finer, cell, cell + level)):
+            parts.setdefault(series, []).append(counts)
+        self._write(level, cell, {series: total(found) for series, found in parts.items()})
+        return sum(map(len, parts.values()))

@@ -9,7 +9,7 @@ import time
 import uuid
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -23,10 +23,10 @@ from birdwatch.stats.grid import GRID_VERSION
 
 __all__ = ["StoreFile", "check_sum"]
 
-SCHEMA_VERSION: Final = 4
-"""A program of the schema before would write panes and leave their roll-ups as they are."""
+SCHEMA_VERSION: Final = 5
+"""A program of the schema before cannot read histograms as they are packed now."""
 
-_EARLIER: Final = ("2", "3")
+_EARLIER: Final = ("2", "3", "4")
 _SUMMED: Final = ("panes", "offsets", "meta")
 _LOCKED_SECONDS: Final = 10
 
@@ -57,6 +57,7 @@ class StoreFile:
             raise StoreError(f"there is no store at {self.path}: start `birdwatch tail --store {self.path}` first")
         flags = apsw.SQLITE_OPEN_READONLY if readonly else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
         self._claim: str | None = None
+        self._tables = tables
         with self.in_our_words():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.connection = apsw.Connection(str(self.path), flags=flags)
@@ -132,10 +133,20 @@ class StoreFile:
             found: Any = self.connection.execute("PRAGMA integrity_check(1)").get
         if found != "ok":
             raise self._damage(" ".join(found.split()))
+        self._check_tables()
         with self._written_together():
             self.mend()
             self.note("owner", {"claim": claim, "pid": os.getpid(), "since": time.time() if now is None else now})
         self._claim = claim
+
+    def _check_tables(self) -> None:
+        """See that tables are what they were made as: of that, SQLite's own check knows nothing."""
+        with closing(apsw.Connection(":memory:")) as new:
+            new.execute(self._tables)
+            names = [str(name) for (name,) in new.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+            for name in names:
+                if _columns(new, name) != _columns(self.connection, name):
+                    raise self._damage(f"the table {name} is not as it was made")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -252,4 +263,8 @@ def _has_sums(connection: apsw.Connection) -> bool:
 
 
 def _has_column(connection: apsw.Connection, table: str, column: str) -> bool:
-    return any(found[1] == column for found in connection.execute(f"PRAGMA table_info({table})"))
+    return any(found[1] == column for found in _columns(connection, table))
+
+
+def _columns(connection: apsw.Connection, table: str) -> list[Any]:
+    return connection.execute(f"PRAGMA table_info({table})").fetchall()

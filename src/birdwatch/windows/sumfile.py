@@ -2,16 +2,20 @@
 
 Each row is what one series counted in one stretch of event time, and carries a CRC-32. A row that was damaged on its disk
 is left out, so that a rule sees no data rather than wrong data, and put aside in the table ``damaged``.
+
+A row's ``counts`` are a histogram as `birdwatch.windows.packed` writes it, and its ``bins`` are empty; rows of the schemas
+before have both in eight bytes each.
 """
 
 import logging
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
+from birdwatch.windows.packed import pack, unpack
 from birdwatch.windows.pane import Counts, Pane, Series
 from birdwatch.windows.rollups import Stretch
 from birdwatch.windows.storefile import StoreFile
@@ -66,22 +70,26 @@ class SumFile(StoreFile):
             known = self._series[series] = int(row[0])
         return known
 
-    def _write(self, level: int, start: int, sums: Iterable[tuple[int, Series, Counts]]) -> None:
+    def _write(self, level: int, start: int, sums: Mapping[Series, Counts]) -> None:
         table, only = self._table(level)
+        found = [(self.series_id(series), series, counts) for series, counts in sorted(sums.items())]
         self.connection.execute(f"DELETE FROM {table} WHERE start = ?{only}", (start,))  # noqa: S608
         columns, places = ("seconds, ", "?, ") if only else ("", "")
         self.connection.executemany(
             f"INSERT INTO {table} ({columns}series, start, bins, counts, sum) VALUES ({places}?, ?, ?, ?, ?)",  # noqa: S608
             [
-                (*([level] if only else []), number, start, bins, counts, self._sum(level, start, series, bins, counts))
-                for number, series, c in sums
-                for bins, counts in [(c.bins.astype("<i8").tobytes(), c.counts.astype("<i8").tobytes())]
+                (*([level] if only else []), number, start, b"", counts, self._sum(level, start, series, b"", counts))
+                for (number, series, _), counts in zip(found, pack([counts for _, _, counts in found]), strict=True)
             ],
         )
 
     def _table(self, level: int) -> tuple[str, str]:
         """Name where a level lies, and the condition that singles it out."""
         return ("panes", "") if level == self.pane_seconds else ("rollups", f" AND seconds = {level}")
+
+    def _stored(self, level: int) -> str:
+        """Name where a row's own sum is; panes of the first schema have none."""
+        return "p.sum" if level != self.pane_seconds or self.has_sums else "NULL"
 
     def _sum(self, level: int, start: int, series: Series, bins: bytes, counts: bytes) -> int:
         name = self._name_sums.get(series)
@@ -90,10 +98,22 @@ class SumFile(StoreFile):
         own = 0 if level == self.pane_seconds else level
         return zlib.crc32(counts, zlib.crc32(bins, name ^ own ^ (start & 0xFFFFFFFF)))
 
-    def _is_sound(self, level: int, start: int, series: Series, bins: Any, counts: Any, stored: int | None) -> bool:
-        if not (isinstance(bins, bytes) and isinstance(counts, bytes) and len(bins) == len(counts)) or len(bins) % 8:
-            return False
-        return stored is None or stored == self._sum(level, start, series, bins, counts)
+    def _histogram(
+        self, level: int, start: int, series: Series, bins: Any, counts: Any, stored: int | None
+    ) -> Counts | None:
+        """Read a row's histogram; None where it is damaged."""
+        if not (isinstance(bins, bytes) and isinstance(counts, bytes)):
+            return None
+        if stored is not None and stored != self._sum(level, start, series, bins, counts):
+            return None
+        if counts and not bins:
+            try:
+                return unpack(counts)
+            except ValueError:
+                return None
+        if len(bins) != len(counts) or len(bins) % 8:
+            return None
+        return Counts(np.frombuffer(bins, "<i8"), np.frombuffer(counts, "<i8"))
 
     def _miss(self, level: int, number: int, start: int, series: Series) -> None:
         """Take note of a damaged row; only who writes the store can put it aside."""
@@ -133,13 +153,12 @@ class SumFile(StoreFile):
         return int(self.connection.execute("SELECT count(*) FROM damaged").get)
 
     def _cell(self, level: int, start: int) -> Pane:
-        found = self._sound(Stretch(level, start, start + 1))
-        return {s: Counts(np.frombuffer(bins, "<i8"), np.frombuffer(counts, "<i8")) for _, s, bins, counts in found}
+        return {series: counts for _, series, counts in self._sound(Stretch(level, start, start + 1))}
 
-    def _sound(self, of: Stretch) -> Iterator[tuple[int, Series, bytes, bytes]]:
-        """Give (start, series, bins, counts) of all rows of one level that are sound, by series and time."""
+    def _sound(self, of: Stretch) -> Iterator[tuple[int, Series, Counts]]:
+        """Give (start, series, counts) of all rows of one level that are sound, by series and time."""
         table, only = self._table(of.seconds)
-        stored = "p.sum" if only or self.has_sums else "NULL"
+        stored = self._stored(of.seconds)
         with self.in_our_words():
             # By series: their rows lie side by side.
             found: Any = self.connection.execute(
@@ -155,7 +174,8 @@ class SumFile(StoreFile):
                     )
                     self._names = {each: Series(*name) for each, *name in rows}
                     series = self._names[number]
-                if self._is_sound(of.seconds, start, series, bins, counts, sum_):
-                    yield start, series, bins, counts
-                else:
+                sound = self._histogram(of.seconds, start, series, bins, counts, sum_)
+                if sound is None:
                     self._miss(of.seconds, number, start, series)
+                else:
+                    yield start, series, sound

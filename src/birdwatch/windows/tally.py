@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,8 @@ from birdwatch.windows.pane import Counts
 __all__ = ["tallies"]
 
 Ints = NDArray[np.int64]
+
+_MOST_BITS: Final = 62
 
 
 def tallies(groups: Ints, bins: Ints, amounts: Ints | None = None) -> Iterator[tuple[int, Counts]]:
@@ -25,11 +28,6 @@ def tallies(groups: Ints, bins: Ints, amounts: Ints | None = None) -> Iterator[t
     bins, amounts
         As for `Counts.of`.
 
-    Raises
-    ------
-    OverflowError
-        The groups are so many, and the bins lie so far apart, that 63 bits cannot hold both.
-
     Examples
     --------
     >>> for group, counts in tallies(np.array([1, 0, 1, 1]), np.array([7, 5, -2, 7])):
@@ -39,13 +37,17 @@ def tallies(groups: Ints, bins: Ints, amounts: Ints | None = None) -> Iterator[t
     """
     if not bins.size:
         return
-    low, most = int(bins.min()), int(groups.max())
+    low = int(bins.min())
     width = (int(bins.max()) - low).bit_length()
-    if width + most.bit_length() > 62:
-        raise OverflowError(f"{most + 1} groups of bins that lie 2**{width} apart cannot be counted together")
+    seen = None
+    if width + int(groups.max()).bit_length() > _MOST_BITS:
+        seen, bins = np.unique(bins, return_inverse=True)
+        low, width = 0, seen.size.bit_length()
+    # One number holds both, and sorts fast.
     found = Counts.of((groups << width) + (bins - low), amounts)
     of, own = found.bins >> width, (found.bins & ((1 << width) - 1)) + low
-    cuts = np.flatnonzero(of[1:] != of[:-1]) + 1
-    edges = [0, *cuts.tolist(), of.size] if of.size else []
+    if seen is not None:
+        own = seen[own]
+    edges = [0, *(np.flatnonzero(of[1:] != of[:-1]) + 1).tolist(), of.size] if of.size else []
     for (begin, end), group in zip(itertools.pairwise(edges), of[edges[:-1]].tolist(), strict=True):
         yield group, Counts(own[begin:end], found.counts[begin:end])
