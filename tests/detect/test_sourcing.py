@@ -1,5 +1,6 @@
 import itertools
 import os
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -39,8 +40,14 @@ def hours(tmp_path):
     store.close()
 
 
-def rule(**more):
-    return KINDS["distribution"].model_validate({"name": "scores", "kind": "distribution", **more})
+class OnBlocks(KINDS["distribution"]):
+    """A rule that goes on to need the blocks of its reference."""
+
+    keeps = "blocks"
+
+
+def rule(kind=OnBlocks, **more):
+    return kind.model_validate({"name": "scores", "kind": "distribution", **more})
 
 
 def references(store, one, given=(), folder=None, scale="probability"):
@@ -56,6 +63,32 @@ def test_a_trailing_reference_is_what_came_before(store):
     one = rule(reference={"trailing": "7d"})
     found = ask(references(store, one), one)
     assert [block.start // DAY for block in found.blocks] == [22, 23, 24, 25, 26, 27, 28]
+
+
+def test_who_needs_the_sum_of_it_alone_is_given_the_same_in_one_block_without_windows_that_were_bad(store):
+    with store.transaction():
+        create_tables(store)
+        blame(store, "challenger", 25 * DAY, 26 * DAY)
+    on_blocks, on_sum = (rule(kind, reference={"trailing": "7d"}) for kind in (OnBlocks, KINDS["distribution"]))
+    blocks, summed = (ask(references(store, one), one) for one in (on_blocks, on_sum))
+    assert (len(blocks.blocks), len(summed.blocks), summed.summed) == (7, 1, 6)
+    added_up = Counter()
+    for counts in blocks.counts("score", "challenger"):
+        added_up.update(dict(zip(counts.bins.tolist(), counts.counts.tolist(), strict=True)))
+    [found] = summed.counts("score", "challenger")
+    assert dict(zip(found.bins.tolist(), found.counts.tolist(), strict=True)) == added_up
+
+
+def test_sums_of_references_are_read_once_however_many_models_ask(store, monkeypatch):
+    read = []
+    trailing = WindowSums.trailing
+    monkeypatch.setattr(WindowSums, "trailing", lambda *args, **more: read.append(args) or trailing(*args, **more))
+    one = rule(KINDS["distribution"], window="1h", reference={"trailing": "7d"})
+    found = references(store, one)
+    for hour in range(3):
+        for number in range(300):
+            ask(found, one, start=29 * DAY + hour * HOUR, subject=Subject(f"challenger-{number}", "1"))
+    assert len(read) == 300
 
 
 def test_by_hour_of_day_only_the_same_time_of_earlier_days_counts(hours):

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from birdwatch.detect.alarm import Measured, Window, step
 from birdwatch.detect.duration import say_moment
-from birdwatch.detect.kind import Case, Rule, State
+from birdwatch.detect.kind import Case, Keeps, Rule, State
 from birdwatch.detect.past import CATEGORY, MISSING, NUMBER, Now, Past
 from birdwatch.detect.reference import MIN_BLOCKS, Reference, ReferenceChoice
 from birdwatch.detect.tolerance import learn, level
@@ -40,6 +40,7 @@ class DistributionRule(Rule):
     """
 
     spends: ClassVar[bool] = True
+    keeps: ClassVar[Keeps] = "sum"
     example: ClassVar[Mapping[str, Any]] = {"reference": {"trailing": "28d"}}
 
     kind: Literal["distribution"] = Field(default="distribution", description="Scores or inputs against a reference.")
@@ -112,7 +113,7 @@ class DistributionRule(Rule):
         if n < self.min_events:
             missing = f"of {name} there are {n} values, fewer than {self.min_events}"
         elif not past.blocks or tolerance is None:
-            missing = f"the reference has {len(past.blocks)} of {MIN_BLOCKS} blocks of {name} to learn from"
+            missing = f"the reference has {past.n} of {MIN_BLOCKS} blocks of {name} to learn from"
         elif case.reference and not case.reference.whole:
             missing = f"{name} are there for a part of the window, and {case.against} has none but whole ones"
         if missing or tolerance is None:
@@ -161,6 +162,7 @@ class DistributionRule(Rule):
             loudest = int(np.argmax(found.state["kept"][: looks.weights.size]))
             found = found._replace(leading=loudest, measured=measure(np.asarray(window.counted, dtype=float), loudest))
         after = {**found.state, "bins": bins, "recent": remember(recent, counts).tolist()}
+        told = past.told(now, case.scale)
         if found.leading >= looks.weights.size:
             statistic, what = "missing", "more is missing"
             reason = (
@@ -171,7 +173,7 @@ class DistributionRule(Rule):
             drifting = "beyond" if found.measured.effect > 0 else "within"
             reason = (
                 f"{name} lie {found.measured.value:.2f} (KS) from {case.against}, {drifting} the"
-                f" {found.measured.tolerance:.2f} in order; {past.told(now, case.scale)}"
+                f" {found.measured.tolerance:.2f} in order; {told}"
             )
         if not found.drifting and found.measured.effect > 0:
             reason += ", which is too little, or not yet certain enough, to alarm"
@@ -186,7 +188,7 @@ class DistributionRule(Rule):
             details={
                 "since": found.since,
                 "speaks": what,
-                "told": past.told(now, case.scale),
+                "told": told,
                 "reference": case.reference and case.reference.stretch,
                 **past.details(now, case.scale),
             },

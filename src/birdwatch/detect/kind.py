@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from fnmatch import fnmatchcase
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,7 +14,7 @@ from birdwatch.stats.grid import Scale
 from birdwatch.windows.pane import Counts, Pane, Series, total
 from birdwatch.windows.store import Extreme
 
-__all__ = ["Case", "Rule", "State", "fleet_counts"]
+__all__ = ["Case", "Keeps", "Rule", "State", "fleet_counts"]
 
 State = dict[str, Any]
 """What a rule remembers of a subject from window to window: any JSON."""
@@ -73,6 +73,10 @@ def fleet_counts(pane: Mapping[Series, Counts], measure: str) -> Counts:
     return once(pane, f"all {measure}", work)
 
 
+Keeps = Literal["blocks", "sum", "nothing"]
+"""What of a reference: its blocks as they are, the sum of them, or nothing."""
+
+
 class Rule(BaseModel):
     """A rule: what to look at, over which window, and how loudly to speak.
 
@@ -85,8 +89,8 @@ class Rule(BaseModel):
     """Its alarms are decided by evidence, and share the page budget."""
     judges_ended: ClassVar[bool] = True
     """A version that was taken out of service is still judged on its last window."""
-    lessons_suffice: ClassVar[bool] = False
-    """Once it has learned from its reference (`learned`), it needs nothing else of it."""
+    keeps: ClassVar[Keeps] = "blocks"
+    """What it goes on to need of its reference, once it has learned from it (`learned`)."""
     example: ClassVar[Mapping[str, Any]] = {}
     """What a rule of this kind needs beside name and kind."""
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from birdwatch.detect.alarm import Step
 from birdwatch.detect.duration import say_moment
-from birdwatch.detect.kind import Case, Rule
+from birdwatch.detect.kind import Case, Keeps, Rule
 from birdwatch.detect.reference import MIN_BLOCKS, ReferenceChoice
 from birdwatch.detect.verdict import Severity, Subject, Verdict
 from birdwatch.windows.pane import Pane
@@ -26,7 +26,7 @@ class PairRule(Rule):
     """
 
     spends: ClassVar[bool] = True
-    lessons_suffice: ClassVar[bool] = True
+    keeps: ClassVar[Keeps] = "nothing"
     example: ClassVar[Mapping[str, Any]] = {"reference": {"trailing": "91d"}}
 
     severity: Severity = Field(default="page", description="The most it may raise: page, ticket or info.")

@@ -52,12 +52,15 @@ class Past(NamedTuple):
         Their names by rank; None for numbers.
     measure
         Where they are counted.
+    summed
+        Of how many blocks the only one is the sum; None where they are as they were.
     """
 
     blocks: list[Counts]
     gaps: list[tuple[int, int]]
     categories: tuple[str, ...] | None
     measure: str
+    summed: int | None = None
 
     @classmethod
     def of(cls, reference: Reference | None, subject: Subject) -> Self:
@@ -65,11 +68,11 @@ class Past(NamedTuple):
         if reference is None:
             return cls([], [], None, NUMBER + subject.feature if subject.feature else "score")
         if not subject.feature:
-            return cls(reference.counts("score", subject.model), [], None, "score")
+            return cls(reference.counts("score", subject.model), [], None, "score", reference.summed)
         gaps = [_gap(c) for c in reference.counts(MISSING + subject.feature)]
         numbers = reference.counts(NUMBER + subject.feature)
         if numbers:
-            return cls(numbers, gaps, None, NUMBER + subject.feature)
+            return cls(numbers, gaps, None, NUMBER + subject.feature, reference.summed)
         measure = CATEGORY + subject.feature
         blocks = [_by_category(block.pane, measure) for block in reference.blocks]
         names: dict[str, int] = {}
@@ -77,7 +80,7 @@ class Past(NamedTuple):
             for name, n in block.items():
                 names[name] = names.get(name, 0) + n
         ranked = tuple(sorted(names, key=lambda name: (-names[name], name)))
-        return cls([_ranks(block, ranked) for block in blocks if block], gaps, ranked, measure)
+        return cls([_ranks(block, ranked) for block in blocks if block], gaps, ranked, measure, reference.summed)
 
     def now(self, pane: Mapping[Series, Counts], subject: Subject) -> Now:
         """Read a window's values."""
@@ -90,6 +93,11 @@ class Past(NamedTuple):
         found = _by_category(pane, self.measure)
         new = tuple(sorted(found.keys() - set(self.categories), key=lambda name: (-found[name], name)))
         return Now(_ranks(found, self.categories), missing, of, new)
+
+    @property
+    def n(self) -> int:
+        """Give the number of its blocks."""
+        return len(self.blocks) if self.summed is None else self.summed
 
     @property
     def missing_share(self) -> float:
@@ -143,7 +151,7 @@ class Past(NamedTuple):
             "psi": psi(ours, theirs),
             "jensen_shannon": jensen_shannon(ours, theirs),
             "moved": self.moved(now, scale),
-            "reference_blocks": len(self.blocks),
+            "reference_blocks": self.n,
             "reference_events": size(whole),
         }
         if self.categories is None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 import numpy as np
 from pydantic import Field
 
-from birdwatch.detect.kind import Case, State, fleet_counts
+from birdwatch.detect.kind import Case, Keeps, State, fleet_counts
 from birdwatch.detect.reference import MIN_BLOCKS, Reference, ReferenceChoice
 from birdwatch.detect.share import ShareRule
 from birdwatch.detect.tolerance import in_order
@@ -35,7 +35,7 @@ class RateRule(ShareRule):
     """The share of answers, or of a model's scores, that went wrong in one way."""
 
     example: ClassVar[Mapping[str, Any]] = {"of": "errors", "tolerance": 0.01}
-    lessons_suffice: ClassVar[bool] = True
+    keeps: ClassVar[Keeps] = "nothing"
 
     kind: Literal["rate"] = Field(default="rate", description="A share of what went wrong.")
     of: Literal["sla_misses", "fallbacks", "errors", "nulls", "orphans"] = Field(

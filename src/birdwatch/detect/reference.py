@@ -15,7 +15,7 @@ from birdwatch.detect.duration import Duration
 from birdwatch.detect.verdict import Subject
 from birdwatch.errors import ReferenceMissingError
 from birdwatch.stats.grid import Scale
-from birdwatch.windows.pane import Counts, Series, total
+from birdwatch.windows.pane import Counts, Series, merge, total
 
 __all__ = ["DAY", "MIN_BLOCKS", "Block", "Lesson", "Reference", "ReferenceChoice", "choose"]
 
@@ -80,6 +80,8 @@ class Reference(NamedTuple):
         The tolerances that were frozen with it. Their subjects have no version, since a reference goes by model.
     at
         Its blocks all begin so many seconds after midnight; None where they do not.
+    summed
+        Its one block is the sum of so many (see `summed_up`); None where they are as they were.
     """
 
     name: str
@@ -92,6 +94,7 @@ class Reference(NamedTuple):
     versions: Mapping[str, frozenset[str]] | None = None
     lessons: Mapping[Lesson, Mapping[str, float]] = MappingProxyType({})
     at: int | None = None
+    summed: int | None = None
 
     @property
     def stretch(self) -> dict[str, str | int]:
@@ -116,6 +119,21 @@ class Reference(NamedTuple):
             if parts:
                 found.append(parts[0] if len(parts) == 1 else total(parts))
         return found
+
+    def summed_up(self, subject: Subject) -> "Reference":
+        """Put the sum of its blocks in place of them, but for those in which the subject's model or partner is left out.
+
+        Examples
+        --------
+        >>> blocks = tuple(Block(day * DAY, {Series("score", "m"): Counts.of([day])}) for day in range(3))
+        >>> march = Reference("march", 0, 3 * DAY, DAY, blocks[:2] + (blocks[2]._replace(left_out=frozenset({"m"})),))
+        >>> found = march.summed_up(Subject("m"))
+        >>> found.summed, found.counts("score", "m")
+        (2, [Counts(bins=array([0, 1]), counts=array([1, 1]))])
+        """
+        kept = [block for block in self.blocks if not block.left_out & {subject.model, subject.partner}]
+        blocks = (Block(kept[0].start, merge(block.pane for block in kept)),) if kept else ()
+        return self._replace(blocks=blocks, summed=len(kept))
 
     def taught(self, rule: str, subject: Subject) -> Mapping[str, float] | None:
         """Give the tolerances of a rule that were frozen with it, or None: then they are learned from the blocks.

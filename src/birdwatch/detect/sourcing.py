@@ -23,7 +23,7 @@ __all__ = ["Known", "References", "freeze"]
 
 
 _MOST_KNOWN: Final = 256
-_MOST_LESSONS: Final = 16_384  # a few numbers each
+_MOST_LESSONS: Final = 16_384  # a few numbers each, and for some rules a histogram
 
 
 class Known(NamedTuple):
@@ -130,7 +130,7 @@ class References:
         whom = versionless(subject)
         bad = frozenset(which for which in rolled_back if which[0] in (subject.model, subject.partner))
         key = (rule.name, whom, until, part, bad)
-        kept, most = (self._lessons, _MOST_LESSONS) if rule.lessons_suffice else (self._trailing, _MOST_KNOWN)
+        kept, most = (self._trailing, _MOST_KNOWN) if rule.keeps == "blocks" else (self._lessons, _MOST_LESSONS)
         found = kept.get(key)
         if found is None:
             trailing = self._sums.trailing(
@@ -146,7 +146,9 @@ class References:
             # Without any block there is nothing yet to compare with, which rules say themselves.
             reference = trailing.by_hour(start) if choice.by and trailing.blocks else trailing
             found = Known(reference, rule.learned(reference, subject))
-            if rule.lessons_suffice:
+            if rule.keeps == "sum":
+                found = found._replace(reference=reference.summed_up(subject))
+            elif rule.keeps == "nothing":
                 found = found._replace(reference=reference._replace(blocks=()))
             kept[key] = found
             while len(kept) > most:
@@ -252,7 +254,7 @@ def freeze(
     document = as_document(found.blocks, name=name, since=since, until=until, block_seconds=block_seconds, scale=scale)
     lessons = learn(from_document(document, name), rules)
     if lean:
-        compared = _needed(store, [rule for rule in rules if not rule.lessons_suffice])
+        compared = _needed(store, [rule for rule in rules if rule.keeps != "nothing"])
         document = keep_measures(document, compared)
     return with_tolerances(document, lessons)
 

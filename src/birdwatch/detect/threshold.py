@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from birdwatch.detect.kind import Case, Rule, State
+from birdwatch.detect.kind import Case, Keeps, Rule, State
 from birdwatch.detect.past import CATEGORY, MISSING, NUMBER, Now, Past
 from birdwatch.detect.reference import ReferenceChoice
 from birdwatch.detect.verdict import Severity, Subject, Verdict
@@ -47,6 +47,7 @@ class ThresholdRule(Rule):
     whoever set the number.
     """
 
+    keeps: ClassVar[Keeps] = "sum"
     example: ClassVar[Mapping[str, Any]] = {"statistic": "psi", "warn": 0.1, "fail": 0.2}
 
     kind: Literal["threshold"] = Field(default="threshold", description="A number on a distance.")

@@ -64,12 +64,8 @@ def quantiles(histogram: Histogram, levels: Sequence[float] = PERCENTILES, scale
     # The small subtrahend keeps 0.9 * 10 = 9.000000000000002 at the ninth event.
     ranks = np.clip(np.ceil(wanted * n - 1e-9 * n), 1, n)
     found = histogram[0][np.searchsorted(np.cumsum(histogram[1]), ranks)]
-    return [
-        Quantile(float(v), float(low), float(high))
-        for v, low, high in zip(
-            midpoints(found, scale), lower_edges(found, scale), upper_edges(found, scale), strict=True
-        )
-    ]
+    edges = zip(lower_edges(found, scale).tolist(), upper_edges(found, scale).tolist(), strict=True)
+    return [Quantile((low + high) / 2, low, high) for low, high in edges]
 
 
 def moments(histogram: Histogram, scale: Scale = "real") -> tuple[float, float]:

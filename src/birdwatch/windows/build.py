@@ -251,10 +251,10 @@ def _once(columns: Columns, names: Names) -> Columns:
         # Mixing the model's rank into the hash keeps one key a row, which sorts fast.
         identity = identity ^ (rank[columns["who"]] * np.int64(0x1E3779B97F4A7C15 >> 1))
     ordered = np.sort(identity)
-    if not (ordered[1:] == ordered[:-1]).any():
+    twice = ordered[1:][ordered[1:] == ordered[:-1]]
+    if not twice.size:
         return columns
-    unique, first, times = np.unique(identity, return_index=True, return_counts=True)
-    repeated = np.isin(identity, unique[times > 1])
+    repeated = twice[np.minimum(np.searchsorted(twice, identity), twice.size - 1)] == identity
     rows = np.flatnonzero(repeated)
     # Sorted by what they say, not by when they came: that would differ from run to run.
     rest = sorted(set(columns) - {"id", "name", "who", "ts", "arms"})
@@ -271,7 +271,8 @@ def _once(columns: Columns, names: Names) -> Columns:
     ranked = rows[np.lexsort(keys)]
     heads = np.ones(ranked.size, dtype=np.bool_)
     heads[1:] = identity[ranked][1:] != identity[ranked][:-1]
-    kept = np.sort(np.concatenate([first[times == 1], ranked[heads]]))
+    kept = ~repeated
+    kept[ranked[heads]] = True
     return {name: values[kept] for name, values in columns.items()}
 
 

@@ -4,7 +4,7 @@ A payload in which anything is out of the ordinary (a null where none may be, an
 time at which nothing can have happened) is left to whoever reads rows: that knows what is wrong with which.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -64,7 +64,7 @@ class Columnar:
         *,
         id_field: str,
         time_field: str,
-        codes: Callable[[Iterable[str], Iterable[str]], NDArray[np.int64]],
+        codes: Callable[[Sequence[str], Sequence[str]], NDArray[np.int64]],
     ) -> None:
         fields = mapping.fields if mapping else {}
         constants = mapping.constants if mapping else {}

@@ -1,6 +1,6 @@
 """Numbers for names: what is counted by the million is counted by small integers."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,8 +36,9 @@ class Names:
             self.arms.append(arms)
         return code
 
-    def codes(self, models: Iterable[str], versions: Iterable[str]) -> NDArray[np.int64]:
+    def codes(self, models: Sequence[str], versions: Sequence[str]) -> NDArray[np.int64]:
         """Give the numbers of many pairs."""
-        pairs = list(zip(models, versions, strict=True))
-        found = list(map(self._codes.get, pairs))
-        return np.array(list(map(self.code, pairs)) if None in found else found, dtype=np.int64)
+        found = list(map(self._codes.get, zip(models, versions, strict=True)))
+        if None in found:
+            found = [self.code(pair) for pair in zip(models, versions, strict=True)]
+        return np.array(found, dtype=np.int64)
