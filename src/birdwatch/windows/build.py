@@ -217,7 +217,7 @@ class _Construction:
         with np.errstate(over="ignore"):  # the difference of two that are near the largest there are is infinite
             difference = score - other
         self.add_models("difference", who, bins_of(difference), partner, ids=ids)
-        terms = pair_terms(difference, self._grid.unit)
+        terms = pair_terms(who, difference, self._grid.unit)
         which = np.repeat(np.arange(len(terms)), met.size)
         self.add_models("pair", np.tile(who, len(terms)), which, partner, terms.ravel(), np.tile(ids, len(terms)))
         if self._grid.scale == "probability":

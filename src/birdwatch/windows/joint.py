@@ -37,8 +37,13 @@ def joint_bins(model: Floats, partner: Floats, scale: Scale) -> Ints:
     return ours * JOINT_SPAN + theirs
 
 
-def pair_terms(difference: Floats, unit: float) -> Ints:
+def pair_terms(groups: Ints, difference: Floats, unit: float) -> Ints:
     """Give what each request adds to each of `birdwatch.windows.pane.PAIR_COUNTERS`, whose sums are exact.
+
+    Parameters
+    ----------
+    groups
+        Of each difference, a number from 0 on: they are added up by it.
 
     Returns
     -------
@@ -47,7 +52,7 @@ def pair_terms(difference: Floats, unit: float) -> Ints:
     Raises
     ------
     OverflowError
-        Their sum may exceed 63 bits, at which numpy's int64 would wrap around in silence.
+        A sum may exceed 63 bits, at which numpy's int64 would wrap around in silence.
     """
     units = difference / unit
     clipped = np.clip(units, -PAIR_CLIP, PAIR_CLIP)
@@ -59,8 +64,9 @@ def pair_terms(difference: Floats, unit: float) -> Ints:
             clipped != units,
         ]
     ).astype(np.int64)
-    if difference.size and difference.size * int(np.abs(terms).max()) >= 2**62:
-        raise OverflowError(f"a sum of {difference.size} differences exceeds 63 bits: set shorter panes")
+    most = int(np.bincount(groups).max(initial=0))
+    if most * int(np.abs(terms).max(initial=0)) >= 2**62:
+        raise OverflowError(f"a sum of {most} differences exceeds 63 bits: set a larger unit or shorter panes")
     return terms
 
 
