@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from birdwatch.detect.frozen import as_document, from_document
 from birdwatch.detect.reference import DAY, Block, Lesson, Reference, ReferenceChoice, choose
 from birdwatch.detect.verdict import Subject
+from birdwatch.detect.window import Window
 from birdwatch.errors import ReferenceMissingError
 from birdwatch.stats.quantiles import size
 from birdwatch.windows.pane import Counts, Series
@@ -14,22 +16,34 @@ FLEET = Subject()
 NEW = Subject("challenger", "2")
 
 
-def test_versions_are_added_up_by_model():
+@pytest.mark.parametrize("kind", [dict, Window])
+def test_versions_are_added_up_by_model(kind):
     rng = np.random.default_rng(0)
-    both = {**scores_pane(draw(rng, 100)), **scores_pane(draw(rng, 50), version="2")}
+    both = kind({**scores_pane(draw(rng, 100)), **scores_pane(draw(rng, 50), version="2")})
     counts = reference_of([both]).counts("score", "challenger")
     assert [size(c) for c in counts] == [150]
 
 
-def test_segments_are_apart_from_the_whole():
+@pytest.mark.parametrize("kind", [dict, Window])
+def test_segments_are_apart_from_the_whole(kind):
     pane = {
         Series("score", "m", "1"): Counts.of([1, 2, 3]),
         Series("score", "m", "1", segment="origin=JFK"): Counts.of([1]),
         Series("score", "m", "2", segment="origin=JFK"): Counts.of([3]),
     }
-    reference = reference_of([pane])
+    reference = reference_of([kind(pane)])
     assert [size(c) for c in reference.counts("score", "m")] == [3]
     assert [c.bins.tolist() for c in reference.counts("score", "m", segment="origin=JFK")] == [[1, 3]]
+
+
+def test_of_a_frozen_fleet_each_model_looks_at_its_own_counts_alone(monkeypatch):
+    looked = []
+    monkeypatch.setattr(Window, "items", lambda self: looked.append(self) or dict.items(self))
+    pane = {Series("score", f"m{number}", "1"): Counts.of([number]) for number in range(50)}
+    document = as_document((Block(0, pane),), name="march", since=0, until=DAY, block_seconds=DAY, scale="real")
+    frozen = from_document(document, "march.json")
+    assert [frozen.counts("score", f"m{number}")[0].bins.tolist() for number in range(50)] == [[n] for n in range(50)]
+    assert len(looked) == 1
 
 
 def test_what_is_left_out_is_left_out_for_the_model_and_its_pairs():

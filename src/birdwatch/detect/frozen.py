@@ -18,6 +18,7 @@ import numpy as np
 from birdwatch.detect.kind import Rule
 from birdwatch.detect.reference import DAY, Block, Lesson, Reference
 from birdwatch.detect.verdict import Subject
+from birdwatch.detect.window import Window
 from birdwatch.errors import ReferenceMissingError
 from birdwatch.stats.grid import GRID_VERSION, Scale
 from birdwatch.windows.pane import Counts, Series, merge, total
@@ -145,7 +146,7 @@ def from_document(document: Any, place: str, scale: Scale | None = None) -> Refe
         document["since"],
         document["until"],
         document["block_seconds"],
-        tuple(Block(block["start"], dict(map(_counted, block["series"]))) for block in document["blocks"]),
+        tuple(Block(block["start"], Window(dict(map(_counted, block["series"])))) for block in document["blocks"]),
         scale=document["scale"],
         versions=None if versions is None else {model: frozenset(found) for model, found in versions.items()},
         lessons={

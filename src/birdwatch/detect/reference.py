@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from birdwatch.detect.duration import Duration
 from birdwatch.detect.verdict import Subject
+from birdwatch.detect.window import Window, by_model
 from birdwatch.errors import ReferenceMissingError
 from birdwatch.stats.grid import Scale
 from birdwatch.windows.pane import Counts, Series, merge, total
@@ -111,9 +112,12 @@ class Reference(NamedTuple):
         for block in self.blocks:
             if block.left_out and (model in block.left_out or partner in block.left_out):
                 continue
+            pane: Mapping[Series, Counts] = block.pane
+            if isinstance(pane, Window) and not segment:  # of all models of a fleet, each of which asks
+                pane = by_model(pane).get(model, {})
             parts = [
                 counts
-                for series, counts in block.pane.items()
+                for series, counts in pane.items()
                 if (series.measure, series.model, series.partner, series.segment) == (measure, model, partner, segment)
             ]
             if parts:
