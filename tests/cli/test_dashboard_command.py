@@ -2,11 +2,14 @@
 
 import importlib.util
 import socket
+import socketserver
+import threading
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 from typer.testing import CliRunner
 
-from birdwatch.cli.dashboard import app, free_port
+from birdwatch.cli.dashboard import answers, app, free_port
 from birdwatch.errors import BirdwatchError, SettingsError
 
 
@@ -47,3 +50,41 @@ def test_without_streamlit_it_says_what_to_install(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     with pytest.raises(BirdwatchError, match=r"pip install 'birdwatch\[dashboard\]'"):
         CliRunner().invoke(app, [], catch_exceptions=False)
+
+
+class Repeats(socketserver.BaseRequestHandler):
+    """Sends back what it is sent, as a connection to oneself does."""
+
+    def handle(self):
+        self.request.sendall(self.request.recv(4096))
+
+
+class Refuses(BaseHTTPRequestHandler):
+    """A web server that has no such page."""
+
+    def do_GET(self):
+        self.send_error(404)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def served(request):
+    with socketserver.TCPServer(("127.0.0.1", 0), request.param) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(("served", "answered"), [(Refuses, True), (Repeats, False)], indirect=["served"])
+def test_only_a_web_server_counts_as_listening(served, answered):
+    assert answers("127.0.0.1", served) is answered
+
+
+def test_where_nobody_listens_nobody_answers():
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        assert not answers("127.0.0.1", bound.getsockname()[1])

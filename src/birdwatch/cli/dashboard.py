@@ -16,12 +16,13 @@ from birdwatch.config import load_settings
 from birdwatch.content import content
 from birdwatch.errors import BirdwatchError, SettingsError
 
-__all__ = ["app", "free_port"]
+__all__ = ["answers", "app", "free_port"]
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 _HERE: Final = "127.0.0.1"
 _START_SECONDS: Final = 60.0
+_ANSWER_SECONDS: Final = 5.0
 
 
 @app.command()
@@ -107,11 +108,29 @@ def _listens(process: "subprocess.Popen[bytes]", host: str, port: int) -> bool:
     """Wait until Streamlit listens; False when it ended instead."""
     until = time.monotonic() + _START_SECONDS
     while process.poll() is None:
-        with socket.socket() as probe:
-            if probe.connect_ex((host, port)) == 0:
-                return True
+        if answers(host, port):
+            return True
         if time.monotonic() > until:
             process.kill()
             raise BirdwatchError(f"Streamlit did not listen on port {port} within {_START_SECONDS:.0f} s")
         time.sleep(0.05)
     return False
+
+
+def answers(host: str, port: int) -> bool:
+    """Say whether a web server answers at an address.
+
+    That a connection opens does not show it: where nobody listens, the system may give the caller that very port to
+    call from, and the connection is then one to itself (a simultaneous open, RFC 9293, section 3.5).
+    """
+    import http.client  # noqa: PLC0415
+
+    asked = http.client.HTTPConnection(host, port, timeout=_ANSWER_SECONDS)
+    try:
+        asked.request("GET", "/_stcore/health")
+        asked.getresponse()
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        asked.close()
+    return True

@@ -23,7 +23,7 @@ __all__ = ["Known", "References", "freeze"]
 
 
 _MOST_KNOWN: Final = 256
-_MOST_LESSONS: Final = 32_768  # a few numbers each, and for some rules a histogram: half a gigabyte, if it were all of them
+_MOST_LESSONS: Final = 32_768  # a few numbers each, for some rules a histogram: half a gigabyte at the most
 
 
 class Known(NamedTuple):
