@@ -35,6 +35,14 @@ def test_a_pane_is_read_back_as_it_was_written(store):
     assert (found.bins.tolist(), found.counts.tolist()) == ([5, 7], [2, 1])
 
 
+@pytest.mark.parametrize("whose", ["a", "n", "z"])
+def test_who_counted_nothing_leaves_the_others_as_they_are(store, whose):
+    panes = {Series("score", model): Counts.of([5]) for model in ("m", "o")}
+    store.put(120, {**panes, Series("score", whose): Counts.of([])})
+    assert store.digest().keys() == {(120, series) for series in panes}
+    assert store.damaged() == 0
+
+
 def test_panes_add_up_over_time_and_by_block(store):
     for start in (0, 60, 120):
         store.put(start, {SCORE: Counts.of([start, 1])})

@@ -22,7 +22,7 @@ _HEAD: Final = 9
 
 
 def pack(many: Sequence[Counts]) -> list[bytes]:
-    """Give the bytes of each histogram: all that a pane has at once, since most of them have few bins.
+    """Give the bytes of each histogram, none of them empty: all that a pane has at once, since most have few bins.
 
     Examples
     --------

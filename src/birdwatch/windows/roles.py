@@ -61,7 +61,8 @@ def _later_tiers(control: Control) -> set[str]:
 def _answered_late(store: Store, until: int) -> set[str]:
     """Name the models that answered, but in none of the last panes in which they did from the first tier."""
     rows: Any = store.connection.execute(
-        "SELECT id, measure, model, version, partner, segment FROM series WHERE measure = 'selection' AND model != '' AND segment = ''"
+        "SELECT id, measure, model, version, partner, segment FROM series"
+        " WHERE measure = 'selection' AND model != '' AND segment = ''"
     ).fetchall()
     first: dict[str, int] = {}
     for number, *name in rows:

@@ -72,7 +72,8 @@ class SumFile(StoreFile):
 
     def _write(self, level: int, start: int, sums: Mapping[Series, Counts]) -> None:
         table, only = self._table(level)
-        found = [(self.series_id(series), series, counts) for series, counts in sorted(sums.items())]
+        # Who counted nothing has no row.
+        found = [(self.series_id(each), each, counts) for each, counts in sorted(sums.items()) if counts.bins.size]
         self.connection.execute(f"DELETE FROM {table} WHERE start = ?{only}", (start,))  # noqa: S608
         columns, places = ("seconds, ", "?, ") if only else ("", "")
         self.connection.executemany(
