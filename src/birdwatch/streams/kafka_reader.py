@@ -1,10 +1,13 @@
 """Reading topics of Kafka, in a consumer group or alone."""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby, repeat
 from typing import Any, Final
 
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Message as KafkaMessage
 
 # ruff: noqa: SLF001 - librdkafka's names for its own errors begin with an underscore
 from birdwatch.errors import StreamError
@@ -42,6 +45,7 @@ _CONSUMER: Final = {
 }
 _NOT_THERE_YET: Final = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
 _NOT_THERE_ANY_MORE: Final = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)
+_Fetched: Final[Any] = KafkaMessage  # whose methods, as functions, are mapped over thousands at once
 _MOVED: Final = (KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID, KafkaError.REBALANCE_IN_PROGRESS)
 
 
@@ -236,25 +240,42 @@ class KafkaReader:
                 found += self._consumer.consume(limit - 1, 0.0)
         except KafkaException as error:
             raise self._error(error) from error
-        following = self._share.next
         messages: list[Message] = []
-        at = Partition("")
-        for each in found:
-            fault = each.error()
-            if fault is not None:
-                self._mind(each, fault)
-                continue
-            place = each.topic(), each.partition()
-            if (at.stream, at.number) != place:  # one partition's messages come by the thousand
-                at = Partition(*place)
-            offset = each.offset()
-            if offset >= following.get(at, offset + 1):  # else it has been taken away since it was fetched
-                following[at] = offset + 1
-                headers = each.headers()
-                messages.append(
-                    Message(*place, offset, each.key() or b"", each.value() or b"", _told(headers) if headers else ())
-                )
+        sound = [each for each in found if each.error() is None]
+        begin = 0
+        for place, some in groupby(zip(map(_Fetched.topic, sound), map(_Fetched.partition, sound), strict=True)):
+            end = begin + len(list(some))
+            messages += self._take(*place, sound[begin:end])
+            begin = end
+        if len(sound) < len(found):
+            # After the messages: where a partition ends is told behind what it has.
+            for each in found:
+                fault = each.error()
+                if fault is not None:
+                    self._mind(each, fault)
         return messages
+
+    def _take(self, stream: str, partition: int, found: list[Any]) -> Iterator[Message]:
+        """Take what was fetched of one partition, but for what has been taken away, or sought past, since it was fetched."""
+        at, following = Partition(stream, partition), self._share.next
+        if at not in following:
+            return iter(())
+        # A column at a time: whoever is behind does little else.
+        offsets = list(map(_Fetched.offset, found))
+        if offsets[0] < following[at]:
+            found = found[bisect_left(offsets, following[at]) :]
+            offsets = offsets[-len(found) :] if found else []
+        if offsets:
+            following[at] = offsets[-1] + 1
+        return map(
+            Message,
+            repeat(stream),
+            repeat(partition),
+            offsets,
+            [key or b"" for key in map(_Fetched.key, found)],
+            [value or b"" for value in map(_Fetched.value, found)],
+            [_told(headers) if headers else () for headers in map(_Fetched.headers, found)],
+        )
 
     def _mind(self, event: Any, fault: KafkaError) -> None:
         """Do what something that is not a message asks for."""
