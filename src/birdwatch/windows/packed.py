@@ -40,8 +40,8 @@ def pack(many: Sequence[Counts]) -> list[bytes]:
     of_gaps, of_counts = _widths(gaps, starts), _widths(counts, starts)
     heads = (of_gaps << 4 | of_counts).astype(np.uint8).tobytes()
     firsts = bins[starts].astype("<i8").tobytes()
-    wide_gaps = {width: gaps.astype(_KINDS[width]).tobytes() for width in np.unique(of_gaps).tolist()}
-    wide_counts = {width: counts.astype(_KINDS[width]).tobytes() for width in np.unique(of_counts).tolist()}
+    wide_gaps = {width: gaps.astype(_KINDS[width]).tobytes() for width in set(of_gaps.tolist())}
+    wide_counts = {width: counts.astype(_KINDS[width]).tobytes() for width in set(of_counts.tolist())}
     found = []
     for row, ((begin, end), gap, count) in enumerate(
         zip(pairwise([0, *ends.tolist()]), of_gaps.tolist(), of_counts.tolist(), strict=True)
