@@ -62,13 +62,14 @@ bench-dashboard: $(VENV)/.dev  ## Measure how fast pages open and refresh over a
 bench-check: $(VENV)/.dev  ## Measure how fast the gate starts, and answers over ten million pairs: three minutes; options in ARGS
 	@$(BIN)/python -m benchmarks.check $(ARGS)
 
-bench: $(VENV)/.dev  ## Measure all that has a bound in its short form: twenty minutes
-	@$(BIN)/python benchmarks/serving
-	@$(BIN)/python -m benchmarks.detection --quick
-	@$(BIN)/python -m benchmarks.check
-	@$(BIN)/python -m benchmarks.tail
-	@$(BIN)/python -m benchmarks.scale --quick
-	@$(BIN)/python -m benchmarks.peers --scores 1000000 --most-seconds 30
+bench: $(VENV)/.dev  ## Measure all that has a bound in its short form: a quarter of an hour; the figures are kept in run/bench
+	@mkdir -p run/bench
+	@$(BIN)/python benchmarks/serving --json run/bench/serving.json
+	@$(BIN)/python -m benchmarks.detection --quick --json run/bench/detection.json
+	@$(BIN)/python -m benchmarks.check --json run/bench/check.json
+	@$(BIN)/python -m benchmarks.tail --json run/bench/tail.json
+	@$(BIN)/python -m benchmarks.scale --quick --json run/bench/scale.json
+	@$(BIN)/python -m benchmarks.peers --scores 1000000 --most-seconds 30 --json run/bench/peers.json
 
 bench-full: bench  ## Measure the rest as well: two hours
 	@$(BIN)/python benchmarks/serving --kafka

@@ -73,7 +73,8 @@ def environment(name: str, under: Path) -> Path:
     if not made.exists() or made.read_text(encoding="utf-8") != wanted:
         for command in (
             ["venv", "--quiet", "--clear", "--python", sys.executable, str(under / name)],
-            ["pip", "install", "--quiet", "--python", str(python), *packages],
+            # Compiled here, so that nobody's first start is the slow one.
+            ["pip", "install", "--quiet", "--compile-bytecode", "--python", str(python), *packages],
         ):
             done = subprocess.run([sys.executable, "-m", "uv", *command], capture_output=True, text=True, check=False)
             if done.returncode:
