@@ -94,7 +94,7 @@ def _write_sums(store: Store, traffic: Traffic, days: int, progress: Progress) -
     connection = store.connection
     with store.transaction():
         connection.execute("DROP INDEX panes_by_start; DROP INDEX rollups_by_start")
-        numbers = [store.series_id(series) for series in names]
+        numbers = store.numbers(names)
     for number, series in zip(numbers, names, strict=True):
         panes = {second: pane[series] for second, pane in minutes.items() if series in pane}
         by_hour = {second: pane[series] for second, pane in hours.items() if series in pane}

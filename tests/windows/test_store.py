@@ -254,6 +254,29 @@ def test_a_damaged_pane_is_put_aside_and_counted_once(store):
     assert store.pane(0, 60)[Series("latency")].bins.tolist() == [2]
 
 
+def test_rows_of_a_series_come_as_their_sum_by_the_steps_that_are_asked_for(store):
+    for start in range(0, 300, 60):
+        store.put(start, {SCORE: Counts.of([start, 7]), Series("latency"): Counts.of([start])})
+    found = [
+        (start, s, counts.bins.tolist(), counts.counts.tolist()) for start, s, counts in store.rows(0, 300, step=120)
+    ]
+    assert [row[1:] for row in found if row[1] == SCORE] == [
+        (SCORE, [0, 7, 60], [1, 2, 1]),
+        (SCORE, [7, 120, 180], [2, 1, 1]),
+        (SCORE, [7, 240], [1, 1]),
+    ]
+    assert [(start, s.measure) for start, s, *_ in found] == [
+        (start, measure) for measure in ("latency", "score") for start in (0, 120, 240)
+    ]
+
+
+def test_a_damaged_row_is_left_out_of_a_sum_and_the_others_are_not(store):
+    for start in (0, 60, 120):
+        store.put(start, {SCORE: Counts.of([start])})
+    store.connection.execute("UPDATE panes SET counts = x'FF' WHERE start = 60")
+    assert [counts.bins.tolist() for _, _, counts in store.rows(0, 180, step=180)] == [[0, 120]]
+
+
 def test_damaged_offsets_and_notes_are_never_used(store):
     store.put_checkpoints({Partition("scores"): Checkpoint(1, 2)})
     store.note("closed_until", 60)

@@ -144,7 +144,10 @@ class FileStreams(LocalStreams):
         self._offsets.close()
 
     def _find(self, stream: str) -> Path | None:
-        return self._files().get(stream)
+        if not stream or "/" in stream or stream.startswith("."):
+            return None
+        found = [path for suffix in SUFFIXES if (path := self.folder / f"{stream}{suffix}").exists()]
+        return _only(found, stream) if found else None
 
     def _files(self) -> dict[str, Path]:
         found: dict[str, Path] = {}
@@ -154,10 +157,14 @@ class FileStreams(LocalStreams):
                 if suffix is None or path.name.startswith("."):
                     continue
                 name = path.name.removesuffix(suffix)
-                if name in found:
-                    raise StreamError(f"{found[name]} and {path} are both the stream {name!r}: move one away")
-                found[name] = path
+                found[name] = _only([found[name], path] if name in found else [path], name)
         return found
+
+
+def _only(paths: list[Path], stream: str) -> Path:
+    if len(paths) > 1:
+        raise StreamError(f"{paths[0]} and {paths[1]} are both the stream {stream!r}: move one away")
+    return paths[0]
 
 
 class _FileLog:

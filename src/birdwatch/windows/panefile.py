@@ -4,14 +4,15 @@ A roll-up is the sum of what it was made of in every transaction: rows that come
 damaged is made anew where the sums it was made of are still there.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
 
-from birdwatch.windows.pane import Counts, Pane, Series, merge, total
+from birdwatch.windows.pane import Counts, Pane, Series, merge
 from birdwatch.windows.rollups import Held, Keep, Stretch
-from birdwatch.windows.sumfile import SumFile
+from birdwatch.windows.sumfile import Row, SumFile
 
 __all__ = ["PaneFile"]
 
@@ -109,7 +110,7 @@ class PaneFile(SumFile):
             False leaves unread what was counted by segment, which is most of the rows where there are segments.
         step
             The caller adds up by so many seconds, counted from ``since``. Rows are then sums over as much time as fits
-            into its steps: of days and hours, where steps begin and end with them.
+            into its steps: of days and hours, where steps begin and end with them, and of what lies side by side.
         """
         wanted: list[str] = []
         values: list[Any] = []
@@ -127,34 +128,27 @@ class PaneFile(SumFile):
         self._renew()
         # All of it as of one moment: beside this, hours may be rolled up and dropped.
         with self.in_our_words(), self.connection:
-            stretches = self.held().stretches(since, until, step)
-            found = [
-                (s.seconds, self._found(s, wanted, values, few=measure is not None or model is not None))
-                for s in stretches
+            rows = [
+                row
+                for stretch in self.held().stretches(since, until, step)
+                for row in self._found(stretch, wanted, values, few=measure is not None or model is not None)
             ]
-        rows = [(level, row) for level, of in found for row in of]
-        if len(found) > 1:
-            rows.sort(key=lambda each: (each[1][0], each[1][1]))
-        for level, (number, start, *name, bins, counts, stored) in rows:
-            series = Series(*name)
-            sound = self._histogram(level, start, series, bins, counts, stored)
-            if sound is None:
-                self._miss(level, number, start, series)
-            else:
-                yield start, series, sound
+        rows.sort(key=itemgetter(1, 2))  # by series and time, over all levels
+        yield from self._histograms(rows, since, step)
 
-    def _found(self, of: Stretch, wanted: list[str], values: list[Any], *, few: bool) -> list[Any]:
+    def _found(self, of: Stretch, wanted: list[str], values: list[Any], *, few: bool) -> Iterable[Row]:
         table, only = self._table(of.seconds)
         # CROSS JOIN is SQLite's way to say which table comes first: of a few series over a quarter of a year, or of all
         # series in an hour, the other way round reads a thousand times as much.
         order = f"series s CROSS JOIN {table} p" if few else f"{table} p CROSS JOIN series s"
         stored = self._stored(of.seconds)
         conditions = " AND ".join(["p.start >= ?", "p.start < ?", *wanted])
-        return self.connection.execute(
-            f"SELECT s.id, p.start, s.measure, s.model, s.version, s.partner, s.segment, p.bins, p.counts, {stored}"  # noqa: S608
-            f" FROM {order} ON s.id = p.series WHERE {conditions}{only} ORDER BY s.id, p.start",
+        found: Iterable[Row] = self.connection.execute(
+            f"SELECT {of.seconds}, s.id, p.start, p.bins, p.counts, {stored} FROM {order} ON s.id = p.series"  # noqa: S608
+            f" WHERE {conditions}{only} ORDER BY s.id, p.start",
             [of.since, of.until, *values],
-        ).fetchall()
+        )
+        return found
 
     def pane(self, since: int, until: int, *, measure: str | None = None, model: str | None = None) -> Pane:
         """Add up all panes that start in [since, until): days, and hours and panes at their edges."""
@@ -170,7 +164,7 @@ class PaneFile(SumFile):
             parts.setdefault(since + (start - since) // seconds * seconds, []).append({series: counts})
         return {start: merge(found) for start, found in sorted(parts.items())}
 
-    def last_bins(self, number: int, series: Series, until: int, most: int) -> list[int]:
+    def last_bins(self, number: int, until: int, most: int) -> list[int]:
         """Give the bins that a series has in its last panes before ``until``; of older times, in its last cells.
 
         Parameters
@@ -185,13 +179,14 @@ class PaneFile(SumFile):
             table, only = self._table(level)
             stored = self._stored(level)
             rows: Any = self.connection.execute(
-                f"SELECT start, bins, counts, {stored} FROM {table} p WHERE series = ? AND start < ?{only}"  # noqa: S608
+                f"SELECT {level}, series, start, bins, counts, {stored} FROM {table} p WHERE series = ? AND start < ?{only}"  # noqa: S608
                 " ORDER BY start DESC LIMIT ?",
                 (number, until, most),
-            ).fetchall()
-            found = [counts for row in rows if (counts := self._histogram(level, row[0], series, *row[1:])) is not None]
-            if found:
-                return [bin_ for counts in found for bin_ in counts.bins.tolist()]
+            )
+            found = self._histograms(rows)
+            bins = [bin_ for _, _, counts in found for bin_ in counts.bins.tolist()]
+            if bins:
+                return bins
         return []
 
     def digest(self) -> dict[tuple[int, Series], tuple[bytes, bytes]]:
@@ -293,8 +288,12 @@ class PaneFile(SumFile):
 
     def _sum_up(self, finer: int, level: int, cell: int) -> int:
         """Write the cell that starts here; give how many rows it was made of."""
-        parts: dict[Series, list[Counts]] = {}
-        for _, series, counts in self._sound(Stretch(finer, cell, cell + level)):
-            parts.setdefault(series, []).append(counts)
-        self._write(level, cell, {series: total(found) for series, found in parts.items()})
-        return sum(map(len, parts.values()))
+        table, only = self._table(finer)
+        stretch = Stretch(finer, cell, cell + level)
+        found = self._sound(stretch, step=level)
+        self._write(level, cell, merge({series: counts} for _, series, counts in found))
+        many: int = self.connection.execute(
+            f"SELECT count(*) FROM {table} WHERE start >= ? AND start < ?{only}",  # noqa: S608
+            (stretch.since, stretch.until),
+        ).get
+        return many

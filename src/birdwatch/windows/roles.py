@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Any, Final, Literal
 
 from birdwatch.records import Control
-from birdwatch.windows.pane import Series, selection_of
+from birdwatch.windows.pane import selection_of
 from birdwatch.windows.store import Store
 
 __all__ = ["Role", "models", "roles"]
@@ -61,13 +61,11 @@ def _later_tiers(control: Control) -> set[str]:
 def _answered_late(store: Store, until: int) -> set[str]:
     """Name the models that answered, but in none of the last panes in which they did from the first tier."""
     rows: Any = store.connection.execute(
-        "SELECT id, measure, model, version, partner, segment FROM series"
-        " WHERE measure = 'selection' AND model != '' AND segment = ''"
+        "SELECT id, model FROM series WHERE measure = 'selection' AND model != '' AND segment = ''"
     ).fetchall()
     first: dict[str, int] = {}
-    for number, *name in rows:
-        series = Series(*name)
-        tiers = [selection_of(bin_)[0] for bin_ in store.last_bins(number, series, until, _PANES)]
+    for number, model in rows:
+        tiers = [selection_of(bin_)[0] for bin_ in store.last_bins(number, until, _PANES)]
         if tiers:
-            first[series.model] = min(*tiers, first.get(series.model, tiers[0]))
+            first[model] = min(*tiers, first.get(model, tiers[0]))
     return {model for model, tier in first.items() if tier > 0}

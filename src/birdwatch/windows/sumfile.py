@@ -9,7 +9,8 @@ before have both in eight bytes each.
 
 import logging
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +21,13 @@ from birdwatch.windows.pane import Counts, Pane, Series
 from birdwatch.windows.rollups import Stretch
 from birdwatch.windows.storefile import StoreFile
 
-__all__ = ["SumFile"]
+__all__ = ["Row", "SumFile"]
+
+_TOGETHER: Final = 4096
+"""So many rows are unpacked at once; a row that somebody keeps keeps all of them."""
+
+_NOTHING: Final = b""  # a row of the schemas before, of a series that counted nothing
+_DAMAGED: Final = b"\xff"
 
 _log: Final = logging.getLogger(__name__)
 
@@ -42,6 +49,10 @@ CREATE TABLE IF NOT EXISTS damaged (
 """
 
 
+Row = tuple[int, int, int, Any, Any, int | None]
+"""A row as it lies in the store: its level, the number of its series, its start, its bins and counts, and its sum, if any."""
+
+
 class SumFile(StoreFile):
     """A store's rows of sums, by *level*: the seconds that one row covers, those of a pane or of a roll-up's cell.
 
@@ -51,36 +62,45 @@ class SumFile(StoreFile):
     def __init__(self, path: str | Path, tables: str, *, pane_seconds: int | None, readonly: bool) -> None:
         self._series: dict[Series, int] = {}
         self._names: dict[int, Series] = {}
-        self._name_sums: dict[Series, int] = {}
+        self._name_sums: dict[int, int] = {}
         self._damaged: set[tuple[int, int, int]] = set()
         self._missed: set[tuple[int, int, int]] = set()
         super().__init__(path, _TABLES + tables, pane_seconds=pane_seconds, readonly=readonly)
 
-    def series_id(self, series: Series) -> int:
-        """Give the number of a series, a new one when it is new."""
-        known = self._series.get(series)
-        if known is None:
-            self.connection.execute(
-                "INSERT OR IGNORE INTO series (measure, model, version, partner, segment) VALUES (?, ?, ?, ?, ?)",
-                series,
+    def numbers(self, wanted: Sequence[Series]) -> list[int]:
+        """Give the numbers of series, new ones to those that are new: all at once, since a new fleet has thousands."""
+        if any(series not in self._series for series in wanted):
+            self._learn()
+            self.connection.executemany(
+                "INSERT INTO series (measure, model, version, partner, segment) VALUES (?, ?, ?, ?, ?)",
+                [series for series in wanted if series not in self._series],
             )
-            row: Any = self.connection.execute(
-                "SELECT id FROM series WHERE (measure, model, version, partner, segment) = (?, ?, ?, ?, ?)", series
-            ).fetchone()
-            known = self._series[series] = int(row[0])
-        return known
+            self._learn()
+        return [self._series[series] for series in wanted]
+
+    def _learn(self) -> None:
+        rows: Any = self.connection.execute("SELECT id, measure, model, version, partner, segment FROM series")
+        self._names = {number: Series(*name) for number, *name in rows}
+        self._series = {series: number for number, series in self._names.items()}
+
+    def _named(self, number: int) -> Series:
+        """Give the series that has a number."""
+        if number not in self._names:
+            self._learn()
+        return self._names[number]
 
     def _write(self, level: int, start: int, sums: Mapping[Series, Counts]) -> None:
         table, only = self._table(level)
         # Who counted nothing has no row.
-        found = [(self.series_id(each), each, counts) for each, counts in sorted(sums.items()) if counts.bins.size]
+        found = [(series, counts) for series, counts in sorted(sums.items()) if counts.bins.size]
+        numbers = self.numbers([series for series, _ in found])
         self.connection.execute(f"DELETE FROM {table} WHERE start = ?{only}", (start,))  # noqa: S608
         columns, places = ("seconds, ", "?, ") if only else ("", "")
         self.connection.executemany(
             f"INSERT INTO {table} ({columns}series, start, bins, counts, sum) VALUES ({places}?, ?, ?, ?, ?)",  # noqa: S608
             [
-                (*([level] if only else []), number, start, b"", counts, self._sum(level, start, series, b"", counts))
-                for (number, series, _), counts in zip(found, pack([counts for _, _, counts in found]), strict=True)
+                (*([level] if only else []), number, start, b"", packed, self._sum(level, number, start, b"", packed))
+                for number, packed in zip(numbers, pack([counts for _, counts in found]), strict=True)
             ],
         )
 
@@ -92,37 +112,61 @@ class SumFile(StoreFile):
         """Name where a row's own sum is; panes of the first schema have none."""
         return "p.sum" if level != self.pane_seconds or self.has_sums else "NULL"
 
-    def _sum(self, level: int, start: int, series: Series, bins: bytes, counts: bytes) -> int:
-        name = self._name_sums.get(series)
+    def _sum(self, level: int, number: int, start: int, bins: bytes, counts: bytes) -> int:
+        name = self._name_sums.get(number)
         if name is None:
-            name = self._name_sums[series] = zlib.crc32("\0".join(series).encode())
+            name = self._name_sums[number] = zlib.crc32("\0".join(self._named(number)).encode())
         own = 0 if level == self.pane_seconds else level
-        return zlib.crc32(counts, zlib.crc32(bins, name ^ own ^ (start & 0xFFFFFFFF)))
+        before = name ^ own ^ (start & 0xFFFFFFFF)
+        return zlib.crc32(counts, zlib.crc32(bins, before) if bins else before)
 
-    def _histogram(
-        self, level: int, start: int, series: Series, bins: Any, counts: Any, stored: int | None
-    ) -> Counts | None:
-        """Read a row's histogram; None where it is damaged."""
+    def _histograms(
+        self, rows: Iterable[Row], since: int = 0, step: int | None = None
+    ) -> Iterator[tuple[int, Series, Counts]]:
+        """Give (start, series, counts) of the rows that are sound; of a series that follow each other in one step, their sum.
+
+        Parameters
+        ----------
+        since, step
+            Steps of so many seconds, counted from ``since``; by default each row is one by itself.
+        """
+        for some in _by_stretch(rows):
+            packed = [self._packed(row) for row in some]
+            edges, bins, counts = unpack(packed)
+            numbers, starts = (np.array([row[place] for row in some], dtype=np.int64) for place in (1, 2))
+            steps = starts if step is None else (starts - since) // step
+            runs = np.flatnonzero((numbers[1:] != numbers[:-1]) | (steps[1:] != steps[:-1])) + 1
+            for which in np.flatnonzero(edges[1:] == edges[:-1]).tolist():
+                if packed[which] != _NOTHING:
+                    self._miss(some[which])
+            for first, last in pairwise([0, *runs.tolist(), len(some)]):
+                begin, end = int(edges[first]), int(edges[last])
+                if begin < end:
+                    _, number, start, *_ = some[first]
+                    found = bins[begin:end], counts[begin:end]
+                    yield start, self._named(number), Counts(*found) if last - first == 1 else Counts.of(*found)
+
+    def _packed(self, row: Row) -> bytes:
+        """Give a row's histogram as it is packed: bytes that are none where the row is damaged."""
+        level, number, start, bins, counts, stored = row
         if not (isinstance(bins, bytes) and isinstance(counts, bytes)):
-            return None
-        if stored is not None and stored != self._sum(level, start, series, bins, counts):
-            return None
-        if counts and not bins:
-            try:
-                return unpack(counts)
-            except ValueError:
-                return None
+            return _DAMAGED
+        if stored is not None and stored != self._sum(level, number, start, bins, counts):
+            return _DAMAGED
+        if not bins:
+            return counts
         if len(bins) != len(counts) or len(bins) % 8:
-            return None
-        return Counts(np.frombuffer(bins, "<i8"), np.frombuffer(counts, "<i8"))
+            return _DAMAGED
+        return pack([Counts(np.frombuffer(bins, "<i8"), np.frombuffer(counts, "<i8"))])[0]
 
-    def _miss(self, level: int, number: int, start: int, series: Series) -> None:
+    def _miss(self, row: Row) -> None:
         """Take note of a damaged row; only who writes the store can put it aside."""
-        self._damaged.add((level, number, start))
-        if (level, number, start) not in self._missed:
-            self._missed.add((level, number, start))
+        at = level, number, start = row[:3]
+        self._damaged.add(at)
+        if at not in self._missed:
+            self._missed.add(at)
             what = "pane" if level == self.pane_seconds else "roll-up"
-            name = " ".join(filter(None, series))
+            name = " ".join(filter(None, self._named(number)))
             _log.warning("%s: the %s of %s from %d on is damaged, and left out", self.path, what, name, start)
 
     def put_aside(self) -> list[tuple[int, int]]:
@@ -146,6 +190,7 @@ class SumFile(StoreFile):
         """Forget the numbers that were given to series inside a transaction that is undone."""
         self._series.clear()
         self._names.clear()
+        self._name_sums.clear()
 
     def damaged(self) -> int:
         """Give the number of rows, of panes or roll-ups, that were found damaged and put aside."""
@@ -156,27 +201,22 @@ class SumFile(StoreFile):
     def _cell(self, level: int, start: int) -> Pane:
         return {series: counts for _, series, counts in self._sound(Stretch(level, start, start + 1))}
 
-    def _sound(self, of: Stretch) -> Iterator[tuple[int, Series, Counts]]:
-        """Give (start, series, counts) of all rows of one level that are sound, by series and time."""
+    def _sound(self, of: Stretch, step: int | None = None) -> Iterator[tuple[int, Series, Counts]]:
+        """Give (start, series, counts) of all rows of one level that are sound, by series and time; added up by step."""
         table, only = self._table(of.seconds)
         stored = self._stored(of.seconds)
         with self.in_our_words():
             # By series: their rows lie side by side.
             found: Any = self.connection.execute(
-                f"SELECT s.id, p.start, p.bins, p.counts, {stored} FROM series s CROSS JOIN {table} p ON p.series = s.id"  # noqa: S608
-                f" WHERE p.start >= ? AND p.start < ?{only} ORDER BY s.id, p.start",
+                f"SELECT {of.seconds}, s.id, p.start, p.bins, p.counts, {stored}"  # noqa: S608
+                f" FROM series s CROSS JOIN {table} p ON p.series = s.id WHERE p.start >= ? AND p.start < ?{only} ORDER BY s.id, p.start",
                 (of.since, of.until),
             )
-            for number, start, bins, counts, sum_ in found:
-                series = self._names.get(number)
-                if series is None:
-                    rows: Any = self.connection.execute(
-                        "SELECT id, measure, model, version, partner, segment FROM series"
-                    )
-                    self._names = {each: Series(*name) for each, *name in rows}
-                    series = self._names[number]
-                sound = self._histogram(of.seconds, start, series, bins, counts, sum_)
-                if sound is None:
-                    self._miss(of.seconds, number, start, series)
-                else:
-                    yield start, series, sound
+            yield from self._histograms(found, of.since, step)
+
+
+def _by_stretch(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Cut rows into stretches that are read together: long ones, which yet take little memory."""
+    left = iter(rows)
+    while some := list(islice(left, _TOGETHER)):
+        yield some

@@ -7,13 +7,19 @@ wall clock, so that the last panes close and the silence itself can be judged.
 
 import math
 from collections.abc import Collection, Iterable
+from typing import NamedTuple
 
 from birdwatch.streams import Partition
 from birdwatch.windows.store import Source
 
 __all__ = ["Watermark"]
 
-_Key = tuple[str, int, str]
+
+class _Seen(NamedTuple):
+    """How far a source has come in event time, and when it was heard of, in wall time."""
+
+    latest: float
+    heard: float
 
 
 class Watermark:
@@ -27,8 +33,7 @@ class Watermark:
 
     def __init__(self, idle_seconds: float) -> None:
         self.idle_seconds = idle_seconds
-        self._latest: dict[_Key, float] = {}
-        self._heard: dict[_Key, float] = {}
+        self._seen: dict[Partition, dict[str, _Seen]] = {}  # by the models of a partition
         self._awaited: dict[Partition, float] = {}
         self._ended: set[Partition] = set()
         self._value = -math.inf
@@ -41,17 +46,16 @@ class Watermark:
     def restore(self, sources: Iterable[Source], now: float) -> None:
         """Go on from what the store kept."""
         for source in sources:
-            key = (source.stream, source.partition, source.model)
-            self._latest[key] = source.latest
+            models = self._seen.setdefault(Partition(source.stream, source.partition), {})
             # A source that was silent when it was kept is silent still, until it is heard again.
-            self._heard[key] = -math.inf if source.idle else now
+            models[source.model] = _Seen(source.latest, -math.inf if source.idle else now)
 
     def await_(self, partition: Partition, until: float = math.inf) -> None:
         """Wait for a partition that has given nothing yet: until it does, or until a moment of wall time.
 
         Without this, whatever is read first would close panes before the other streams had their say.
         """
-        if not any(key[:2] == partition for key in self._latest):
+        if partition not in self._seen:
             self._awaited[partition] = until
 
     def end(self, partition: Partition) -> None:
@@ -61,56 +65,64 @@ class Watermark:
 
     def see(self, partition: Partition, model: str, latest: float, now: float) -> None:
         """Note that a source has come this far."""
-        key = (*partition, model)
-        self._latest[key] = max(latest, self._latest.get(key, -math.inf))
-        self._heard[key] = now
+        models = self._seen.setdefault(partition, {})
+        before = models.get(model)
+        models[model] = _Seen(latest if before is None else max(latest, before.latest), now)
         self._awaited.pop(partition, None)
 
     def ahead(self, now: float) -> list[Partition]:
         """Name the partitions that have come further than the slowest source which still counts."""
-        slowest: dict[Partition, float] = {}
-        for key, reached in self._latest.items():
-            if not self._silent(key, now):
-                at = Partition(key[0], key[1])
-                slowest[at] = min(reached, slowest.get(at, reached))
+        slowest = {
+            at: min(reached)
+            for at, models in self._seen.items()
+            if (reached := [seen.latest for seen in models.values() if not self._silent(at, seen, now)])
+        }
         return [at for at, reached in slowest.items() if reached > min(slowest.values())]
 
     def hold(self, partitions: Collection[Partition], now: float) -> None:
         """Take partitions as heard that are not being read for the present: their silence is ours."""
-        for key in self._heard:
-            if Partition(key[0], key[1]) in partitions and not self._silent(key, now):
-                self._heard[key] = now
+        for at in self._seen.keys() & partitions:
+            self._seen[at] = {
+                model: seen if self._silent(at, seen, now) else seen._replace(heard=now)
+                for model, seen in self._seen[at].items()
+            }
 
     def rest(self, partition: Partition) -> None:
         """Take a partition as silent from now on, until it is seen again."""
         self._awaited.pop(partition, None)
-        for key in self._heard:
-            if Partition(key[0], key[1]) == partition:
-                self._heard[key] = -math.inf
+        models = self._seen.get(partition, {})
+        models.update({model: seen._replace(heard=-math.inf) for model, seen in models.items()})
 
     def idle(self, now: float) -> bool:
         """Tell whether nothing is awaited, and all sources are silent, or none was ever heard."""
         awaited = any(now <= until for until in self._awaited.values())
-        return not awaited and all(self._silent(key, now) for key in self._latest)
+        return not awaited and all(
+            self._silent(at, seen, now) for at, models in self._seen.items() for seen in models.values()
+        )
 
     def value(self, now: float) -> float:
         """Give the watermark; it never goes back."""
-        if not self._latest or any(now <= until for until in self._awaited.values()):
+        if not self._seen or any(now <= until for until in self._awaited.values()):
             return self._value
-        active = [latest for key, latest in self._latest.items() if not self._silent(key, now)]
+        every = [(at, seen) for at, models in self._seen.items() for seen in models.values()]
+        active = [seen.latest for at, seen in every if not self._silent(at, seen, now)]
         if active:
             reached = min(active)
         else:
-            reached = max(self._latest.values())
-            heard = max(self._heard.values())
+            reached = max(seen.latest for _, seen in every)
+            heard = max(seen.heard for _, seen in every)
             if math.isfinite(heard) and len(self._ended) == 0:
                 reached += now - heard
         self._value = max(self._value, reached)
         return self._value
 
-    def _silent(self, key: _Key, now: float) -> bool:
-        return now - self._heard[key] > self.idle_seconds or Partition(key[0], key[1]) in self._ended
+    def _silent(self, at: Partition, seen: _Seen, now: float) -> bool:
+        return now - seen.heard > self.idle_seconds or at in self._ended
 
     def sources(self, now: float) -> list[Source]:
         """Give how far each source has come, to be kept in the store."""
-        return [Source(*key, latest, self._silent(key, now)) for key, latest in sorted(self._latest.items())]
+        return [
+            Source(*at, model, seen.latest, self._silent(at, seen, now))
+            for at, models in sorted(self._seen.items())
+            for model, seen in sorted(models.items())
+        ]
