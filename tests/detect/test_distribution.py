@@ -8,6 +8,7 @@ from scipy import stats
 from birdwatch.detect.distribution import DistributionRule
 from birdwatch.detect.verdict import Subject
 from birdwatch.stats.grid import bins_of
+from birdwatch.stats.steps import Steps
 from birdwatch.windows.pane import Counts, Series
 
 from .scenes import DAY, case, draw, inputs_pane, month, reference_of, scores_pane
@@ -22,10 +23,13 @@ def judge(pane, reference, rule=RULE, subject=CHAMPION):
     return rule.judge(case(pane, subject, reference), {}, 0.0)[0]
 
 
-def run(panes, reference, rule=RULE, subject=CHAMPION):
-    """Give what a rule says of pane after pane; what it remembers goes through JSON, as in the store."""
+def run(panes, reference, rule=RULE, subject=CHAMPION, *, whole=None):
+    """Give what a rule says of pane after pane; what it remembers goes through JSON, as in the store.
+
+    ``whole`` is the reference before it was summed up: from that a rule learns.
+    """
     state, said = {}, []
-    taught = rule.learned(reference, Subject(*subject))
+    taught = rule.learned(whole or reference, Subject(*subject))
     for number, pane in enumerate(panes):
         one = case(pane, subject, reference, start=(100 + number) * DAY)._replace(taught=taught)
         verdict, state = rule.judge(one, state, LEVEL)
@@ -279,3 +283,15 @@ def test_an_input_that_is_watched_no_more_is_still_asked_for():
     assert FEATURES.subjects({}, [Subject(feature="rain")]) == [Subject(feature="rain")]
     only = FEATURES.model_copy(update={"feature": "ra*"})
     assert only.subjects(pane, ()) == [Subject(feature="rain")]
+
+
+def test_of_a_reference_that_was_summed_up_steps_are_made_once_and_say_the_same(monkeypatch):
+    reference, made = reference_of(month()), []
+    of = Steps.of
+    monkeypatch.setattr(Steps, "of", lambda whole, tolerance: made.append(tolerance) or of(whole, tolerance))
+    panes = [day(seed=seed) for seed in (3, 4, 5)]
+    as_it_was = run(panes, reference)
+    assert len(made) == 3
+    summed = reference.summed_up(Subject(*CHAMPION))
+    assert run(panes, summed, whole=reference) == as_it_was
+    assert len(made) == 4

@@ -20,7 +20,7 @@ from birdwatch.stats.quantiles import size
 from birdwatch.stats.rates import bernoulli
 from birdwatch.stats.shapes import Shapes, remember
 from birdwatch.stats.steps import Steps
-from birdwatch.windows.pane import Pane, total
+from birdwatch.windows.pane import Counts, Pane
 
 __all__ = ["DistributionRule"]
 
@@ -131,8 +131,7 @@ class DistributionRule(Rule):
         tolerance: float,
         taught: Mapping[str, float],
     ) -> tuple[Verdict, State]:
-        whole = total(past.blocks)
-        looks: Shapes | Steps = Steps.of(whole, tolerance) if tolerance > 0 else Shapes.of(whole)
+        looks, shares = past.once(f"looks within {tolerance!r}", lambda whole: _looks(whole, tolerance))
         if not looks.weights.size:
             reason = f"{name} may lie {tolerance:.2f} (KS) from {case.against}: so much is in order that nothing could be told"
             return self.say(case, "no data", reason, statistic="ks", tolerance=tolerance, n=size(now.values)), state
@@ -147,7 +146,6 @@ class DistributionRule(Rule):
             gaps = bernoulli(now.missing, now.of, most)
             ratios = np.concatenate([ratios, gaps])
             weights = np.concatenate([weights * 0.9, np.full(gaps.size, 0.1 / gaps.size)])
-        shares = looks.counts(whole) / size(whole)
 
         def measure(counted: Floats, which: int) -> Measured:
             if which >= looks.weights.size:
@@ -194,3 +192,9 @@ class DistributionRule(Rule):
             },
         )
         return verdict, after
+
+
+def _looks(whole: Counts, tolerance: float) -> tuple[Shapes | Steps, Floats]:
+    """Say at what of a distribution is looked, and what shares of the reference lie between its cuts."""
+    looks = Steps.of(whole, tolerance) if tolerance > 0 else Shapes.of(whole)
+    return looks, looks.counts(whole) / size(whole)

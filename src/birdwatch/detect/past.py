@@ -4,8 +4,9 @@ Categories become numbers by the rank of their share in the reference, the most 
 had comes after all of them. So every distance and every bet is the same for both.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple, Self
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from birdwatch.detect.reference import Reference
 from birdwatch.detect.tolerance import normal_noise
 from birdwatch.detect.verdict import Subject
+from birdwatch.detect.window import once
 from birdwatch.stats.contributions import Contributions, contributions
 from birdwatch.stats.distances import bucket_counts, bucket_cuts, jensen_shannon, ks, psi, wasserstein
 from birdwatch.stats.grid import Scale
@@ -28,6 +30,9 @@ MISSING: Final = "missing."
 _MOST_TOLD: Final = 3
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_Found = TypeVar("_Found")
 
 
 class Now(NamedTuple):
@@ -54,6 +59,8 @@ class Past(NamedTuple):
         Where they are counted.
     summed
         Of how many blocks the only one is the sum; None where they are as they were.
+    sums
+        That sum, of which what is asked again and again is worked out once (see `once`).
     """
 
     blocks: list[Counts]
@@ -61,6 +68,7 @@ class Past(NamedTuple):
     categories: tuple[str, ...] | None
     measure: str
     summed: int | None = None
+    sums: Mapping[Series, Counts] = MappingProxyType({})
 
     @classmethod
     def of(cls, reference: Reference | None, subject: Subject) -> Self:
@@ -68,11 +76,11 @@ class Past(NamedTuple):
         if reference is None:
             return cls([], [], None, NUMBER + subject.feature if subject.feature else "score")
         if not subject.feature:
-            return cls(reference.counts("score", subject.model), [], None, "score", reference.summed)
+            return cls(reference.counts("score", subject.model), [], None, "score", reference.summed, _sums(reference))
         gaps = [_gap(c) for c in reference.counts(MISSING + subject.feature)]
         numbers = reference.counts(NUMBER + subject.feature)
         if numbers:
-            return cls(numbers, gaps, None, NUMBER + subject.feature, reference.summed)
+            return cls(numbers, gaps, None, NUMBER + subject.feature, reference.summed, _sums(reference))
         measure = CATEGORY + subject.feature
         blocks = [_by_category(block.pane, measure) for block in reference.blocks]
         names: dict[str, int] = {}
@@ -80,7 +88,8 @@ class Past(NamedTuple):
             for name, n in block.items():
                 names[name] = names.get(name, 0) + n
         ranked = tuple(sorted(names, key=lambda name: (-names[name], name)))
-        return cls([_ranks(block, ranked) for block in blocks if block], gaps, ranked, measure, reference.summed)
+        ranks = [_ranks(block, ranked) for block in blocks if block]
+        return cls(ranks, gaps, ranked, measure, reference.summed, _sums(reference))
 
     def now(self, pane: Mapping[Series, Counts], subject: Subject) -> Now:
         """Read a window's values."""
@@ -112,10 +121,14 @@ class Past(NamedTuple):
             np.sqrt(share * (1 - share) / np.maximum(n, 1)), at
         )
 
+    def once(self, name: str, work: Callable[[Counts], _Found]) -> _Found:
+        """Give what ``work`` makes of its sum; where its blocks were summed up, it is made once, and known by its name."""
+        return once(self.sums, f"{self.measure}: {name}", lambda _: work(total(self.blocks)))
+
     def told(self, now: Now, scale: Scale) -> str:
         """Say in words what is different."""
         if self.categories is None:
-            middle, was = (quantiles(h, [0.5], self._on(scale))[0].value for h in (now.values, total(self.blocks)))
+            middle, was = self._medians(now, scale)
             return f"their median is {_say(middle)}, it was {_say(was)}"
         moved = self.moved(now, scale)[:2]
         return ", ".join(f"{one['value']} is {one['now']:.0%} of all, it was {one['before']:.0%}" for one in moved)
@@ -133,7 +146,7 @@ class Past(NamedTuple):
         """Tell what is different value by value: what each bucket of them is called, and its shares."""
         whole = total(self.blocks)
         if self.categories is None:
-            told = contributions(now.values, whole, bucket_cuts(whole), self._on(scale))
+            told = contributions(now.values, whole, self._buckets()[0], self._on(scale))
             return [_between(*edges) for edges in zip(told.lower, told.upper, strict=True)], told
         names = [*self.categories, f"new ({', '.join(now.new[:_MOST_TOLD])})"]
         return names, contributions(now.values, whole, np.arange(len(self.categories)))
@@ -142,8 +155,8 @@ class Past(NamedTuple):
         """Give what else helps to explain: other distances, percentiles, and the values that moved most."""
         whole = total(self.blocks)
         on = self._on(scale)
-        cuts = bucket_cuts(whole)
-        ours, theirs = bucket_counts(now.values, cuts), bucket_counts(whole, cuts)
+        cuts, theirs = self._buckets()
+        ours = bucket_counts(now.values, cuts)
         distance = ks(now.values, whole)
         found: dict[str, Any] = {
             "ks": distance.value,
@@ -155,7 +168,7 @@ class Past(NamedTuple):
             "reference_events": size(whole),
         }
         if self.categories is None:
-            middle, was = (quantiles(h, [0.5], on)[0].value for h in (now.values, whole))
+            middle, was = self._medians(now, scale)
             found |= {
                 "wasserstein": wasserstein(now.values, whole, on).value,
                 "median": middle,
@@ -163,8 +176,26 @@ class Past(NamedTuple):
             }
         return found
 
+    def _buckets(self) -> tuple[Ints, Ints]:
+        """Give the cuts between the buckets, and how many values were in each."""
+
+        def work(whole: Counts) -> tuple[Ints, Ints]:
+            cuts = bucket_cuts(whole)
+            return cuts, bucket_counts(whole, cuts)
+
+        return self.once("buckets", work)
+
+    def _medians(self, now: Now, scale: Scale) -> tuple[float, float]:
+        on = self._on(scale)
+        was = self.once(f"median, {on}", lambda whole: quantiles(whole, [0.5], on)[0].value)
+        return quantiles(now.values, [0.5], on)[0].value, was
+
     def _on(self, scale: Scale) -> Scale:
         return scale if self.measure == "score" else "real"
+
+
+def _sums(reference: Reference) -> Mapping[Series, Counts]:
+    return reference.blocks[0].pane if reference.summed and reference.blocks else MappingProxyType({})
 
 
 def _gap(missing: Counts) -> tuple[int, int]:

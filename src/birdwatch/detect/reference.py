@@ -127,6 +127,8 @@ class Reference(NamedTuple):
     def summed_up(self, subject: Subject) -> "Reference":
         """Put the sum of its blocks in place of them, but for those in which the subject's model or partner is left out.
 
+        It is a `Window`: many windows are compared with it, and what is asked of it alone is worked out once.
+
         Examples
         --------
         >>> blocks = tuple(Block(day * DAY, {Series("score", "m"): Counts.of([day])}) for day in range(3))
@@ -136,7 +138,7 @@ class Reference(NamedTuple):
         (2, [Counts(bins=array([0, 1]), counts=array([1, 1]))])
         """
         kept = [block for block in self.blocks if not block.left_out & {subject.model, subject.partner}]
-        blocks = (Block(kept[0].start, merge(block.pane for block in kept)),) if kept else ()
+        blocks = (Block(kept[0].start, Window(merge(block.pane for block in kept))),) if kept else ()
         return self._replace(blocks=blocks, summed=len(kept))
 
     def taught(self, rule: str, subject: Subject) -> Mapping[str, float] | None:
