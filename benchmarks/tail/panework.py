@@ -1,25 +1,30 @@
-"""The work on panes alone, without streams and store: counting scores, adding up a day, and the memory that it takes.
+"""The work on panes alone, without streams: counting scores, adding up a day, and the memory that it takes.
 
 .venv/bin/python -m benchmarks.tail.panework
 """
 
 import json
 import sys
+import tempfile
 import time
 import tracemalloc
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 from benchmarks.tail.events import SEED
 
 from birdwatch.stats.grid import bins_of
 from birdwatch.windows.pane import Counts, Pane, Series, merge
+from birdwatch.windows.rollups import Keep
+from birdwatch.windows.store import Store
 
-__all__ = ["counting", "day", "merging"]
+__all__ = ["counting", "day", "from_store", "merging"]
 
 NUMBERS: Final = 10_000_000
 AT_ONCE: Final = 1_000_000
 MODELS: Final = 100
+MINUTE: Final = 60
 MINUTES: Final = 1440
 A_MINUTE: Final = 100
 """Scores of a model in a minute."""
@@ -57,6 +62,34 @@ def merging(panes: list[Pane]) -> float:
     return time.process_time() - began
 
 
+def from_store(panes: list[Pane]) -> dict[str, float]:
+    """Give the CPU seconds in which a store gives the sum of a day: of its minutes, and once they were rolled up."""
+    found = {}
+    with tempfile.TemporaryDirectory(prefix="birdwatch-bench-") as folder:
+        path = Path(folder, "panes.db")
+        store = Store(path, pane_seconds=MINUTE)
+        with store.transaction():
+            for number, pane in enumerate(panes):
+                store.put(number * MINUTE, pane)
+        day_seconds = len(panes) * MINUTE
+        found["minutes"] = _opened_and_read(path, day_seconds)
+        with store.transaction():
+            while store.age(day_seconds, Keep(), open_from=day_seconds):
+                pass
+        found["rolled_up"] = _opened_and_read(path, day_seconds)
+        store.close()
+    return found
+
+
+def _opened_and_read(path: Path, until: int) -> float:
+    began = time.process_time()
+    store = Store(path, readonly=True)
+    store.pane(0, until)
+    took = time.process_time() - began
+    store.close()
+    return took
+
+
 def main() -> None:
     """Measure once; print it as JSON."""
     counting(AT_ONCE)  # what is done once for all
@@ -65,7 +98,9 @@ def main() -> None:
     held = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     arrays = sum(counts.bins.nbytes + counts.counts.nbytes for pane in one for counts in pane.values())
-    found = {"numbers": NUMBERS, **counting(NUMBERS), "merge": merging(day()), "held": held, "arrays": arrays}
+    panes = day()
+    found: dict[str, Any] = {"numbers": NUMBERS, **counting(NUMBERS), "held": held, "arrays": arrays}
+    found |= {"merge": merging(panes), "store": from_store(panes)}
     sys.stdout.write(json.dumps(found) + "\n")
 
 

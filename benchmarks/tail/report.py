@@ -88,9 +88,16 @@ def _of_panes(rounds: Rounds) -> list[Row]:
         rows.append(
             (f"{name}, numbers a second", "", f"{rate / 1e6:,.0f} M", f"≥ {_COUNTS / 1e6:g} M", met(rate >= _COUNTS))
         )
-    took = median(one["merge"] for one in rounds)
-    name = "a day of minutes of 100 models, added up"
-    return [*rows, (name, "", f"{took * 1000:.0f} ms", f"≤ {_MERGE * 1000:g} ms", met(took <= _MERGE))]
+    a_day = "a day of minutes of 100 models"
+    for name, seconds, bound in (
+        (f"{a_day}, added up in memory", [one["merge"] for one in rounds], True),
+        (f"{a_day}, read from a store's minutes and added up", [one["store"]["minutes"] for one in rounds], False),
+        (f"{a_day}, read from the store that rolled them up", [one["store"]["rolled_up"] for one in rounds], True),
+    ):
+        took = median(seconds)
+        target = (f"≤ {_MERGE * 1000:g} ms", met(took <= _MERGE)) if bound else ("", "")
+        rows.append((name, "", f"{took * 1000:.0f} ms", *target))
+    return rows
 
 
 def _memory(one: dict[str, float]) -> str:

@@ -20,6 +20,7 @@ def rounds(*seconds):
 @pytest.fixture
 def figures():
     pane = {"numbers": 1e6, "bins": 0.002, "counts": 0.02, "both": 0.022, "merge": 0.04, "held": 3e6, "arrays": 2e6}
+    pane |= {"store": {"minutes": 0.5, "rolled_up": 0.06}}
     return {
         "machine": {
             "cores": 2,
@@ -63,7 +64,10 @@ def test_rates_stand_beside_what_they_should_be(figures):
     assert rows["files, 1,000 models: rows of Parquet a second"] == ["0.00 M", "10.00 M", "≥ 5 M a core", "yes"]
     assert rows["`Counts.of`, numbers a second"] == ["", "50 M", "≥ 100 M", "**no**"]
     assert rows["`bins_of`, numbers a second"] == ["", "500 M", "≥ 100 M", "yes"]
-    assert rows["a day of minutes of 100 models, added up"] == ["", "40 ms", "≤ 50 ms", "yes"]
+    a_day = "a day of minutes of 100 models"
+    assert rows[f"{a_day}, added up in memory"] == ["", "40 ms", "≤ 50 ms", "yes"]
+    assert rows[f"{a_day}, read from a store's minutes and added up"][1] == "500 ms"
+    assert rows[f"{a_day}, read from the store that rolled them up"] == ["", "60 ms", "≤ 50 ms", "**no**"]
 
 
 def test_what_is_too_slow_is_bold(figures):
@@ -93,3 +97,7 @@ def test_a_day_of_panes_has_every_score_once():
     day = panework.day(2)
     assert len(day) == panework.MINUTES
     assert [int(counts.counts.sum()) for counts in merge(day).values()] == [panework.MINUTES * panework.A_MINUTE] * 2
+
+
+def test_a_store_gives_its_day_from_minutes_and_rolled_up():
+    assert set(panework.from_store(panework.day(1))) == {"minutes", "rolled_up"}
