@@ -73,7 +73,7 @@ class SumFile(StoreFile):
             self._learn()
             self.connection.executemany(
                 "INSERT INTO series (measure, model, version, partner, segment) VALUES (?, ?, ?, ?, ?)",
-                [series for series in wanted if series not in self._series],
+                [series for series in dict.fromkeys(wanted) if series not in self._series],
             )
             self._learn()
         return [self._series[series] for series in wanted]
