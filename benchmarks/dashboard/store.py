@@ -1,7 +1,7 @@
 """The store that is shown: thirty days of a hundred models, the last 48 hours by the minute and what lies before by the hour."""
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from benchmarks.dashboard.fleet import CANARY, MODELS, PAIRS, draw_panes, kind_at, version_of
@@ -16,7 +16,7 @@ from birdwatch.detect.verdict import create_table, put_verdicts
 from birdwatch.streams import Partition
 from birdwatch.windows.joint import EXTREMES
 from birdwatch.windows.packed import pack
-from birdwatch.windows.pane import Counts, Pane, Series, total
+from birdwatch.windows.pane import Counts, Pane, total
 from birdwatch.windows.rollups import Held, levels
 from birdwatch.windows.store import Extreme, Source, Store
 
@@ -101,7 +101,7 @@ def _write_sums(store: Store, traffic: Traffic, days: int, progress: Progress) -
         by_hour |= _rolled_up(panes, _HOUR)
         with store.transaction():
             for level, sums in ((_MINUTE, panes), (_HOUR, by_hour), (_DAY, _rolled_up(by_hour, _DAY))):
-                _insert(store, level, number, series, sums)
+                _insert(store, level, number, sums)
         progress.advance(task)
     with store.transaction():
         connection.execute("CREATE INDEX panes_by_start ON panes (start)")
@@ -118,19 +118,16 @@ def _rolled_up(sums: dict[int, Counts], seconds: int) -> dict[int, Counts]:
     return {second: total(found) for second, found in parts.items()}
 
 
-def _insert(store: Store, level: int, number: int, series: Series, sums: dict[int, Counts]) -> None:
+def _insert(store: Store, level: int, number: int, sums: dict[int, Counts]) -> None:
     table, columns, own = ("panes", "", []) if level == _MINUTE else ("rollups", "seconds, ", [level])
     store.connection.executemany(
         f"INSERT INTO {table} ({columns}series, start, bins, counts, sum) VALUES ({'?, ' * len(own)}?, ?, ?, ?, ?)",  # noqa: S608
         [
-            (*own, number, START + second, b"", packed, _sum(store, level, START + second, series, b"", packed))
+            # Summed as the store itself sums its rows.
+            (*own, number, START + second, b"", packed, store._sum(level, number, START + second, b"", packed))  # noqa: SLF001
             for second, packed in zip(sums, pack(list(sums.values())), strict=True)
         ],
     )
-
-
-def _sum(store: Store, *row: Any) -> int:
-    return store._sum(*row)  # noqa: SLF001 - as the store itself sums its rows
 
 
 def _account(store: Store, days: int) -> None:
