@@ -56,7 +56,7 @@ bench-serving: $(VENV)/.dev  ## Measure the speed of serving; options in ARGS, a
 bench-detection: $(VENV)/.dev  ## Measure how soon a change is found, and how often none is: ten minutes, two with ARGS=--quick
 	@$(BIN)/python -m benchmarks.detection $(ARGS)
 
-bench-dashboard: $(VENV)/.dev  ## Measure how fast pages open and refresh over a hundred models; needs Chromium and 7 GB; options in ARGS
+bench-dashboard: $(VENV)/.dev  ## Measure how fast pages open and refresh over a hundred models; needs Chromium and 2 GB; options in ARGS
 	@$(BIN)/python -m benchmarks.dashboard $(ARGS)
 
 bench-check: $(VENV)/.dev  ## Measure how fast the gate starts, and answers over ten million pairs: three minutes; options in ARGS

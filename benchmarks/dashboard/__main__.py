@@ -24,7 +24,7 @@ RANGES = ("day", "week", "all")
 def main() -> None:
     """Build, measure and print."""
     options = argparse.ArgumentParser(description=__doc__, prog="python -m benchmarks.dashboard")
-    options.add_argument("--store", type=Path, help="Where the store is, or is to be built: 7 GB.")
+    options.add_argument("--store", type=Path, help="Where the store is, or is to be built: 2 GB.")
     options.add_argument("--rounds", type=int, default=5, help="Of each thing that is timed.")
     options.add_argument("--pages", nargs="+", choices=PAGES, default=PAGES)
     options.add_argument("--ranges", nargs="+", choices=RANGES, default=RANGES)
