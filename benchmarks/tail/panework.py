@@ -63,7 +63,13 @@ def merging(panes: list[Pane]) -> float:
 
 
 def from_store(panes: list[Pane]) -> dict[str, float]:
-    """Give the CPU seconds in which a store gives the sum of a day: of its minutes, and once they were rolled up."""
+    """Give the CPU seconds in which a store gives the sum of a day: of its minutes, and once they were rolled up.
+
+    Raises
+    ------
+    AssertionError
+        The sum is another than that of the panes.
+    """
     found = {}
     with tempfile.TemporaryDirectory(prefix="birdwatch-bench-") as folder:
         path = Path(folder, "panes.db")
@@ -72,22 +78,28 @@ def from_store(panes: list[Pane]) -> dict[str, float]:
             for number, pane in enumerate(panes):
                 store.put(number * MINUTE, pane)
         day_seconds = len(panes) * MINUTE
-        found["minutes"] = _opened_and_read(path, day_seconds)
+        found["minutes"] = _opened_and_read(path, panes)
         with store.transaction():
             while store.age(day_seconds, Keep(), open_from=day_seconds):
                 pass
-        found["rolled_up"] = _opened_and_read(path, day_seconds)
+        found["rolled_up"] = _opened_and_read(path, panes)
         store.close()
     return found
 
 
-def _opened_and_read(path: Path, until: int) -> float:
+def _opened_and_read(path: Path, panes: list[Pane]) -> float:
     began = time.process_time()
     store = Store(path, readonly=True)
-    store.pane(0, until)
+    found = store.pane(0, len(panes) * MINUTE)
     took = time.process_time() - began
     store.close()
+    if _plain(found) != _plain(merge(panes)):
+        raise AssertionError(f"{path} gives another day than its panes add up to")
     return took
+
+
+def _plain(pane: Pane) -> dict[Series, tuple[list[int], list[int]]]:
+    return {series: (counts.bins.tolist(), counts.counts.tolist()) for series, counts in pane.items()}
 
 
 def main() -> None:

@@ -100,4 +100,11 @@ def test_a_day_of_panes_has_every_score_once():
 
 
 def test_a_store_gives_its_day_from_minutes_and_rolled_up():
+    """Neither would go through if it gave another sum."""
     assert set(panework.from_store(panework.day(1))) == {"minutes", "rolled_up"}
+
+
+def test_a_store_that_gives_another_day_is_no_figure(monkeypatch):
+    monkeypatch.setattr(panework.Store, "pane", lambda store, since, until: {})
+    with pytest.raises(AssertionError, match="another day"):
+        panework.from_store(panework.day(1))

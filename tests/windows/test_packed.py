@@ -23,14 +23,14 @@ def histograms(draw):
     return Counts(np.array(found, dtype=np.int64), np.array(sums, dtype=np.int64))
 
 
-def each(packed):
+def unpacked(packed):
     edges, bins, counts = unpack(packed)
     return [Counts(bins[begin:end], counts[begin:end]) for begin, end in pairwise(edges.tolist())]
 
 
 @given(st.lists(histograms(), max_size=6))
 def test_what_is_packed_comes_back_as_it_was(many):
-    found = each(pack(many))
+    found = unpacked(pack(many))
     assert [[each.tolist() for each in both] for both in found] == [[each.tolist() for each in both] for both in many]
     assert {each.dtype for both in found for each in both} <= {np.dtype(np.int64)}
 
@@ -44,11 +44,11 @@ def test_scores_of_a_minute_take_a_fifth_of_what_their_numbers_do():
 @pytest.mark.parametrize("cut", range(12))
 def test_what_was_cut_off_is_no_histogram_and_takes_no_room_among_others(cut):
     packed, other = pack([Counts.of([1, 300], [1, 70_000]), Counts.of([7, 9], [2, 1])])
-    first, second = each([packed[:cut], other])
+    first, second = unpacked([packed[:cut], other])
     assert (first.bins.size, second.bins.tolist(), second.counts.tolist()) == (0, [7, 9], [2, 1])
 
 
 @pytest.mark.parametrize("head", [0x40, 0x04, 0x44, 0xFF])
 def test_what_begins_with_another_byte_is_no_histogram(head):
     [packed] = pack([Counts.of([1, 2])])
-    assert each([bytes([head]) + packed[1:]])[0].bins.size == 0
+    assert unpacked([bytes([head]) + packed[1:]])[0].bins.size == 0

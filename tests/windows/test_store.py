@@ -10,6 +10,7 @@ import pytest
 from birdwatch.errors import DiskFullError, StoreBusyError, StoreError
 from birdwatch.records import Control
 from birdwatch.streams import Partition
+from birdwatch.windows import sumfile
 from birdwatch.windows.pane import Counts, Series
 from birdwatch.windows.store import Checkpoint, Extreme, Store
 
@@ -268,6 +269,16 @@ def test_rows_of_a_series_come_as_their_sum_by_the_steps_that_are_asked_for(stor
     assert [(start, s.measure) for start, s, *_ in found] == [
         (start, measure) for measure in ("latency", "score") for start in (0, 120, 240)
     ]
+
+
+@pytest.mark.parametrize("together", [1, 2, 3])
+def test_a_sum_is_the_same_in_however_many_stretches_rows_are_read(store, monkeypatch, together):
+    for start in range(0, 300, 60):
+        store.put(start, {SCORE: Counts.of([start, 7]), Series("latency"): Counts.of([7])})
+    monkeypatch.setattr(sumfile, "_TOGETHER", together)
+    found = store.pane(0, 300)
+    assert (found[SCORE].bins.tolist(), found[SCORE].counts.tolist()) == ([0, 7, 60, 120, 180, 240], [1, 5, 1, 1, 1, 1])
+    assert found[Series("latency")].counts.tolist() == [5]
 
 
 def test_a_damaged_row_is_left_out_of_a_sum_and_the_others_are_not(store):

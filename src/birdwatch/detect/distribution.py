@@ -160,7 +160,7 @@ class DistributionRule(Rule):
             loudest = int(np.argmax(found.state["kept"][: looks.weights.size]))
             found = found._replace(leading=loudest, measured=measure(np.asarray(window.counted, dtype=float), loudest))
         after = {**found.state, "bins": bins, "recent": remember(recent, counts).tolist()}
-        told = past.told(now, case.scale)
+        details = past.details(now, case.scale)
         if found.leading >= looks.weights.size:
             statistic, what = "missing", "more is missing"
             reason = (
@@ -171,7 +171,7 @@ class DistributionRule(Rule):
             drifting = "beyond" if found.measured.effect > 0 else "within"
             reason = (
                 f"{name} lie {found.measured.value:.2f} (KS) from {case.against}, {drifting} the"
-                f" {found.measured.tolerance:.2f} in order; {told}"
+                f" {found.measured.tolerance:.2f} in order; {details['told']}"
             )
         if not found.drifting and found.measured.effect > 0:
             reason += ", which is too little, or not yet certain enough, to alarm"
@@ -186,9 +186,8 @@ class DistributionRule(Rule):
             details={
                 "since": found.since,
                 "speaks": what,
-                "told": told,
                 "reference": case.reference and case.reference.stretch,
-                **past.details(now, case.scale),
+                **details,
             },
         )
         return verdict, after

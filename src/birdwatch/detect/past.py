@@ -128,10 +128,8 @@ class Past(NamedTuple):
     def told(self, now: Now, scale: Scale) -> str:
         """Say in words what is different."""
         if self.categories is None:
-            middle, was = self._medians(now, scale)
-            return f"their median is {_say(middle)}, it was {_say(was)}"
-        moved = self.moved(now, scale)[:2]
-        return ", ".join(f"{one['value']} is {one['now']:.0%} of all, it was {one['before']:.0%}" for one in moved)
+            return _of_medians(*self._medians(now, scale))
+        return _of_shares(self.moved(now, scale))
 
     def moved(self, now: Now, scale: Scale) -> list[dict[str, Any]]:
         """Name the values whose share changed most: which, what it is now, what it was."""
@@ -152,18 +150,19 @@ class Past(NamedTuple):
         return names, contributions(now.values, whole, np.arange(len(self.categories)))
 
     def details(self, now: Now, scale: Scale) -> dict[str, Any]:
-        """Give what else helps to explain: other distances, percentiles, and the values that moved most."""
+        """Give what else helps to explain: other distances, percentiles, the values that moved most, and all that in words."""
         whole = total(self.blocks)
         on = self._on(scale)
         cuts, theirs = self._buckets()
         ours = bucket_counts(now.values, cuts)
-        distance = ks(now.values, whole)
+        distance, moved = ks(now.values, whole), self.moved(now, scale)
         found: dict[str, Any] = {
             "ks": distance.value,
             "ks_error": distance.error,
             "psi": psi(ours, theirs),
             "jensen_shannon": jensen_shannon(ours, theirs),
-            "moved": self.moved(now, scale),
+            "moved": moved,
+            "told": _of_shares(moved),
             "reference_blocks": self.n,
             "reference_events": size(whole),
         }
@@ -173,6 +172,7 @@ class Past(NamedTuple):
                 "wasserstein": wasserstein(now.values, whole, on).value,
                 "median": middle,
                 "reference_median": was,
+                "told": _of_medians(middle, was),
             }
         return found
 
@@ -211,6 +211,14 @@ def _by_category(pane: Mapping[Series, Counts], measure: str) -> dict[str, int]:
 def _ranks(categories: Mapping[str, int], ranked: Sequence[str]) -> Counts:
     places = {name: place for place, name in enumerate(ranked)}
     return Counts.of([places.get(name, len(ranked)) for name in categories], list(categories.values()))
+
+
+def _of_medians(middle: float, was: float) -> str:
+    return f"their median is {_say(middle)}, it was {_say(was)}"
+
+
+def _of_shares(moved: Sequence[Mapping[str, Any]]) -> str:
+    return ", ".join(f"{one['value']} is {one['now']:.0%} of all, it was {one['before']:.0%}" for one in moved[:2])
 
 
 def _between(low: float, high: float) -> str:

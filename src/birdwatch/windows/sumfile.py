@@ -69,19 +69,24 @@ class SumFile(StoreFile):
 
     def numbers(self, wanted: Sequence[Series]) -> list[int]:
         """Give the numbers of series, new ones to those that are new: all at once, since a new fleet has thousands."""
-        if any(series not in self._series for series in wanted):
-            self._learn()
+        unknown = [series for series in wanted if series not in self._series]
+        if unknown:
             self.connection.executemany(
-                "INSERT INTO series (measure, model, version, partner, segment) VALUES (?, ?, ?, ?, ?)",
-                [series for series in dict.fromkeys(wanted) if series not in self._series],
+                "INSERT OR IGNORE INTO series (measure, model, version, partner, segment) VALUES (?, ?, ?, ?, ?)",
+                unknown,
             )
             self._learn()
         return [self._series[series] for series in wanted]
 
     def _learn(self) -> None:
-        rows: Any = self.connection.execute("SELECT id, measure, model, version, partner, segment FROM series")
-        self._names = {number: Series(*name) for number, *name in rows}
-        self._series = {series: number for number, series in self._names.items()}
+        """Take in the series that were numbered since; numbers rise."""
+        rows: Any = self.connection.execute(
+            "SELECT id, measure, model, version, partner, segment FROM series WHERE id > ?",
+            (max(self._names, default=0),),
+        )
+        found = {number: Series(*name) for number, *name in rows}
+        self._names |= found
+        self._series |= {series: number for number, series in found.items()}
 
     def _named(self, number: int) -> Series:
         """Give the series that has a number."""
